@@ -1,0 +1,50 @@
+"""Masked categorical distributions: NaN-safe, and the only place that knows the fill value.
+
+This is the small interface between policy outputs and discrete actions: `log_softmax` turns
+logits into log-probabilities and `sample` turns them into actions. Masks are True where valid.
+A row without any valid entry gives finite values and zero gradients.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from gfnjax.types import Array
+
+# Low enough that no logit and no Gumbel draw reaches it, that its exponential vanishes beside any
+# valid entry and that adding a number to it changes nothing; finite, so that no row gives NaN.
+FILL = -1e30
+
+
+def log_softmax(logits: Array, mask: Array) -> Array:
+    """Log-probabilities over the valid entries, `FILL` elsewhere. Both `[..., n]`; nats."""
+    filled = jnp.where(mask, logits, FILL)
+    shifted = filled - jax.lax.stop_gradient(filled.max(axis=-1, keepdims=True))
+    log_total = jnp.log(jnp.exp(shifted).sum(axis=-1, keepdims=True))
+    return jnp.where(mask, shifted - log_total, FILL)
+
+
+def logsumexp(values: Array, mask: Array) -> Array:
+    """log sum exp over the valid entries of the last axis, `FILL` where there are none."""
+    filled = jnp.where(mask, values, FILL)
+    peak = jax.lax.stop_gradient(filled.max(axis=-1))
+    total = jnp.exp(filled - peak[..., None]).sum(axis=-1)
+    return peak + jnp.log(total)
+
+
+def sample(logits: Array, mask: Array, gumbel: Array) -> Array:
+    """An action from softmax(logits) over the valid entries, by the Gumbel-max trick.
+
+    Args:
+        logits: `[..., n]`, normalised or not.
+        mask: `[..., n]` True where allowed.
+        gumbel: `[..., n]` standard Gumbel noise, drawn outside of any loop.
+
+    Returns:
+        `[...]` int32; arbitrary but in range where nothing is valid.
+    """
+    return jnp.argmax(jnp.where(mask, logits, FILL) + gumbel, axis=-1).astype(jnp.int32)
+
+
+def select(values: Array, index: Array) -> Array:
+    """`values[..., index[...]]` along the last axis."""
+    return jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0]
