@@ -1,0 +1,138 @@
+"""The hypergrid: walk away from the origin, one unit at a time, and stop anywhere."""
+
+from collections.abc import Callable
+from itertools import combinations, islice
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from gfnjax.envs.base import Panel
+from gfnjax.rewards.hypergrid import Corners
+from gfnjax.types import Array
+
+MAX_PANELS = 6
+
+
+class HypergridState(NamedTuple):
+    """`position` `[num_dims]` int32; `stopped` `[]` bool."""
+
+    position: Array
+    stopped: Array
+
+
+@struct.dataclass
+class Hypergrid:
+    """States {0..side-1}^num_dims, each also as a terminal copy (Bengio et al., 2106.04399).
+
+    Forward action d < num_dims adds one to coordinate d, action num_dims stops. Backward actions
+    undo the forward action of the same number. The observation is one one-hot vector per
+    dimension, concatenated: `[num_dims * side]`.
+
+    Args:
+        num_dims: number of dimensions D, at least 1.
+        side: number of cells H along each dimension, at least 2.
+        reward: callable pytree `(position, side) -> log R`, or any callable of the same form.
+
+    Raises:
+        ValueError: if a size is out of range.
+    """
+
+    num_dims: int = struct.field(pytree_node=False, default=2)
+    side: int = struct.field(pytree_node=False, default=8)
+    reward: Callable[[Array, int], Array] = Corners()
+
+    def __post_init__(self) -> None:
+        if self.num_dims < 1:
+            raise ValueError(f"num_dims must be at least 1, got {self.num_dims}")
+        if self.side < 2:
+            raise ValueError(f"side must be at least 2, got {self.side}")
+        # A function, compiled or partial, would be a leaf that no transformation accepts.
+        if callable(self.reward) and jax.tree_util.all_leaves([self.reward]):
+            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+
+    @property
+    def num_actions(self) -> int:
+        return self.num_dims + 1
+
+    @property
+    def num_backward_actions(self) -> int:
+        return self.num_dims + 1
+
+    @property
+    def max_steps(self) -> int:
+        return self.num_dims * (self.side - 1) + 1
+
+    def initial_state(self) -> HypergridState:
+        return HypergridState(jnp.zeros(self.num_dims, jnp.int32), jnp.zeros((), bool))
+
+    def step(self, state: HypergridState, action: Array) -> HypergridState:
+        move = (jnp.arange(self.num_dims, dtype=jnp.int32) == action) & ~state.stopped
+        return HypergridState(
+            state.position + move.astype(jnp.int32), state.stopped | (action == self.num_dims)
+        )
+
+    def backward_step(self, state: HypergridState, backward_action: Array) -> HypergridState:
+        move = (jnp.arange(self.num_dims, dtype=jnp.int32) == backward_action) & (
+            state.position > 0
+        )
+        resumed = backward_action == self.num_dims
+        return HypergridState(state.position - move.astype(jnp.int32), state.stopped & ~resumed)
+
+    def forward_mask(self, state: HypergridState) -> Array:
+        moves = state.position < self.side - 1
+        return jnp.append(moves, True) & ~state.stopped
+
+    def backward_mask(self, state: HypergridState) -> Array:
+        return jnp.append((state.position > 0) & ~state.stopped, state.stopped)
+
+    def backward_action(self, state: HypergridState, action: Array) -> Array:
+        return action
+
+    def forward_action(self, state: HypergridState, backward_action: Array) -> Array:
+        return backward_action
+
+    def is_terminal(self, state: HypergridState) -> Array:
+        return state.stopped
+
+    def observe(self, state: HypergridState) -> Array:
+        return jax.nn.one_hot(state.position, self.side).reshape(-1)
+
+    @property
+    def num_features(self) -> int:
+        return self.num_dims * self.side
+
+    def active_features(self, state: HypergridState) -> Array:
+        return state.position + self.side * jnp.arange(self.num_dims, dtype=jnp.int32)
+
+    def log_reward(self, state: HypergridState) -> Array:
+        return self.reward(state.position, self.side)
+
+    @property
+    def num_states(self) -> int:
+        return 2 * self.side**self.num_dims
+
+    def state_index(self, state: HypergridState) -> Array:
+        place = jnp.array([self.side**d for d in reversed(range(self.num_dims))], jnp.int32)
+        cell = (state.position * place).sum(dtype=jnp.int32)
+        return cell + jnp.where(state.stopped, self.side**self.num_dims, 0)
+
+    def state_at(self, index: Array) -> HypergridState:
+        num_cells = self.side**self.num_dims
+        place = jnp.array([self.side**d for d in reversed(range(self.num_dims))], jnp.int32)
+        return HypergridState((index % num_cells) // place % self.side, index >= num_cells)
+
+    def render(self, states: HypergridState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """The distribution for one dimension, else the marginals of the first pairs of them."""
+        position = np.asarray(states.position)
+        if self.num_dims == 1:
+            mass = np.bincount(position[:, 0], weights, minlength=self.side)
+            return (Panel(mass, "$x_1$"),)
+        panels = []
+        for i, j in islice(combinations(range(self.num_dims), 2), MAX_PANELS):
+            mass = np.zeros((self.side, self.side))
+            np.add.at(mass, (position[:, j], position[:, i]), weights)
+            panels.append(Panel(mass, f"$x_{i + 1}$", f"$x_{j + 1}$"))
+        return tuple(panels)
