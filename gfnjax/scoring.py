@@ -1,0 +1,175 @@
+"""Trajectory -> Scores: what the current policy, without exploration, says about a path.
+
+The policy is evaluated once per visited state: on live states only, in chunks, or densely.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gfnjax import masking, packing
+from gfnjax.envs.base import Environment, State
+from gfnjax.policies.backward import BackwardPolicy
+from gfnjax.policies.base import Policy, StatePolicy
+from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
+
+
+class Visit(NamedTuple):
+    """A visited state, the action taken there and the backward action that undoes the arrival."""
+
+    state: State
+    action: Array
+    backward_action: Array
+
+
+class VisitScores(NamedTuple):
+    """`[]` each: log P_F of the action, log P_B of the backward action, log F of the state."""
+
+    log_pf: Array
+    log_pb: Array
+    log_flow: Array
+
+
+def score(
+    env: Environment,
+    policy: Policy,
+    backward: BackwardPolicy,
+    params: PyTree,
+    trajectories: Trajectory,
+    *,
+    log_z: Array | float = 0.0,
+    chunk_size: int | None = None,
+    outputs: PolicyOutput | None = None,
+) -> Scores:
+    """Score a batch of trajectories under the current policy.
+
+    Args:
+        env: the environment.
+        policy: the policy.
+        backward: the backward policy.
+        params: of the policy; scores are differentiable in them.
+        trajectories: `[B, ...]`.
+        log_z: `[]` learned log Z, copied into the scores.
+        chunk_size: live states evaluated at a time, so that cost follows live transitions. None
+            evaluates the padding too: slower, but differentiable in every mode.
+        outputs: `[B, T + 1, ...]` outputs of `params` on the same states, where a rollout has
+            computed them already; only the gradient is then left to compute.
+
+    Returns:
+        Scores `[B, ...]`.
+    """
+    steps = jnp.arange(trajectories.actions.shape[1] + 1, dtype=jnp.int32)[None]
+    live = steps <= trajectories.length[:, None]
+    rows = jax.tree.map(_fold, visits(env, trajectories))
+    context = env, backward
+    known = None
+    if outputs is not None:
+        outputs = jax.tree.map(_fold, jax.lax.stop_gradient(outputs))
+        known = jax.vmap(read, (None, 0, 0))(context, outputs, rows)
+
+    def visit_scores(params: PyTree, context: PyTree, visit: Visit) -> VisitScores:
+        return read(context, policy.evaluate(params, context[0], visit.state), visit)
+
+    scores = _map(visit_scores, params, context, rows, _fold(live), chunk_size, known)
+    return assemble(trajectories, jax.tree.map(lambda x: x.reshape(live.shape), scores), log_z)
+
+
+def assemble(trajectories: Trajectory, rows: VisitScores, log_z: Array | float) -> Scores:
+    """Scores `[B, ...]` from the scores `[B, T + 1]` of all visits, arbitrary after the end."""
+    steps = jnp.arange(rows.log_pf.shape[1], dtype=jnp.int32)[None]
+    length = trajectories.length[:, None]
+    live = steps <= length
+    log_reward = trajectories.log_reward
+    log_flow = jnp.where(steps < length, rows.log_flow, 0.0)
+    return Scores(
+        log_pf=jnp.where(live[:, 1:], rows.log_pf[:, :-1], 0.0),
+        log_pb=jnp.where(live[:, 1:], rows.log_pb[:, 1:], 0.0),
+        log_flow=jnp.where(steps == length, log_reward[:, None], log_flow),
+        log_reward=log_reward,
+        log_z=jnp.broadcast_to(jnp.asarray(log_z, log_reward.dtype), log_reward.shape),
+        mask=live[:, 1:],
+        length=trajectories.length,
+    )
+
+
+def log_inflow(
+    env: Environment,
+    policy: StatePolicy,
+    params: PyTree,
+    trajectories: Trajectory,
+    *,
+    chunk_size: int | None = None,
+) -> Array:
+    """log sum over parents s of F(s) P_F(s' | s), for every visited state s' but s_0.
+
+    Returns:
+        `[B, T + 1]` nats, zero at s_0 and after the end.
+    """
+    steps = jnp.arange(trajectories.actions.shape[1] + 1, dtype=jnp.int32)[None]
+    live = (steps > 0) & (steps <= trajectories.length[:, None])
+    states = jax.tree.map(_fold, trajectories.states)
+    undo = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
+    valid = jax.vmap(env.backward_mask)(states) & _fold(live)[:, None]
+
+    def edge(params: PyTree, env: Environment, row: tuple[State, Array]) -> Array:
+        state, backward_action = row
+        parent = env.backward_step(state, backward_action)
+        output = policy.evaluate(params, env, parent)
+        log_pf = masking.log_softmax(output.forward_logits, env.forward_mask(parent))
+        action = env.forward_action(state, backward_action)
+        return output.log_flow + masking.select(log_pf, action)
+
+    rows = (
+        jax.tree.map(lambda x: jnp.repeat(x, undo.size, axis=0), states),
+        jnp.tile(undo, valid.shape[0]),
+    )
+    edges = _map(edge, params, env, rows, valid.reshape(-1), chunk_size)
+    inflow = masking.logsumexp(edges.reshape(valid.shape), valid).reshape(live.shape)
+    return jnp.where(live, inflow, 0.0)
+
+
+def _map(
+    fn: Callable[..., PyTree],
+    params: PyTree,
+    context: PyTree,
+    rows: PyTree,
+    live: Array,
+    chunk_size: int | None,
+    known: PyTree | None = None,
+) -> PyTree:
+    if chunk_size is None:
+        return packing.map_all(fn, params, context, rows, live)
+    return packing.map_live(fn, params, context, rows, live, chunk_size, known)
+
+
+def visits(env: Environment, trajectories: Trajectory) -> Visit:
+    """`[B, T + 1]` visits; the action at the end and the backward action at s_0 are idle."""
+    before = jax.tree.map(lambda x: x[:, :-1], trajectories.states)
+    undo = jax.vmap(jax.vmap(env.backward_action))(before, trajectories.actions)
+    live = jnp.arange(undo.shape[1], dtype=jnp.int32)[None] < trajectories.length[:, None]
+    undo = jnp.where(live, undo, 0)
+    return Visit(
+        trajectories.states,
+        jnp.pad(trajectories.actions, ((0, 0), (0, 1))),
+        jnp.pad(undo, ((0, 0), (1, 0))),
+    )
+
+
+def read(context: PyTree, output: PolicyOutput, visit: Visit) -> VisitScores:
+    """What `output` of the policy says about one visit; `context` is (env, backward)."""
+    env, backward = context
+    forward = masking.log_softmax(output.forward_logits, env.forward_mask(visit.state))
+    logits = backward(env, visit.state, output)
+    reverse = masking.log_softmax(logits, env.backward_mask(visit.state))
+    return VisitScores(
+        masking.select(forward, visit.action),
+        masking.select(reverse, visit.backward_action),
+        output.log_flow,
+    )
+
+
+def _fold(x: Array) -> Array:
+    """`[B, T, ...] -> [B * T, ...]`."""
+    return x.reshape(-1, *x.shape[2:])
