@@ -1,0 +1,53 @@
+"""Flow matching: one residual a visited state, through all its parents."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.types import Residuals, Scores
+
+
+def flow_matching(scores: Scores, epsilon: float, terminal_weight: float) -> Residuals:
+    """log(eps + in-flow(s)) - log(eps + out-flow(s)) at every visited s but s_0.
+
+    The flow of an edge is F(s) P_F(s' | s); the out-flow of a terminal state is R
+    (Bengio et al., 2106.04399).
+    """
+    assert scores.log_inflow is not None  # promised by `needs`
+    inflow, outflow = scores.log_inflow[1:], scores.log_flow[1:]
+    if epsilon > 0:
+        inflow = jnp.logaddexp(inflow, math.log(epsilon))
+        outflow = jnp.logaddexp(outflow, math.log(epsilon))
+    terminal = jnp.arange(1, scores.mask.size + 1, dtype=jnp.int32) == scores.length
+    weight = jnp.where(scores.mask, jnp.where(terminal, terminal_weight, 1.0), 0.0)
+    return Residuals(jnp.where(scores.mask, inflow - outflow, 0.0), weight)
+
+
+@dataclass(frozen=True)
+class FlowMatching(Objective):
+    """FM: `flow_matching`. Trains P_F and F; needs no backward policy.
+
+    Attributes:
+        epsilon: flow below which errors are forgiven.
+        terminal_weight: weight of terminal states against interior ones.
+
+    Raises:
+        ValueError: if `epsilon` is negative or `terminal_weight` not positive.
+    """
+
+    log_z: ClassVar[LogZ] = "flow"
+    needs: ClassVar[frozenset[str]] = frozenset({"log_inflow"})
+    epsilon: float = 0.0
+    terminal_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.epsilon < 0:
+            raise ValueError(f"epsilon must not be negative, got {self.epsilon}")
+        if not self.terminal_weight > 0:
+            raise ValueError(f"terminal_weight must be positive, got {self.terminal_weight}")
+
+    def residuals(self, scores: Scores) -> Residuals:
+        return flow_matching(scores, self.epsilon, self.terminal_weight)

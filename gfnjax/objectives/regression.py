@@ -1,0 +1,57 @@
+"""Regression functions g: what a residual costs. With D = log(model / target), on-policy.
+
+The expected gradient of g(D) over trajectories of the current policy is the gradient of a
+divergence between the policy P and the target Q (Hu et al., 2410.02596). The pairs are tested by
+enumeration; a flipped sign silently turns one divergence into another.
+"""
+
+import jax.numpy as jnp
+
+from gfnjax.types import Array
+
+# Beyond it exponentials go on as straight lines: squares of gradients stay in float32's range.
+EXPONENT_LIMIT = 30.0
+
+
+def square(residual: Array) -> Array:
+    """D^2: twice the gradient of KL(P || Q)."""
+    return residual**2
+
+
+def huber(residual: Array) -> Array:
+    """D^2 for |D| <= 1, then 2|D| - 1: the square with a bounded gradient."""
+    size = jnp.abs(residual)
+    return jnp.where(size <= 1, residual**2, 2 * size - 1)
+
+
+def forward_kl(residual: Array) -> Array:
+    """exp(-D) + D - 1: the gradient of KL(Q || P)."""
+    return _exp(-residual) + residual - 1
+
+
+def hellinger(residual: Array) -> Array:
+    """4 exp(-D/2) + 2D - 4: four times the gradient of the squared Hellinger distance.
+
+    With H^2 = 1 - sum sqrt(P Q), E_P[g'(D) grad log P] = -4 grad sum sqrt(P Q).
+    """
+    return 4 * _exp(-residual / 2) + 2 * residual - 4
+
+
+def chi_square(residual: Array) -> Array:
+    """exp(D) - D - 1: half the gradient of chi^2(P || Q) = sum P^2 / Q - 1."""
+    return _exp(residual) - residual - 1
+
+
+def _exp(x: Array) -> Array:
+    """exp(x), continued by its tangent: a clipped one would lose the sign of g' far out."""
+    inside = jnp.minimum(x, EXPONENT_LIMIT)
+    return jnp.exp(inside) * (1 + (x - inside))
+
+
+REGRESSIONS = {
+    "square": square,
+    "huber": huber,
+    "forward-kl": forward_kl,
+    "hellinger": hellinger,
+    "chi-square": chi_square,
+}

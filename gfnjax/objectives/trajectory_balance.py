@@ -1,0 +1,35 @@
+"""Trajectory balance and its log-partition variance form: one residual a trajectory."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.types import Residuals, Scores
+
+
+def trajectory_balance(scores: Scores) -> Residuals:
+    """log Z + sum_t log P_F - sum_t log P_B - log R (Malkin et al., 2201.13259)."""
+    residual = scores.log_z + scores.log_pf.sum() - scores.log_pb.sum() - scores.log_reward
+    return Residuals(residual[None], (scores.length > 0).astype(residual.dtype)[None])
+
+
+@dataclass(frozen=True)
+class TrajectoryBalance(Objective):
+    """TB: `trajectory_balance` with a learned log Z."""
+
+    def residuals(self, scores: Scores) -> Residuals:
+        return trajectory_balance(scores)
+
+
+@dataclass(frozen=True)
+class LogPartitionVariance(Objective):
+    """VarGrad: the TB residual without log Z minus its batch mean (Zhang et al., 2302.05446).
+
+    That is trajectory balance with the batch's own estimate of log Z; with g = square the loss
+    is the variance of the estimate. A batch of one has nothing to compare with: its loss is 0.
+    """
+
+    log_z: ClassVar[LogZ] = "batch"
+
+    def residuals(self, scores: Scores) -> Residuals:
+        return trajectory_balance(scores)
