@@ -1,0 +1,27 @@
+"""Policies and backward policies."""
+
+from gfnjax.policies.backward import LearnedBackward, MaximumEntropyBackward, UniformBackward
+from gfnjax.policies.base import Policy, from_flax
+from gfnjax.policies.causal import CausalPolicy, causal_transformer_policy
+from gfnjax.policies.graph import graph_policy
+from gfnjax.policies.mlp import mlp_policy
+from gfnjax.policies.nnx import from_nnx
+from gfnjax.policies.tabular import tabular_policy
+from gfnjax.policies.transformer import transformer_policy
+from gfnjax.policies.trees import forest_policy
+
+__all__ = [
+    "CausalPolicy",
+    "LearnedBackward",
+    "MaximumEntropyBackward",
+    "Policy",
+    "UniformBackward",
+    "causal_transformer_policy",
+    "forest_policy",
+    "from_flax",
+    "from_nnx",
+    "graph_policy",
+    "mlp_policy",
+    "tabular_policy",
+    "transformer_policy",
+]

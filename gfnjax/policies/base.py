@@ -1,0 +1,76 @@
+"""A policy is a pair of pure functions; any network library fits."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import flax.linen as nn
+import jax
+
+from gfnjax.envs.base import Environment, State
+from gfnjax.types import Array, PolicyOutput, PyTree
+
+
+def _environment_view(env: Environment, state: State) -> PyTree:
+    return env.observe(state)
+
+
+class StatePolicy(Protocol):
+    """What any policy can do: judge a state on its own."""
+
+    def evaluate(self, params: PyTree, env: Environment, state: State) -> PolicyOutput: ...
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`init` makes parameters, `apply` maps one observation to logits and a flow.
+
+    Compiled training steps are shared between policies that compare equal, so build one
+    `Policy` and keep it rather than making a new one with new lambdas for every run.
+
+    Attributes:
+        init: `(key, observation) -> params`.
+        apply: `(params, observation) -> PolicyOutput` for one observation.
+        observe: `(env, state) -> observation`; `env.observe(state)` by default.
+    """
+
+    init: Callable[[Array, PyTree], PyTree]
+    apply: Callable[[PyTree, PyTree], PolicyOutput]
+    observe: Callable[[Any, Any], PyTree] = _environment_view
+
+    def evaluate(self, params: PyTree, env: Environment, state: State) -> PolicyOutput:
+        """The output for one state."""
+        return self.apply(params, self.observe(env, state))
+
+
+def from_flax(module: nn.Module, observe: Callable[..., PyTree] = _environment_view) -> Policy:
+    """A policy from a Linen module whose call maps one observation to a `PolicyOutput`.
+
+    Equal modules give the same policy object, hence share compiled code.
+    """
+    return _from_flax(module, observe)
+
+
+@lru_cache(maxsize=256)
+def _from_flax(module: Any, observe: Callable[..., PyTree]) -> Policy:
+    return Policy(module.init, module.apply, observe)
+
+
+def check_output(policy: StatePolicy, params: PyTree, env: Environment) -> None:
+    """Raise a `ValueError` naming the output whose shape does not fit the environment."""
+    expected = {
+        "forward_logits": (env.num_actions,),
+        "backward_logits": (env.num_backward_actions,),
+        "log_flow": (),
+    }
+    output = jax.eval_shape(lambda p: policy.evaluate(p, env, env.initial_state()), params)
+    if not isinstance(output, PolicyOutput):
+        raise TypeError(f"policy.apply must return a PolicyOutput, got {type(output).__name__}")
+    for name, shape in expected.items():
+        actual = getattr(output, name).shape
+        if actual != shape:
+            raise ValueError(
+                f"policy.apply must return {name} of shape {shape} for one observation of "
+                f"{type(env).__name__}, got {actual}"
+            )

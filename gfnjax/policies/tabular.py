@@ -1,0 +1,46 @@
+"""One row of logits and one flow per state: the policy of exact tests and tiny problems."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from gfnjax.envs.base import Enumerable, Environment, State
+from gfnjax.policies.base import Policy, from_flax
+from gfnjax.types import Array, PolicyOutput
+
+
+class Table(nn.Module):
+    """Parameters `[num_states, ...]`, zero at first: uniform policies and unit flow."""
+
+    num_states: int
+    num_actions: int
+    num_backward_actions: int
+
+    @nn.compact
+    def __call__(self, index: Array) -> PolicyOutput:
+        def table(name: str, *shape: int) -> Array:
+            zeros, dtype = nn.initializers.zeros, jnp.result_type(float)
+            return self.param(name, zeros, (self.num_states, *shape), dtype)[index]
+
+        return PolicyOutput(
+            table("forward_logits", self.num_actions),
+            table("backward_logits", self.num_backward_actions),
+            table("log_flow"),
+        )
+
+
+def _state_index(env: Enumerable, state: State) -> Array:
+    return env.state_index(state)
+
+
+def tabular_policy(env: Environment) -> Policy:
+    """A table over the states of an `Enumerable` environment.
+
+    `params["params"]` holds `forward_logits`, `backward_logits` and `log_flow`, a row a state.
+
+    Raises:
+        TypeError: if `env` is not `Enumerable`.
+    """
+    if not isinstance(env, Enumerable):
+        raise TypeError(f"tabular_policy needs an Enumerable environment, got {type(env).__name__}")
+    table = Table(env.num_states, env.num_actions, env.num_backward_actions)
+    return from_flax(table, _state_index)
