@@ -1,0 +1,194 @@
+"""Exact evaluation on enumerable environments, by dynamic programming over the state graph.
+
+Everything is in nats and jittable, given a `StateGraph`; policies are tables of
+log-probabilities `[N, num_actions]` and `[N, num_backward_actions]`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+
+from gfnjax import masking
+from gfnjax.envs.base import Enumerable
+from gfnjax.metrics import distances
+from gfnjax.metrics.graph import StateGraph
+from gfnjax.policies.backward import BackwardPolicy
+from gfnjax.policies.base import StatePolicy
+from gfnjax.types import Array, PyTree
+
+
+class PolicyTable(NamedTuple):
+    """A policy evaluated in every state: log P_F `[N, A]`, log P_B `[N, K]`, log F `[N]`."""
+
+    log_pf: Array
+    log_pb: Array
+    log_flow: Array
+
+
+class ExactMetrics(NamedTuple):
+    """Distances between a policy's terminating distribution and R / Z, `[]` each.
+
+    Attributes:
+        total_variation: half the sum of |P - R/Z|.
+        l1: the mean of |P - R/Z| over terminal states.
+        kl: KL(P || R/Z), nats.
+        reverse_kl: KL(R/Z || P), nats.
+        jsd: Jensen-Shannon divergence, nats.
+        log_z: the true log Z.
+        log_z_error: |estimate - log Z|, NaN without an estimate.
+    """
+
+    total_variation: Array
+    l1: Array
+    kl: Array
+    reverse_kl: Array
+    jsd: Array
+    log_z: Array
+    log_z_error: Array
+
+
+def policy_table(
+    env: Enumerable,
+    policy: StatePolicy,
+    backward: BackwardPolicy,
+    params: PyTree,
+    batch_size: int = 4096,
+) -> PolicyTable:
+    """Evaluate a policy in all states, `batch_size` at a time."""
+
+    def row(index: Array) -> PolicyTable:
+        state = env.state_at(index)
+        output = policy.evaluate(params, env, state)
+        return PolicyTable(
+            masking.log_softmax(output.forward_logits, env.forward_mask(state)),
+            masking.log_softmax(backward(env, state, output), env.backward_mask(state)),
+            output.log_flow,
+        )
+
+    return lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=batch_size)
+
+
+def terminating_distribution(graph: StateGraph, log_pf: Array) -> Array:
+    """log P(x), the probability that a trajectory ends in x.
+
+    log P(s_0) = 0 and log P(s') = log sum over parents s of P(s) P_F(s' | s).
+
+    Args:
+        graph: of the environment.
+        log_pf: `[N, num_actions]`.
+
+    Returns:
+        `[N]` log-probabilities, `masking.FILL` off terminal states.
+    """
+    visits = _forward(graph, _parent_values(graph, log_pf), masking.logsumexp)
+    return jnp.where(graph.terminal, visits, masking.FILL)
+
+
+def target_distribution(graph: StateGraph) -> tuple[Array, Array]:
+    """log R(x) / Z `[N]`, `masking.FILL` off terminal states, and log Z `[]`."""
+    log_z = masking.logsumexp(graph.log_reward, graph.terminal)
+    return jnp.where(graph.terminal, graph.log_reward - log_z, masking.FILL), log_z
+
+
+def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
+    """The flow that `log_pb` and the reward determine, and the policy that carries it.
+
+    F(x) = R(x) at terminal states, F(s) = sum over children s' of F(s') P_B(s | s'), and
+    P_F(s' | s) = F(s') P_B(s | s') / F(s).
+
+    Args:
+        graph: of the environment.
+        log_pb: `[N, num_backward_actions]`, any backward policy.
+
+    Returns:
+        log F `[N]` and log P_F `[N, num_actions]`.
+    """
+    log_pb_of_edge = _edge_log_pb(graph, log_pb)
+    log_flow = _backward(graph, log_pb_of_edge, masking.logsumexp, graph.log_reward)
+    edges = log_flow[graph.children] + log_pb_of_edge
+    log_pf = jnp.where(graph.forward_mask, edges - log_flow[:, None], masking.FILL)
+    return log_flow, log_pf
+
+
+def log_path_counts(graph: StateGraph) -> Array:
+    """`[N]` log of the number of paths from s_0, for `MaximumEntropyBackward`."""
+    return _forward(graph, jnp.zeros(graph.parents.shape), masking.logsumexp)
+
+
+def evaluate(graph: StateGraph, log_pf: Array, log_z: Array | float = jnp.nan) -> ExactMetrics:
+    """Compare a policy `log_pf` `[N, num_actions]` and an estimate of log Z with the truth."""
+    log_p = terminating_distribution(graph, log_pf)
+    log_q, true_log_z = target_distribution(graph)
+    return ExactMetrics(
+        total_variation=distances.total_variation(log_p, log_q),
+        l1=distances.l1(log_p, log_q) / graph.terminal.sum().astype(log_p.dtype),
+        kl=distances.kl(log_p, log_q),
+        reverse_kl=distances.kl(log_q, log_p),
+        jsd=distances.jsd(log_p, log_q),
+        log_z=true_log_z,
+        log_z_error=jnp.abs(log_z - true_log_z),
+    )
+
+
+def certificate(graph: StateGraph, log_pf: Array, log_pb: Array, log_z: Array) -> Array:
+    """c = max |log Z + sum log P_F - sum log P_B - log R| over *all* trajectories.
+
+    The total variation is then at most 1 - exp(-2c): one number that vouches for a policy.
+
+    Args:
+        graph: of the environment.
+        log_pf: `[N, num_actions]`.
+        log_pb: `[N, num_backward_actions]`.
+        log_z: `[]` an estimate.
+    """
+    ratio = _parent_values(graph, log_pf) - log_pb
+    extremes = []
+    for sign in (1.0, -1.0):
+
+        def largest(values: Array, mask: Array) -> Array:
+            return jnp.where(mask, values, masking.FILL).max(axis=-1)
+
+        longest = _forward(graph, sign * ratio, largest)
+        residual = longest + sign * (log_z - graph.log_reward)
+        extremes.append(jnp.where(graph.terminal, residual, 0.0).max())
+    return jnp.maximum(*extremes)
+
+
+def _parent_values(graph: StateGraph, log_pf: Array) -> Array:
+    """`[N, K]` log P_F of the edge that arrives through each backward action."""
+    return log_pf[graph.parents, graph.parent_actions]
+
+
+def _edge_log_pb(graph: StateGraph, log_pb: Array) -> Array:
+    """`[N, A]` log P_B of the edge that leaves through each action."""
+    return log_pb[graph.children, graph.backward_actions]
+
+
+Reduce = Callable[[Array, Array], Array]
+
+
+def _forward(graph: StateGraph, arriving: Array, reduce: Reduce) -> Array:
+    """v(s_0) = 0, v(s') = reduce over parents of v(s) + arriving(s -> s'), level by level."""
+
+    def level(values: Array, states: Array) -> tuple[Array, None]:
+        candidates = values[graph.parents[states]] + arriving[states]
+        update = reduce(candidates, graph.backward_mask[states])
+        return values.at[states].set(update, mode="drop"), None
+
+    values = jnp.full(graph.num_states, masking.FILL, arriving.dtype).at[graph.source].set(0.0)
+    return lax.scan(level, values, graph.levels[1:])[0]
+
+
+def _backward(graph: StateGraph, leaving: Array, reduce: Reduce, at_terminal: Array) -> Array:
+    """v = at_terminal on terminals, else reduce over children of v(s') + leaving(s -> s')."""
+
+    def level(values: Array, states: Array) -> tuple[Array, None]:
+        candidates = values[graph.children[states]] + leaving[states]
+        update = reduce(candidates, graph.forward_mask[states])
+        update = jnp.where(graph.terminal[states], at_terminal[states], update)
+        return values.at[states].set(update, mode="drop"), None
+
+    values = jnp.full(graph.num_states, masking.FILL, at_terminal.dtype)
+    return lax.scan(level, values, graph.levels, reverse=True)[0]

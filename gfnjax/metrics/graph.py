@@ -1,0 +1,113 @@
+"""The state graph of an `Enumerable` environment as arrays, for dynamic programming."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfnjax.envs.base import Enumerable, Environment
+from gfnjax.types import Array
+
+MAX_STATES = 20_000_000
+
+
+class StateGraph(NamedTuple):
+    """All N states and edges, and the order in which to visit them.
+
+    Attributes:
+        children: `[N, num_actions]` int32 index of the child; arbitrary where masked.
+        forward_mask: `[N, num_actions]` True where the action is allowed.
+        parents: `[N, num_backward_actions]` int32 index of the parent; arbitrary where masked.
+        parent_actions: `[N, num_backward_actions]` int32, the action that leads from the parent.
+        backward_mask: `[N, num_backward_actions]` True where the backward action is allowed.
+        backward_actions: `[N, num_actions]` int32, the backward action that undoes an action.
+        terminal: `[N]` bool.
+        log_reward: `[N]` nats; meaningless off terminal states.
+        levels: `[L, W]` int32 states by longest distance from s_0, padded with N.
+        source: `[]` int32 index of s_0.
+    """
+
+    children: Array
+    forward_mask: Array
+    parents: Array
+    parent_actions: Array
+    backward_mask: Array
+    backward_actions: Array
+    terminal: Array
+    log_reward: Array
+    levels: Array
+    source: Array
+
+    @property
+    def num_states(self) -> int:
+        return self.terminal.shape[0]
+
+
+def build_graph(env: Environment) -> StateGraph:
+    """Enumerate an environment. Not jittable; build once, use for every evaluation.
+
+    Raises:
+        TypeError: if `env` is not `Enumerable`.
+        ValueError: if it has too many states, or states that s_0 does not reach.
+    """
+    if not isinstance(env, Enumerable):
+        raise TypeError(f"exact metrics need an Enumerable environment, got {type(env).__name__}")
+    if env.num_states > MAX_STATES:
+        raise ValueError(
+            f"{type(env).__name__} has {env.num_states:,} states, more than the {MAX_STATES:,} "
+            "that exact metrics enumerate; use gfnjax.metrics.sampled instead"
+        )
+    rows, source = _tabulate(env)
+    children, forward_mask = np.asarray(rows["children"]), np.asarray(rows["forward_mask"])
+    levels = _levels(children, forward_mask, int(source), env.max_steps)
+    return StateGraph(**rows, levels=jnp.asarray(levels), source=source)
+
+
+@jax.jit
+def _tabulate(env: Any) -> tuple[dict[str, Array], Array]:
+    actions = jnp.arange(env.num_actions, dtype=jnp.int32)
+    undos = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
+    over = partial(jax.vmap, in_axes=(None, 0))
+
+    def row(index: Array) -> dict[str, Array]:
+        state = env.state_at(index)
+        children = over(env.step)(state, actions)
+        parents = over(env.backward_step)(state, undos)
+        return {
+            "children": jax.vmap(env.state_index)(children),
+            "forward_mask": env.forward_mask(state),
+            "parents": jax.vmap(env.state_index)(parents),
+            "parent_actions": over(env.forward_action)(state, undos),
+            "backward_mask": env.backward_mask(state),
+            "backward_actions": over(env.backward_action)(state, actions),
+            "terminal": env.is_terminal(state),
+            "log_reward": env.log_reward(state),
+        }
+
+    rows = jax.lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=4096)
+    return rows, env.state_index(env.initial_state()).astype(jnp.int32)
+
+
+def _levels(children: np.ndarray, mask: np.ndarray, source: int, max_steps: int) -> np.ndarray:
+    """States by their longest distance from s_0, one row a distance."""
+    num_states = mask.shape[0]
+    depth = np.full(num_states, -1)
+    frontier = np.array([source])
+    for distance in range(max_steps + 1):
+        depth[frontier] = distance
+        frontier = np.unique(children[frontier][mask[frontier]])
+        if frontier.size == 0:
+            break
+    else:
+        raise ValueError(f"a trajectory is longer than max_steps = {max_steps}")
+    if (depth < 0).any():
+        raise ValueError(f"state {int(np.argmin(depth))} cannot be reached from s_0")
+    order = np.argsort(depth, kind="stable")
+    counts = np.bincount(depth)
+    levels = np.full((counts.size, counts.max()), num_states, np.int32)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    for i, count in enumerate(counts):
+        levels[i, :count] = order[starts[i] : starts[i + 1]]
+    return levels

@@ -1,0 +1,102 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from gfnjax import evaluation
+from gfnjax.build import build
+from gfnjax.config import Config, Training, UsageError
+from gfnjax.evaluation import ExactEvaluator, SampledEvaluator, make_evaluator
+from gfnjax.presets import HypergridConfig
+from gfnjax.training import StepInfo
+
+
+def described(side=8, num_dims=2, **settings):
+    training = Training(batch_size=4, hidden_sizes=(8,), **settings)
+    config = Config("hypergrid", HypergridConfig(num_dims, side), training)
+    return config, build(config)
+
+
+def target_of(side):
+    """R / Z on the grid of the corners reward, from its definition."""
+    a = np.abs(np.arange(side) / (side - 1) - 0.5)
+    corner, ring = a > 1 / 4, (a > 3 / 10) & (a < 2 / 5)
+    reward = 0.1 + 0.5 * np.outer(corner, corner) + 2.0 * np.outer(ring, ring)
+    return reward, reward / reward.sum()
+
+
+def test_exact_metrics_are_those_of_the_distributions(key):
+    config, gfn = described()
+    state = gfn.init(key)
+    evaluator = make_evaluator(config, gfn)
+    assert isinstance(evaluator, ExactEvaluator)
+
+    found = evaluator.evaluate(state, None)
+    states, learned, target = evaluator.distributions(state)
+
+    reward, expected = target_of(8)
+    index = states.position[:, 0], states.position[:, 1]
+    np.testing.assert_allclose(target, expected[index], rtol=1e-4)
+    assert learned.sum() == pytest.approx(1, abs=1e-5)
+    assert found["total_variation"] == pytest.approx(np.abs(learned - target).sum() / 2, rel=1e-4)
+    assert found["true_log_z"] == pytest.approx(np.log(reward.sum()), abs=1e-5)
+    assert found["log_z"] == 0.0
+    assert found["log_z_error"] == pytest.approx(3.109061, abs=1e-5)
+
+
+def test_log_z_is_estimated_the_way_the_objective_does(key):
+    info = StepInfo(*(np.arange(200, dtype=np.float32),) * 5)
+    estimates = {}
+    for objective in ("tb", "db", "vargrad"):
+        config, gfn = described(objective=objective)
+        state = gfn.init(key)
+        learned = state.params._replace(log_z=state.params.log_z + 1.5)
+        state = state._replace(params=learned)
+        estimates[objective] = make_evaluator(config, gfn).evaluate(state, info)["log_z"]
+        if objective == "db":
+            source = gfn.policy.evaluate(learned.policy, gfn.env, gfn.env.initial_state())
+    assert estimates["tb"] == 1.5
+    assert estimates["db"] == pytest.approx(float(source.log_flow), abs=1e-6)
+    assert estimates["vargrad"] == np.arange(100, 200).mean()
+    assert np.isnan(make_evaluator(config, gfn).evaluate(state, None)["log_z"])
+
+
+def test_samples_stand_in_where_states_are_too_many(key, monkeypatch):
+    config, gfn = described(side=4)
+    state = gfn.init(key)
+    exact = make_evaluator(config, gfn)
+    monkeypatch.setattr(evaluation, "MAX_STATES", 31)
+    sampled = make_evaluator(config, gfn)
+    assert isinstance(sampled, SampledEvaluator)
+
+    found, truth = sampled.evaluate(state, None), exact.evaluate(state, None)
+    # log of an average of 2,000 weights of bounded variance.
+    assert found["importance_log_z"] == pytest.approx(truth["true_log_z"], abs=0.15)
+    assert found["elbo"] < found["importance_log_z"]
+    assert found == sampled.evaluate(state, None)
+    later = state._replace(step=state.step + 1)
+    assert found["elbo"] != sampled.evaluate(later, None)["elbo"]
+
+    states, weights, target = sampled.distributions(state)
+    assert target is None
+    frequency, probability = np.zeros((4, 4)), np.zeros((4, 4))
+    np.add.at(frequency, tuple(states.position.T), weights)
+    expected = exact.distributions(state)
+    np.add.at(probability, tuple(expected.states.position.T), expected.learned)
+    error = np.sqrt(probability * (1 - probability) / evaluation.NUM_SAMPLES)
+    assert (np.abs(frequency - probability) < 5 * error).all()
+
+
+def test_a_total_variation_that_cannot_be_computed_cannot_be_waited_for():
+    config, gfn = described(side=64, num_dims=4, stop_at_tv=0.1)
+    with pytest.raises(UsageError, match="stop_at_tv needs exact evaluation"):
+        make_evaluator(config, gfn)
+    patient = dataclasses.replace(config, training=Training())
+    assert isinstance(make_evaluator(patient, gfn), SampledEvaluator)
+
+
+def test_evaluating_does_not_disturb_the_randomness_of_training(key):
+    state = described()[1].init(key)
+    training = jax.random.key_data(jax.random.fold_in(state.key, state.step))
+    assert not np.array_equal(training, jax.random.key_data(evaluation._key(state)))
