@@ -1,0 +1,14 @@
+"""Checks for authors of environments and objectives, and small graphs with known answers."""
+
+from gfnjax.testing.environments import ConformanceError, check_environment
+from gfnjax.testing.graphs import binary_tree, diamond
+from gfnjax.testing.objectives import check_objective, exact_optimum
+
+__all__ = [
+    "ConformanceError",
+    "binary_tree",
+    "check_environment",
+    "check_objective",
+    "diamond",
+    "exact_optimum",
+]

@@ -1,0 +1,387 @@
+"""`check_environment`: hold every method of an environment against the contract.
+
+It walks random trajectories of its own, independent of `gfnjax.sampling`; the first broken promise
+is reported in words.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gfnjax.envs.base import Enumerable, Environment, SparselyObserved
+from gfnjax.types import Array, PyTree
+
+MAX_CHECKED_STATES = 256
+MAX_CHECKED_INDICES = 100_000
+
+
+class ConformanceError(AssertionError):
+    """An environment breaks its contract; the message says where and how."""
+
+
+def check_environment(env: Environment, key: Array, num_trajectories: int = 32) -> None:
+    """Check that `env` keeps the promises of `gfnjax.Environment`.
+
+    A pytree; shapes and masks; round trips of forward and backward steps along every edge of the
+    states visited by random trajectories; absorbing terminals; termination within `max_steps`;
+    equality under jit and vmap, a batch of one included; finite rewards and reward gradients;
+    and, where the environment has these abilities, a consistent enumeration and sparse
+    observation.
+
+    Args:
+        env: the environment.
+        key: a typed PRNG key.
+        num_trajectories: random trajectories to walk.
+
+    Raises:
+        ConformanceError: at the first promise that is broken.
+    """
+    _check_sizes(env)
+    _check_traceable(env)
+    _check_initial_state(env)
+    states = _walk(env, key, num_trajectories)
+    visited = _subsample(states)
+    _check_masks(env, visited)
+    _check_forward_edges(env, visited)
+    _check_backward_edges(env, visited)
+    # After the edges: an idle action or a missing one is the better explanation.
+    _check_termination(env, states)
+    _check_absorbing(env, states)
+    _check_finite(env, visited)
+    _check_transformations(env, jax.tree.map(lambda x: x[:2], visited))
+    # An environment too large for int32 indices has an enumeration in name only.
+    if isinstance(env, Enumerable) and env.num_states <= np.iinfo(np.int32).max:
+        _check_enumeration(env, visited)
+    if isinstance(env, SparselyObserved):
+        _check_sparse_observation(env, visited)
+
+
+def _require(condition: Any, message: str) -> None:
+    if not np.all(np.asarray(condition)):
+        raise ConformanceError(message)
+
+
+def _each(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """`fn` on a batch, compiled, results on the host: a check's time is all compilation."""
+    compiled = jax.jit(jax.vmap(fn))
+    return lambda *batch: jax.device_get(compiled(*batch))
+
+
+def _equal(a: PyTree, b: PyTree) -> Array:
+    """`[]` True where two states are equal."""
+
+    def equal(x: Array, y: Array) -> Array:
+        x, y = jnp.asarray(x), jnp.asarray(y)
+        floating = jnp.issubdtype(x.dtype, jnp.floating)
+        return (jnp.isclose(x, y, 1e-5) if floating else x == y).all()
+
+    return jnp.stack(jax.tree.leaves(jax.tree.map(equal, a, b))).all()
+
+
+def _agree(a: PyTree, b: PyTree) -> bool:
+    """`_equal` on the host."""
+
+    def equal(x: Any, y: Any) -> bool:
+        return np.allclose(x, y, 1e-5) if np.asarray(x).dtype.kind == "f" else np.array_equal(x, y)
+
+    return all(jax.tree.leaves(jax.tree.map(equal, a, b)))
+
+
+def _first(bad: Any, states: PyTree) -> str:
+    """The first state that `bad` marks, for a message."""
+    where = int(np.argmax(np.asarray(bad)))
+    return str(jax.tree.map(lambda x: np.asarray(x[where]), states))
+
+
+def _check_sizes(env: Environment) -> None:
+    for name in ("num_actions", "num_backward_actions", "max_steps"):
+        value = getattr(env, name)
+        _require(isinstance(value, int), f"{name} must be a Python int, got {value!r}")
+        _require(value >= 1, f"{name} must be at least 1, got {value}")
+
+
+def _check_traceable(env: Environment) -> None:
+    try:
+        jax.eval_shape(lambda env: env.log_reward(env.initial_state()), env)
+    except Exception as error:
+        raise ConformanceError(
+            "the environment must be a pytree with static sizes and reward parameters as leaves "
+            f"(flax.struct.dataclass, pytree_node=False for sizes): {error}"
+        ) from error
+    for name, arguments in _calls(env, env.initial_state()).items():
+        try:
+            jax.eval_shape(getattr(env, name), *arguments)
+        except Exception as error:
+            raise ConformanceError(f"{name}: JAX cannot trace it: {error}") from error
+
+
+def _calls(env: Environment, state: PyTree) -> dict[str, tuple]:
+    """Arguments for every method of the contract, valid actions where there are any."""
+    action = jnp.argmax(env.forward_mask(state)).astype(jnp.int32)
+    undo = jnp.argmax(env.backward_mask(state)).astype(jnp.int32)
+    views = ("forward_mask", "backward_mask", "is_terminal", "observe", "log_reward")
+    return {
+        "step": (state, action),
+        "backward_step": (state, undo),
+        "backward_action": (state, action),
+        "forward_action": (state, undo),
+        **dict.fromkeys(views, (state,)),
+    }
+
+
+def _check_initial_state(env: Environment) -> None:
+    state = env.initial_state()
+    action = jnp.zeros((), jnp.int32)
+    for name, size in (
+        ("forward_mask", env.num_actions),
+        ("backward_mask", env.num_backward_actions),
+    ):
+        mask = getattr(env, name)(state)
+        _require(
+            mask.shape == (size,) and mask.dtype == bool,
+            f"{name} must return bool of shape ({size},), got {mask.dtype} of shape {mask.shape}",
+        )
+    ended = jnp.asarray(env.is_terminal(state))
+    _require(
+        ended.shape == () and ended.dtype == bool,
+        f"is_terminal must return a bool scalar, got {ended.dtype} of shape {ended.shape}",
+    )
+    shape = jax.eval_shape(env.log_reward, state).shape
+    _require(shape == (), f"log_reward must return a scalar for a single state, got shape {shape}")
+    _require(~ended, "initial_state: s_0 must not be terminal")
+    _require(env.forward_mask(state).any(), "forward_mask: s_0 must allow some action")
+    _require(
+        ~env.backward_mask(state).any(),
+        "backward_mask: must be all False at s_0, which has no parents",
+    )
+    expected = jax.tree.map(lambda x: (x.shape, x.dtype), jax.eval_shape(lambda s: s, state))
+    for name in ("step", "backward_step"):
+        result = jax.eval_shape(getattr(env, name), state, action)
+        _require(
+            jax.tree.map(lambda x: (x.shape, x.dtype), result) == expected,
+            f"{name} must return a state of the same structure, shapes and dtypes as "
+            f"initial_state: {expected}, got {result}",
+        )
+    undos = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
+    unchanged = _each(lambda undo: _equal(env.backward_step(state, undo), state))(undos)
+    _require(unchanged, "backward_step: must return s_0 unchanged, whatever the backward action")
+
+
+def _walk(env: Environment, key: Array, num_trajectories: int) -> PyTree:
+    """States `[T + 1, n, ...]` of uniformly random trajectories."""
+
+    def walk(key: Array) -> PyTree:
+        def move(state: PyTree, key: Array) -> tuple[PyTree, PyTree]:
+            logits = jnp.where(env.forward_mask(state), 0.0, -jnp.inf)
+            # A terminal state allows nothing: any action must leave it where it is.
+            logits = jnp.where(env.forward_mask(state).any(), logits, 0.0)
+            following = env.step(state, jax.random.categorical(key, logits).astype(jnp.int32))
+            return following, following
+
+        start = env.initial_state()
+        _, states = lax.scan(move, start, jax.random.split(key, env.max_steps))
+        first = jax.tree.map(lambda x: jnp.asarray(x)[None], start)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, states)
+
+    def walks(key: Array) -> PyTree:
+        return jax.vmap(walk, out_axes=1)(jax.random.split(key, num_trajectories))
+
+    return jax.device_get(jax.jit(walks)(key))
+
+
+def _check_termination(env: Environment, states: PyTree) -> None:
+    last = jax.tree.map(lambda x: x[-1], states)
+    ended = _each(env.is_terminal)(last)
+    _require(
+        ended,
+        f"max_steps = {env.max_steps}: a random trajectory had not ended after that many steps, "
+        f"it was in {_first(~ended, last)}",
+    )
+
+
+def _subsample(states: PyTree) -> PyTree:
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), states)
+    total = jax.tree.leaves(flat)[0].shape[0]
+    index = np.random.default_rng(0).permutation(total)[:MAX_CHECKED_STATES]
+    return jax.tree.map(lambda x: x[index], flat)
+
+
+def _check_masks(env: Environment, states: PyTree) -> None:
+    def look(state: PyTree) -> tuple[Array, Array, Array]:
+        allowed, undoable = env.forward_mask(state).any(), env.backward_mask(state).any()
+        return env.is_terminal(state), allowed, undoable | _equal(state, env.initial_state())
+
+    terminal, allowed, undoable = _each(look)(states)
+    _require(
+        allowed != terminal,
+        "forward_mask: must be all False exactly on terminal states; it is not in "
+        + _first(allowed == terminal, states),
+    )
+    _require(
+        undoable,
+        "backward_mask: every state but s_0 must allow some backward action; none in "
+        + _first(~undoable, states),
+    )
+
+
+def _pairs(env: Environment, states: PyTree, forward: bool) -> tuple[PyTree, np.ndarray]:
+    """All (state, valid action) pairs of a batch of states."""
+    mask = _each(env.forward_mask if forward else env.backward_mask)(states)
+    rows, actions = np.nonzero(mask)
+    return jax.tree.map(lambda x: x[rows], states), actions.astype(np.int32)
+
+
+def _allows(mask: Array, action: Array) -> Array:
+    # Out of range, an index would wrap around or be clamped onto an allowed entry.
+    return mask[action] & (action >= 0) & (action < mask.size)
+
+
+def _check_forward_edges(env: Environment, states: PyTree) -> None:
+    def edge(state: PyTree, action: Array) -> tuple[Array, ...]:
+        child = env.step(state, action)
+        undo = env.backward_action(state, action)
+        back = env.backward_step(child, undo)
+        again = env.forward_action(child, undo)
+        allowed = _allows(env.backward_mask(child), undo)
+        return ~_equal(child, state), allowed, _equal(back, state), again == action
+
+    states, actions = _pairs(env, states, forward=True)
+    moved, allowed, back, again = _each(edge)(states, actions)
+    for good, broken in (
+        (moved, "step: a valid action must change the state"),
+        (allowed, "backward_action: names an action that backward_mask forbids in the child"),
+        (back, "backward_step: backward_step(step(s, a), backward_action(s, a)) must be s"),
+        (again, "forward_action: forward_action(step(s, a), backward_action(s, a)) must be a"),
+    ):
+        _require(
+            good,
+            f"{broken}; broken from parent {_first(~good, states)} by action "
+            f"{_first(~good, actions)}",
+        )
+
+
+def _check_backward_edges(env: Environment, states: PyTree) -> None:
+    def edge(state: PyTree, undo: Array) -> tuple[Array, ...]:
+        parent = env.backward_step(state, undo)
+        action = env.forward_action(state, undo)
+        child = env.step(parent, action)
+        again = env.backward_action(parent, action)
+        return _allows(env.forward_mask(parent), action), _equal(child, state), again == undo
+
+    states, undos = _pairs(env, states, forward=False)
+    allowed, back, again = _each(edge)(states, undos)
+    for good, broken in (
+        (allowed, "forward_action: names an action that forward_mask forbids in the parent"),
+        (back, "step: step(backward_step(s, k), forward_action(s, k)) must be s"),
+        (
+            again,
+            "backward_action: backward_action(backward_step(s, k), forward_action(s, k)) must "
+            "be k: each edge has one backward action",
+        ),
+    ):
+        _require(
+            good,
+            f"{broken}; broken from child {_first(~good, states)} by backward action "
+            f"{_first(~good, undos)}",
+        )
+
+
+def _check_absorbing(env: Environment, states: PyTree) -> None:
+    last = jax.tree.map(lambda x: x[-1], states)
+
+    def stays(state: PyTree) -> Array:
+        actions = jnp.arange(env.num_actions, dtype=jnp.int32)
+        return jax.vmap(lambda action: _equal(env.step(state, action), state))(actions)
+
+    same = _each(stays)(last)
+    broken = ~same.all(axis=1)
+    _require(
+        same,
+        "step: must leave terminal states as they are, whatever the action; it changes "
+        + _first(broken, last),
+    )
+
+
+def _check_finite(env: Environment, states: PyTree) -> None:
+    log_reward = _each(env.log_reward)(states)
+    _require(
+        np.isfinite(log_reward),
+        "log_reward: must be finite in every state (floor a zero reward); it is not in "
+        + _first(~np.isfinite(log_reward), states),
+    )
+    leaves, rebuild = jax.tree.flatten(env)
+    floating = [i for i, x in enumerate(leaves) if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
+
+    def total(values: list[Array]) -> Array:
+        changed = list(leaves)
+        for i, value in zip(floating, values, strict=True):
+            changed[i] = value
+        return jax.vmap(rebuild.unflatten(changed).log_reward)(states).sum()
+
+    grads = jax.jit(jax.grad(total))([jnp.asarray(leaves[i], log_reward.dtype) for i in floating])
+    for grad in grads:
+        _require(jnp.isfinite(grad), "log_reward: its gradient in a reward parameter is not finite")
+    for leaf in jax.tree.leaves(_each(env.observe)(states)):
+        _require(np.isfinite(leaf), "observe: must be finite in every state")
+
+
+def _check_transformations(env: Environment, states: PyTree) -> None:
+    def everything(state: PyTree) -> dict[str, PyTree]:
+        calls = _calls(env, state)
+        return {name: getattr(env, name)(*arguments) for name, arguments in calls.items()}
+
+    def at(tree: PyTree, i: int) -> PyTree:
+        return jax.tree.map(lambda x: x[i], tree)
+
+    batched, single = _each(everything), jax.jit(everything)
+    whole = batched(states)
+    for i in range(jax.tree.leaves(states)[0].shape[0]):
+        state = jax.tree.map(jnp.asarray, at(states, i))
+        one = at(batched(jax.tree.map(lambda x: x[None], state)), 0)
+        eager, compiled = jax.device_get((everything(state), single(state)))
+        for name in whole:
+            _require(_agree(eager[name], compiled[name]), f"{name}: jit changes the result")
+            _require(_agree(eager[name], at(whole[name], i)), f"{name}: vmap changes the result")
+            _require(_agree(eager[name], one[name]), f"{name}: a batch of one changes the result")
+
+
+def _check_enumeration(env: Any, states: PyTree) -> None:
+    indices = np.arange(min(env.num_states, MAX_CHECKED_INDICES), dtype=np.int32)
+    if env.num_states > MAX_CHECKED_INDICES:
+        rng = np.random.default_rng(0)
+        indices = rng.integers(env.num_states, size=MAX_CHECKED_INDICES, dtype=np.int32)
+    found = _each(lambda i: env.state_index(env.state_at(i)))(indices)
+    _require(
+        found == indices,
+        f"state_index(state_at(i)) must be i; broken for i = {_first(found != indices, indices)}",
+    )
+
+    def visit(state: PyTree) -> tuple[Array, Array]:
+        index = env.state_index(state)
+        inside = (index >= 0) & (index < env.num_states)
+        return inside, _equal(env.state_at(index), state)
+
+    inside, back = _each(visit)(states)
+    _require(
+        inside,
+        f"state_index: must lie in [0, num_states = {env.num_states}); it does not for "
+        + _first(~inside, states),
+    )
+    _require(back, "state_at(state_index(s)) must be s; it is not for " + _first(~back, states))
+
+
+def _check_sparse_observation(env: Any, states: PyTree) -> None:
+    def agrees(state: PyTree) -> Array:
+        dense = jax.nn.one_hot(env.active_features(state), env.num_features).sum(axis=0)
+        return _equal(dense, env.observe(state).astype(dense.dtype))
+
+    same = _each(agrees)(states)
+    _require(
+        same,
+        "active_features: must be the indices of the ones of observe; they are not in "
+        + _first(~same, states),
+    )

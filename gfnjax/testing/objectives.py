@@ -1,0 +1,83 @@
+"""`check_objective`: does an objective vanish at the exact optimum, and only there?"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from gfnjax import masking
+from gfnjax.envs.base import Environment
+from gfnjax.envs.tabular import random_dag
+from gfnjax.metrics import exact
+from gfnjax.metrics.graph import build_graph
+from gfnjax.objectives.base import Objective, as_objective
+from gfnjax.policies.tabular import tabular_policy
+from gfnjax.testing.environments import ConformanceError
+from gfnjax.training import GFlowNet, Params
+from gfnjax.types import Array, Residuals, Scores
+
+
+def exact_optimum(env: Environment, key: Array) -> Params:
+    """Parameters of `tabular_policy(env)` at the optimum for a random positive P_B.
+
+    P_B is drawn, F and P_F follow from R by dynamic programming, log Z is exact.
+    """
+    graph = build_graph(env)
+    logits = jax.random.normal(key, graph.parents.shape, graph.log_reward.dtype)
+    log_pb = masking.log_softmax(logits, graph.backward_mask)
+    log_flow, log_pf = exact.optimal_flow(graph, log_pb)
+    table = {"forward_logits": log_pf, "backward_logits": log_pb, "log_flow": log_flow}
+    return Params({"params": table}, exact.target_distribution(graph)[1])
+
+
+def check_objective(
+    objective: Objective | Callable[[Scores], Residuals],
+    key: Array,
+    env: Environment | None = None,
+    batch_size: int = 256,
+    tolerance: float = 1e-4,
+) -> None:
+    """Check that an objective is zero, with zero gradient, at the exact optimum and only there.
+
+    Args:
+        objective: what to check.
+        key: a typed PRNG key.
+        env: an `Enumerable` environment; a random DAG by default.
+        batch_size: trajectories of the uniform policy the loss is taken over.
+        tolerance: for the square root of the loss and for each gradient entry; the default is for
+            single precision.
+
+    Raises:
+        ConformanceError: with the loss or gradient that should have been zero, or was.
+    """
+    env = random_dag(seed=0) if env is None else env
+    objective = as_objective(objective)
+    name = getattr(objective, "function", type(objective)).__name__
+    keys = jax.random.split(key, 3)
+    gfn = GFlowNet(env, tabular_policy(env), objective, target_rate=1.0)
+    optimum = exact_optimum(env, keys[0])
+    uniform = jax.tree.map(jnp.zeros_like, optimum)
+    trajectories = gfn.sample(uniform, keys[1], batch_size)
+    value_and_grad = jax.jit(
+        lambda p: jax.value_and_grad(gfn.loss)(p, trajectories, jax.lax.stop_gradient(p.policy))
+    )
+    loss, grads = value_and_grad(optimum)
+    _require(jnp.sqrt(loss) < tolerance, f"{name}: must be 0 at the exact optimum, got {loss:.3g}")
+    worst = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
+    _require(
+        worst < tolerance,
+        f"{name}: its gradient must be 0 at the exact optimum, got an entry of {worst:.3g}",
+    )
+    leaves, structure = jax.tree.flatten(optimum)
+    noise = [
+        jax.random.normal(k, x.shape, x.dtype)
+        for k, x in zip(jax.random.split(keys[2], len(leaves)), leaves, strict=True)
+    ]
+    perturbed = jax.tree.map(jnp.add, optimum, structure.unflatten(noise))
+    loss, _ = value_and_grad(perturbed)
+    _require(loss > 1e-2, f"{name}: must be positive away from the optimum, got {loss:.3g}")
+
+
+def _require(condition: Array | bool, message: str) -> None:
+    if not condition:
+        raise ConformanceError(message)
