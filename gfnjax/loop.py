@@ -1,0 +1,159 @@
+"""The host loop: jitted chunks of training steps, and whatever happens between them."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gfnjax.training import GFlowNet, StepInfo, TrainState
+from gfnjax.types import Array
+
+
+class NonFiniteError(FloatingPointError):
+    """A step produced a loss or gradient that is NaN or infinite.
+
+    Attributes:
+        step: the step that failed.
+        state: the training state right before it, still finite.
+    """
+
+    def __init__(self, step: int, state: TrainState):
+        super().__init__(
+            f"loss or gradient is not finite at step {step}; the state before it is intact. "
+            "Try a smaller learning rate or max_grad_norm"
+        )
+        self.step = step
+        self.state = state
+
+
+class Chunk(NamedTuple):
+    """What a callback sees: the state after the chunk and the infos of its steps `[n]`."""
+
+    state: TrainState
+    info: StepInfo
+    evaluation: dict[str, float]
+
+
+class History(NamedTuple):
+    """`info`: diagnostics of every step, NumPy `[num_steps]`; `evaluations`: one dict a chunk."""
+
+    info: StepInfo
+    evaluations: list[dict[str, float]]
+
+
+def train(
+    gfn: GFlowNet,
+    start: Array | TrainState,
+    num_steps: int,
+    *,
+    chunk_size: int = 500,
+    evaluate: Callable[[GFlowNet, TrainState], Any] | None = None,
+    callback: Callable[[Chunk], bool | None] | None = None,
+) -> tuple[TrainState, History]:
+    """Train for `num_steps` steps, in compiled chunks.
+
+    One program serves every chunk, the last and shorter one too, and every later run of the same
+    shapes. Nothing is stored on disk; `gfnjax.run` does that.
+
+    Args:
+        gfn: what to train.
+        start: a typed PRNG key to start afresh, or the state to go on from.
+        num_steps: steps to take.
+        chunk_size: steps between two visits to the host, which fall on its multiples.
+        evaluate: `(gfn, state) -> NamedTuple or dict of scalars`, called after every chunk.
+        callback: called after every chunk; returning True stops the run.
+
+    Returns:
+        The final state and the history of this call.
+
+    Raises:
+        ValueError: for a step count that is not positive.
+        NonFiniteError: at the first loss or gradient that is NaN or infinite.
+    """
+    if num_steps < 1 or chunk_size < 1:
+        raise ValueError(
+            f"num_steps and chunk_size must be at least 1, got {num_steps} and {chunk_size}"
+        )
+    state = start if isinstance(start, TrainState) else init(gfn, start)
+    infos, evaluations = [], []
+    visits = chunks(gfn, state, int(state.step) + num_steps, chunk_size)
+    for state, info in visits:
+        result = {} if evaluate is None else as_dict(evaluate(gfn, state))
+        infos.append(info)
+        evaluations.append({"step": int(state.step), **result})
+        if callback is not None and callback(Chunk(state, info, evaluations[-1])):
+            break
+    return state, History(jax.tree.map(lambda *x: np.concatenate(x), *infos), evaluations)
+
+
+def chunks(
+    gfn: GFlowNet, state: TrainState, last_step: int, chunk_size: int
+) -> Iterator[tuple[TrainState, StepInfo]]:
+    """Train to `last_step`, yielding the state and the infos `[n]` after every chunk.
+
+    Chunks end at multiples of `chunk_size`, so a run that starts anew from one of these states
+    visits the same steps as one that was never interrupted.
+
+    Raises:
+        NonFiniteError: with the state right before the step that failed.
+    """
+    step = int(state.step)
+    while step < last_step:
+        size = min(chunk_size - step % chunk_size, last_step - step)
+        state, info = run_chunk(gfn, state, size, chunk_size)
+        step += size
+        yield state, info
+
+
+def run_chunk(
+    gfn: GFlowNet, state: TrainState, num_steps: int, capacity: int
+) -> tuple[TrainState, StepInfo]:
+    """`num_steps` <= `capacity` steps; NumPy infos `[num_steps]`.
+
+    Raises:
+        NonFiniteError: with the state right before the step that failed.
+    """
+    # Blocking here keeps signal handlers responsive; a conversion to NumPy alone would not.
+    after, infos, taken, finite = jax.block_until_ready(_run(gfn, state, num_steps, capacity))
+    if not finite:
+        good = int(taken) - 1
+        before = _run(gfn, state, good, capacity)[0] if good else state
+        raise NonFiniteError(int(before.step), before)
+    return after, jax.tree.map(lambda x: np.asarray(x)[:num_steps], infos)
+
+
+@jax.jit
+def init(gfn: GFlowNet, key: Array) -> TrainState:
+    """`gfn.init(key)`, compiled."""
+    return gfn.init(key)
+
+
+def as_dict(metrics: Any) -> dict[str, float]:
+    """Scalars by name, on the host, from a NamedTuple or a dict."""
+    items = metrics if isinstance(metrics, dict) else metrics._asdict()
+    return {name: float(value) for name, value in items.items()}
+
+
+@partial(jax.jit, static_argnames="capacity")
+def _run(
+    gfn: GFlowNet, state: TrainState, num_steps: Array, capacity: int
+) -> tuple[TrainState, StepInfo, Array, Array]:
+    shapes = jax.eval_shape(gfn.step, state)[1]
+    infos = jax.tree.map(lambda s: jnp.zeros((capacity, *s.shape), s.dtype), shapes)
+
+    def body(carry: Any) -> Any:
+        i, _, state, infos = carry
+        state, info = gfn.step(state)
+        infos = jax.tree.map(lambda buffer, x: buffer.at[i].set(x), infos, info)
+        finite = jnp.isfinite(info.loss) & jnp.isfinite(info.grad_norm)
+        return i + 1, finite, state, infos
+
+    carry = jnp.zeros((), jnp.int32), jnp.ones((), bool), state, infos
+    taken, finite, state, infos = lax.while_loop(
+        lambda carry: (carry[0] < num_steps) & carry[1], body, carry
+    )
+    return state, infos, taken, finite

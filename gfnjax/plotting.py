@@ -1,0 +1,293 @@
+"""Pictures of a run: learning curves, and the learned beside the target distribution.
+
+Matplotlib is imported when something is drawn, and draws without a screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec
+
+import jax
+import numpy as np
+
+from gfnjax import checkpoint, loop
+from gfnjax.config import Config, UsageError
+from gfnjax.envs.base import Panel, Renderable
+from gfnjax.evaluation import make_evaluator
+from gfnjax.rundir import Record, RunDirectory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+BLUE, ORANGE, INK, FAINT = "#1f6f8b", "#d1603d", "#22303c", "#a9c3cc"
+SHADES = ("#f4f8f8", "#c3e0e2", "#66b2bd", "#1f6f8b", "#0b2a40")
+STYLE = {
+    "figure.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#b8c4cc",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e6ebee",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.dpi": 130,
+}
+
+
+class Views(NamedTuple):
+    """What the environment makes of the policy's distribution, and of the target if known."""
+
+    learned: tuple[Panel, ...]
+    target: tuple[Panel, ...] | None
+
+
+def draw(directory: Path) -> list[Path]:
+    """Draw all pictures of a run into its `pictures/`, from its files alone.
+
+    Raises:
+        UsageError: if `directory` is not a run, or nothing has been logged yet.
+        CheckpointError: if no checkpoint is good.
+    """
+    run = RunDirectory(directory)
+    config, records = run.read_config(), run.read_metrics()
+    if not records:
+        raise UsageError(f"nothing to draw yet: {run.metrics_file} is empty")
+    views = _views(run, config)
+    run.pictures.mkdir(exist_ok=True)
+    written = []
+    for name, figure in _figures(records, views):
+        written.append(run.pictures / f"{name}.png")
+        figure.savefig(written[-1])
+    return written
+
+
+P = ParamSpec("P")
+
+
+def _styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
+    @wraps(make)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return make(*args, **kwargs)
+
+    return styled
+
+
+@_styled
+def learning_curves(records: Sequence[Record]) -> Figure:
+    """Loss, log Z, total variation (or ELBO) and trajectory length against the step."""
+    figure = _figure(10, 6)
+    axes = figure.subplots(2, 2, sharex=True)
+    for ax, curve in zip(axes.flat, (_loss, _log_z, _quality, _length), strict=True):
+        curve(ax, records)
+        ax.grid(True)
+    for ax in axes[-1]:
+        _step_axis(ax)
+    return figure
+
+
+@_styled
+def distributions(views: Views, title: str) -> Figure:
+    """Target and learned side by side, or in two rows where there are several panels."""
+    rows = {"target": views.target, "learned": views.learned}
+    known = {name: panels for name, panels in rows.items() if panels is not None}
+    count = len(views.learned)
+    if count == 1:
+        figure = _figure(4.6 * len(known), 4.6)
+        axes = figure.subplots(1, len(known), sharey=True, squeeze=False)
+    else:
+        figure = _figure(2.4 * count + 0.8, 2.6 * len(known) + 0.5)
+        axes = figure.subplots(len(known), count, squeeze=False)
+    panels = [panel for row in known.values() for panel in row]
+    names = [name for name, row in known.items() for _ in row]
+    for i, (ax, panel, name) in enumerate(zip(axes.flat, panels, names, strict=True)):
+        _panel(ax, panel, _scale(panel, panels))
+        ax.set_title(name if i % count == 0 else "")
+        if count == 1:
+            ax.label_outer()
+    _colorbar(figure, axes)
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    return figure
+
+
+@_styled
+def summary(records: Sequence[Record], views: Views) -> Figure:
+    """One wide figure: target, learned, and the curves that tell whether they agree."""
+    learned = f"learned, {_quality_text(records)}"
+    rows = [("target", views.target), (learned, views.learned)]
+    known = [(name, panels[0]) for name, panels in rows if panels is not None]
+    figure = _figure(4.4 + 3.9 * len(known), 4)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(0.92 * len(known), 1))[0]
+    axes = left.subplots(1, len(known), sharey=True, squeeze=False)[0]
+    for ax, (name, panel) in zip(axes, known, strict=True):
+        _panel(ax, panel, _scale(panel, [panel for _, panel in known]))
+        ax.set_title(name)
+        ax.label_outer()
+    _colorbar(left, axes)
+    curves = right.subplots(2, 1, sharex=True)
+    for ax, curve in zip(curves, (_quality, _log_z), strict=True):
+        curve(ax, records)
+        ax.grid(True)
+    _step_axis(curves[-1])
+    return figure
+
+
+def _figures(records: Sequence[Record], views: Views | None) -> list[tuple[str, Figure]]:
+    figures = [("curves", learning_curves(records))]
+    if views is not None:
+        last = max(r["step"] for r in records)
+        title = f"after {last:,} steps: {_quality_text(records)}"
+        figures += [
+            ("distribution", distributions(views, title)),
+            ("summary", summary(records, views)),
+        ]
+    return figures
+
+
+def _views(run: RunDirectory, config: Config) -> Views | None:
+    from gfnjax.run import describe
+
+    gfn = describe(config)
+    if not isinstance(gfn.env, Renderable):
+        return None
+    template = loop.init(gfn, jax.random.key(config.training.seed))
+    state, _ = checkpoint.load_latest(run.checkpoints, template)
+    found = make_evaluator(config, gfn).distributions(state)
+    learned = gfn.env.render(found.states, found.learned)
+    target = None if found.target is None else gfn.env.render(found.states, found.target)
+    return Views(learned, target)
+
+
+def _figure(width: float, height: float) -> Figure:
+    # Not pyplot: it keeps every figure, and looks for a screen.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _column(records: Sequence[Record], kind: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values `[n]` of one metric; what is not finite is left out."""
+    found = [(r["step"], r[name]) for r in records if r["kind"] == kind and name in r]
+    pairs = np.array(found, float).reshape(-1, 2)
+    steps, values = pairs[np.isfinite(pairs[:, 1])].T
+    return steps, values
+
+
+def smooth(values: np.ndarray, width: int) -> np.ndarray:
+    """Moving average `[n]` over `width` entries around each, fewer at the ends."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(values.size)
+    low = np.maximum(index - width // 2, 0)
+    high = np.minimum(index + (width + 1) // 2, values.size)
+    return (total[high] - total[low]) / (high - low)
+
+
+def _raw_and_smooth(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    ax.plot(steps, values, color=FAINT, linewidth=0.8)
+    ax.plot(steps, smooth(values, max(values.size // 40, 1)), color=BLUE, linewidth=1.8)
+
+
+def _loss(ax: Axes, records: Sequence[Record]) -> None:
+    steps, values = _column(records, "train", "loss")
+    _raw_and_smooth(ax, steps, values)
+    if (values > 0).any():
+        _log_axis(ax)
+    ax.set_title("loss")
+
+
+def _log_z(ax: Axes, records: Sequence[Record]) -> None:
+    ax.plot(*_column(records, "train", "log_z"), color=BLUE, linewidth=1.8, label="estimate")
+    truth = _column(records, "evaluation", "true_log_z")[1]
+    if truth.size:
+        ax.axhline(truth[-1], color=ORANGE, linestyle=(0, (4, 2)), label=f"truth {truth[-1]:.3f}")
+        ax.legend(loc="best")
+    ax.set_title("log Z")
+
+
+def _quality(ax: Axes, records: Sequence[Record]) -> None:
+    steps, values = _column(records, "evaluation", "total_variation")
+    if values.size:
+        ax.plot(steps, values, color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
+        _log_axis(ax)
+        ax.set_title("exact total variation")
+    else:
+        ax.plot(*_column(records, "evaluation", "elbo"), color=BLUE, linewidth=1.8)
+        ax.set_title("ELBO")
+
+
+def _length(ax: Axes, records: Sequence[Record]) -> None:
+    _raw_and_smooth(ax, *_column(records, "train", "length"))
+    ax.set_title("mean trajectory length")
+
+
+def _step_axis(ax: Axes) -> None:
+    ax.set_xlabel("training step")
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def _log_axis(ax: Axes) -> None:
+    ax.set_yscale("log", nonpositive="mask")
+    low, high = ax.get_ylim()
+    if high < 100 * low:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.yaxis.set_major_formatter("{x:g}")
+
+
+def _quality_text(records: Sequence[Record]) -> str:
+    for name, label in (("total_variation", "exact TV"), ("elbo", "ELBO")):
+        values = _column(records, "evaluation", name)[1]
+        if values.size:
+            return f"{label} {values[-1]:.4f}"
+    return ""
+
+
+def _scale(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
+    """The range of all panels of the same kind, zero included."""
+    alike = [p.values for p in panels if p.values.ndim == panel.values.ndim]
+    return min(0.0, *(v.min() for v in alike)), max(v.max() for v in alike)
+
+
+def _panel(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
+    """Bars, or a heat map on colours that span `scale`."""
+    low, high = scale
+    ax.set_xlabel(panel.x_label)
+    if panel.values.ndim == 1:
+        ax.bar(np.arange(panel.values.size), panel.values, color=BLUE, width=0.85)
+        ax.set(ylim=(1.08 * low, 1.08 * high), ylabel=panel.y_label or "probability")
+        return
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10), integer=True))
+    colors = LinearSegmentedColormap.from_list("gfnjax", SHADES)
+    ax.set_ylabel(panel.y_label)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    ax.imshow(panel.values, cmap=colors, vmin=low, vmax=high, origin="lower")
+
+
+def _colorbar(figure: Figure | SubFigure, axes: np.ndarray) -> None:
+    """One bar for the heat maps among `axes`, if any: they share their colours."""
+    images = [image for ax in axes.flat for image in ax.images]
+    if not images:
+        return
+    bar = figure.colorbar(images[0], ax=axes, shrink=0.82, pad=0.02, aspect=30)
+    bar.outline.set_visible(False)
+    bar.ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)

@@ -1,0 +1,110 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gfnjax
+from gfnjax import loop
+from gfnjax.objectives.trajectory_balance import trajectory_balance
+from gfnjax.types import Residuals
+
+ENV = gfnjax.Hypergrid(2, 4)
+TRACES = []
+
+
+def counted(scores):
+    TRACES.append(1)
+    return trajectory_balance(scores)
+
+
+def nan_beyond_log_z(scores):
+    """Trajectory balance until the learned log Z, which starts at 0, exceeds 0.45."""
+    values, weights = trajectory_balance(scores)
+    return Residuals(jnp.where(scores.log_z > 0.45, jnp.nan, values), weights)
+
+
+def describe(objective=counted, **options):
+    policy = gfnjax.mlp_policy(ENV, (8,))
+    return gfnjax.GFlowNet(ENV, policy, objective, batch_size=4, **options)
+
+
+def same(a, b):
+    a, b = (jax.tree.leaves(x._replace(key=jax.random.key_data(x.key))) for x in (a, b))
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_training_is_repeated_steps(key):
+    gfn = describe()
+    step = jax.jit(gfnjax.GFlowNet.step)
+    expected, losses = loop.init(gfn, key), []
+    for _ in range(7):
+        expected, info = step(gfn, expected)
+        losses.append(float(info.loss))
+
+    state, history = gfnjax.train(gfn, key, 7, chunk_size=3)
+
+    assert int(state.step) == 7
+    np.testing.assert_allclose(history.info.loss, losses, rtol=1e-4)
+    for x, y in zip(jax.tree.leaves(state.params), jax.tree.leaves(expected.params), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+
+
+def test_the_chunk_size_changes_nothing_but_the_visits(key):
+    gfn = describe()
+    visits = []
+
+    def evaluate(gfn, state):
+        return {"double": 2 * state.step}
+
+    whole, _ = gfnjax.train(gfn, key, 10, chunk_size=8)
+    state, history = gfnjax.train(gfn, key, 4, chunk_size=8, evaluate=evaluate)
+    state, more = gfnjax.train(
+        gfn, state, 6, chunk_size=8, evaluate=evaluate, callback=lambda c: visits.append(c)
+    )
+
+    assert same(state, whole)
+    assert history.evaluations == [{"step": 4, "double": 8.0}]
+    # Visits fall on multiples of the chunk size, wherever the call started.
+    assert more.evaluations == [{"step": 8, "double": 16.0}, {"step": 10, "double": 20.0}]
+    assert [c.info.loss.shape for c in visits] == [(4,), (2,)]
+    assert more.info.loss.shape == (6,)
+
+
+def test_a_callback_that_returns_true_stops(key):
+    state, history = gfnjax.train(describe(), key, 9, chunk_size=3, callback=lambda chunk: True)
+    assert int(state.step) == 3
+    assert history.info.loss.shape == (3,)
+
+
+def test_one_compilation_serves_all_chunks_and_all_runs_of_the_same_shapes(key):
+    gfnjax.train(describe(), key, 5, chunk_size=5)
+    before = len(TRACES)
+    assert before > 0
+    gfnjax.train(describe(), key, 13, chunk_size=5)
+    again = describe().replace(env=gfnjax.Hypergrid(2, 4, gfnjax.corners("hard")))
+    gfnjax.train(again, jax.random.key(1), 5, chunk_size=5)
+    assert len(TRACES) == before
+    gfnjax.train(describe(regression=gfnjax.regression.huber), key, 1, chunk_size=5)
+    assert len(TRACES) > before
+
+
+@pytest.mark.parametrize("chunk_size", [3, 8])
+def test_nan_stops_with_the_state_right_before_the_step(key, chunk_size):
+    finite = gfnjax.train(describe(), key, 10, chunk_size=8)[1]
+    bad = int(np.argmax(finite.info.log_z > 0.45))
+    assert 3 < bad < 9
+
+    gfn = describe(nan_beyond_log_z)
+    with pytest.raises(gfnjax.NonFiniteError, match=f"step {bad}") as caught:
+        gfnjax.train(gfn, key, 50, chunk_size=chunk_size)
+
+    expected, history = gfnjax.train(gfn, key, bad, chunk_size=chunk_size)
+    assert caught.value.step == bad
+    assert same(caught.value.state, expected)
+    np.testing.assert_allclose(history.info.loss, finite.info.loss[:bad], rtol=1e-3)
+
+
+def test_step_counts_must_be_positive(key):
+    for arguments in ({"num_steps": 0}, {"num_steps": 3, "chunk_size": 0}):
+        with pytest.raises(ValueError, match="at least 1"):
+            gfnjax.train(describe(), key, **arguments)
