@@ -1,0 +1,161 @@
+"""EB-GFN: learn an energy model from data, with a GFlowNet as its sampler (2202.01361).
+
+Two models are trained in turns. The GFlowNet learns to sample from the current reward R, on its
+own trajectories and on trajectories taken back from data. The reward learns to tell data from
+samples by contrastive divergence,
+
+    gradient of mean log R(x) - mean log R(x') in the reward's parameters,
+
+x from the data, x' from x by one step of Metropolis-Hastings with the GFlowNet
+(`gfnjax.back_and_forth`).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from gfnjax.back_and_forth import back_and_forth
+from gfnjax.envs.base import State
+from gfnjax.training import GFlowNet, TrainState
+from gfnjax.types import Array, PyTree
+
+
+class EnergyState(NamedTuple):
+    """A run at one step: the sampler's state, the reward learned so far, its optimiser's state."""
+
+    gfn: TrainState
+    reward: PyTree
+    opt_state: PyTree
+
+
+class EnergyInfo(NamedTuple):
+    """Diagnostics of one step, `[]` each.
+
+    Attributes:
+        loss: of the GFlowNet.
+        log_z: the GFlowNet's learned log Z, nats.
+        acceptance: share of accepted proposals; 1 for a perfect sampler.
+        contrast: mean log R of data minus that of samples, nats; 0 once they look alike.
+    """
+
+    loss: Array
+    log_z: Array
+    acceptance: Array
+    contrast: Array
+
+
+@struct.dataclass
+class EnergyGFlowNet:
+    """A frozen description of a run; `init` and `step` are pure, as in `GFlowNet`.
+
+    Attributes:
+        gfn: the sampler. `gfn.env` must have a field `reward`; all its leaves are learned, from
+            the values they have here. Data take the place of exploration: epsilon and
+            temperature are not used.
+        data: terminal states `[M, ...]`.
+        num_back: steps that a proposal goes back.
+        learning_rate: of the reward, with `optimizer`.
+        l1: weight of the sum of absolute values of the reward's parameters.
+        data_share: share of the GFlowNet's batch that comes from data, below 1.
+        optimizer: a function of the learning rate, such as `optax.adam`.
+
+    Raises:
+        ValueError: for numbers out of range, or a sampler with a target network or gradient
+            clipping, which belong to `GFlowNet.step`.
+    """
+
+    gfn: GFlowNet
+    data: State
+    num_back: int = struct.field(pytree_node=False)
+    learning_rate: Any = 1e-3
+    l1: Any = 0.0
+    data_share: float = struct.field(pytree_node=False, default=0.5)
+    optimizer: Callable[[Any], optax.GradientTransformation] = struct.field(
+        pytree_node=False, default=optax.adam
+    )
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_back <= self.gfn.env.max_steps:
+            raise ValueError(
+                f"num_back must be between 1 and max_steps = {self.gfn.env.max_steps}, "
+                f"got {self.num_back}"
+            )
+        if not 0 <= self.data_share < 1:
+            raise ValueError(f"data_share must be in [0, 1), got {self.data_share}")
+        for name in ("target_rate", "max_grad_norm"):
+            value = getattr(self.gfn, name)
+            if value is not None:
+                raise ValueError(f"gfn.{name} is not supported here: leave it None, got {value}")
+
+    def init(self, key: Array) -> EnergyState:
+        """The state at step 0. `key` is a typed PRNG key."""
+        reward = jax.tree.map(jnp.asarray, _reward(self.gfn.env))
+        return EnergyState(
+            self.gfn.init(key), reward, self.optimizer(self.learning_rate).init(reward)
+        )
+
+    def step(self, state: EnergyState) -> tuple[EnergyState, EnergyInfo]:
+        """One step of the GFlowNet on the current reward, one of the reward."""
+        train, gfn = state.gfn, self.sampler(state)
+        keys = jax.random.split(jax.random.fold_in(train.key, train.step), 4)
+        loss, grads = self._sampler_loss(gfn, train, keys[0], keys[1])
+        params, opt_state = gfn.update(train, grads)
+        train = train._replace(params=params, opt_state=opt_state, step=train.step + 1)
+
+        data = self._draw(keys[2], gfn.batch_size)
+        move = back_and_forth(gfn, train.params, keys[3], data, self.num_back)
+        contrast, reward, reward_opt_state = self._learn_reward(state, data, move.states)
+        info = EnergyInfo(
+            loss, train.params.log_z, move.accepted.astype(loss.dtype).mean(), contrast
+        )
+        return EnergyState(train, reward, reward_opt_state), info
+
+    def sampler(self, state: EnergyState) -> GFlowNet:
+        """The GFlowNet of the reward learned so far, for sampling and evaluation."""
+        return replace(self.gfn, env=_with_reward(self.gfn.env, state.reward))
+
+    def _sampler_loss(self, gfn: GFlowNet, train: TrainState, key: Array, data_key: Array) -> Any:
+        """Loss and gradient on trajectories of the policy and trajectories that end in data."""
+        num_data = int(self.data_share * gfn.batch_size)
+        trajectories = gfn.sample(train.params, key, gfn.batch_size - num_data)
+        if num_data > 0:
+            draw_key, path_key = jax.random.split(data_key)
+            taken_back = gfn.sample_backward(train.params, path_key, self._draw(draw_key, num_data))
+            trajectories = jax.tree.map(
+                lambda x, y: jnp.concatenate([x, y]), trajectories, taken_back
+            )
+        return jax.value_and_grad(gfn.loss)(train.params, trajectories)
+
+    def _learn_reward(self, state: EnergyState, data: State, samples: State) -> Any:
+        def loss(reward: PyTree) -> tuple[Array, Array]:
+            log_reward = jax.vmap(_with_reward(self.gfn.env, reward).log_reward)
+            contrast = log_reward(data).mean() - log_reward(samples).mean()
+            size = sum(jnp.abs(x).sum() for x in jax.tree.leaves(reward))
+            return self.l1 * size - contrast, contrast
+
+        grads, contrast = jax.grad(loss, has_aux=True)(state.reward)
+        # Optax promotes dtypes implicitly; callers may have forbidden that for their own code.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = self.optimizer(self.learning_rate).update(
+                grads, state.opt_state, state.reward
+            )
+        return contrast, jax.tree.map(jnp.add, state.reward, updates), opt_state
+
+    def _draw(self, key: Array, num_rows: int) -> State:
+        """Rows of the data, with replacement."""
+        num_data = jax.tree.leaves(self.data)[0].shape[0]
+        index = jax.random.randint(key, (num_rows,), 0, num_data)
+        return jax.tree.map(lambda x: x[index], self.data)
+
+
+def _reward(env: Any) -> PyTree:
+    return env.reward
+
+
+def _with_reward(env: Any, reward: PyTree) -> Any:
+    return replace(env, reward=reward)

@@ -1,0 +1,34 @@
+"""Environments: one file each, and the functions that build the published tasks."""
+
+from gfnjax.envs.amp import VariableSequence, antimicrobial_peptides
+from gfnjax.envs.bits import BitSequence, bit_sequence
+from gfnjax.envs.dags import DAGs
+from gfnjax.envs.hypergrid import Hypergrid
+from gfnjax.envs.ising import Ising
+from gfnjax.envs.phylogeny import Phylogeny, phylogeny, phylogeny_benchmark
+from gfnjax.envs.sequences import FixedSequence, left_to_right_bits, qm9_small, tfbind8
+from gfnjax.envs.sets import Set, additive_set, published_set
+from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
+
+__all__ = [
+    "BitSequence",
+    "DAGs",
+    "FixedSequence",
+    "Hypergrid",
+    "Ising",
+    "Phylogeny",
+    "Set",
+    "TabularDAG",
+    "VariableSequence",
+    "additive_set",
+    "antimicrobial_peptides",
+    "bit_sequence",
+    "left_to_right_bits",
+    "phylogeny",
+    "phylogeny_benchmark",
+    "published_set",
+    "qm9_small",
+    "random_dag",
+    "tabular_dag",
+    "tfbind8",
+]

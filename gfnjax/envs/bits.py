@@ -1,0 +1,145 @@
+"""Bit sequences in any order: write words into the empty positions of a fixed-length sequence."""
+
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from gfnjax.rewards.bits import hamming_reward, make_modes
+from gfnjax.types import Array
+
+
+class BitState(NamedTuple):
+    """`tokens` `[num_positions]` int32, the word in each position; -1 where it is empty."""
+
+    tokens: Array
+
+
+@struct.dataclass
+class BitSequence:
+    """n bits in words of k, written in any order (Tiapkin et al., 2310.12934).
+
+    Action `position * num_words + word` writes a word into an empty position, backward action
+    `position` erases it; a full sequence is terminal. The observation is one one-hot vector per
+    position over "empty" and the words, concatenated.
+
+    Args:
+        num_bits: n.
+        word_size: k, a divisor of n.
+        reward: callable pytree `tokens [n / k] int32 -> log R`, or a plain function.
+
+    Raises:
+        ValueError: if the sizes do not fit.
+    """
+
+    num_bits: int = struct.field(pytree_node=False)
+    word_size: int = struct.field(pytree_node=False)
+    reward: Callable[[Array], Array]
+
+    def __post_init__(self) -> None:
+        if self.num_bits < 1:
+            raise ValueError(f"num_bits must be at least 1, got {self.num_bits}")
+        if not 1 <= self.word_size <= 16 or self.num_bits % self.word_size:
+            raise ValueError(
+                f"word_size must be in 1..16 and divide num_bits = {self.num_bits}, "
+                f"got {self.word_size}"
+            )
+        if inspect.isfunction(self.reward):
+            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+
+    @property
+    def num_positions(self) -> int:
+        return self.num_bits // self.word_size
+
+    @property
+    def num_words(self) -> int:
+        return 2**self.word_size
+
+    @property
+    def num_actions(self) -> int:
+        return self.num_positions * self.num_words
+
+    @property
+    def num_backward_actions(self) -> int:
+        return self.num_positions
+
+    @property
+    def max_steps(self) -> int:
+        return self.num_positions
+
+    def initial_state(self) -> BitState:
+        return BitState(jnp.full(self.num_positions, -1, jnp.int32))
+
+    def step(self, state: BitState, action: Array) -> BitState:
+        position, word = action // self.num_words, action % self.num_words
+        written = (self._positions() == position) & (state.tokens < 0)
+        return BitState(jnp.where(written, word, state.tokens))
+
+    def backward_step(self, state: BitState, backward_action: Array) -> BitState:
+        erased = self._positions() == backward_action
+        return BitState(jnp.where(erased, -1, state.tokens))
+
+    def forward_mask(self, state: BitState) -> Array:
+        return jnp.repeat(state.tokens < 0, self.num_words)
+
+    def backward_mask(self, state: BitState) -> Array:
+        return state.tokens >= 0
+
+    def backward_action(self, state: BitState, action: Array) -> Array:
+        return action // self.num_words
+
+    def forward_action(self, state: BitState, backward_action: Array) -> Array:
+        word = jnp.maximum(state.tokens[backward_action], 0)
+        return backward_action * self.num_words + word
+
+    def is_terminal(self, state: BitState) -> Array:
+        return (state.tokens >= 0).all()
+
+    def observe(self, state: BitState) -> Array:
+        return jax.nn.one_hot(state.tokens + 1, self.num_words + 1).reshape(-1)
+
+    @property
+    def num_features(self) -> int:
+        return self.num_positions * (self.num_words + 1)
+
+    def active_features(self, state: BitState) -> Array:
+        return self._positions() * (self.num_words + 1) + state.tokens + 1
+
+    def log_reward(self, state: BitState) -> Array:
+        return self.reward(state.tokens)
+
+    @property
+    def num_states(self) -> int:
+        return (self.num_words + 1) ** self.num_positions
+
+    def state_index(self, state: BitState) -> Array:
+        return ((state.tokens + 1) * self._places()).sum(dtype=jnp.int32)
+
+    def state_at(self, index: Array) -> BitState:
+        return BitState(index // self._places() % (self.num_words + 1) - 1)
+
+    def _positions(self) -> Array:
+        return jnp.arange(self.num_positions, dtype=jnp.int32)
+
+    def _places(self) -> Array:
+        exponents = reversed(range(self.num_positions))
+        return jnp.array([(self.num_words + 1) ** i for i in exponents], jnp.int32)
+
+
+def bit_sequence(
+    num_bits: int = 120,
+    word_size: int = 8,
+    num_modes: int = 60,
+    beta: float = 3.0,
+    seed: int = 0,
+) -> BitSequence:
+    """The published task: log R = -beta min Hamming / n to the modes of `make_modes(..., seed)`.
+
+    Raises:
+        ValueError: if the sizes do not fit.
+    """
+    modes = make_modes(num_bits, num_modes, seed)
+    return BitSequence(num_bits, word_size, hamming_reward(modes, word_size, beta))

@@ -1,0 +1,134 @@
+"""The Ising model on a torus: set one spin at a time, in any order."""
+
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from gfnjax.envs.base import Panel
+from gfnjax.types import Array
+
+# 3^19 is the last power of three below 2^31.
+MAX_INDEXED_SPINS = 19
+
+
+class IsingState(NamedTuple):
+    """`spins` `[side^2]` int32, row by row: -1, 0 (not set yet) or +1."""
+
+    spins: Array
+
+
+@struct.dataclass
+class Ising:
+    """Configurations of n = side^2 spins on a square lattice (Zhang et al., 2202.01361).
+
+    Action i < n sets spin i to -1, action n + i to +1, where it is not set yet; backward action i
+    unsets spin i. All n spins set is terminal, there is no stop. The observation is the spins as
+    floats `[n]`. The reward is defined on unfinished configurations too: there, with 0 for what
+    is not set, it is the partial reward.
+
+    Args:
+        side: of the lattice, at least 2.
+        reward: callable pytree `spins [n] -> log R`, or a plain function of the same form; see
+            `gfnjax.rewards.ising`.
+
+    Raises:
+        ValueError: if `side` is out of range.
+    """
+
+    side: int = struct.field(pytree_node=False)
+    reward: Callable[[Array], Array]
+
+    def __post_init__(self) -> None:
+        if self.side < 2:
+            raise ValueError(f"side must be at least 2, got {self.side}")
+        if inspect.isfunction(self.reward):
+            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+
+    @property
+    def num_spins(self) -> int:
+        return self.side**2
+
+    @property
+    def num_actions(self) -> int:
+        return 2 * self.num_spins
+
+    @property
+    def num_backward_actions(self) -> int:
+        return self.num_spins
+
+    @property
+    def max_steps(self) -> int:
+        return self.num_spins
+
+    def initial_state(self) -> IsingState:
+        return IsingState(jnp.zeros(self.num_spins, jnp.int32))
+
+    def step(self, state: IsingState, action: Array) -> IsingState:
+        here = self._site(action % self.num_spins) & (state.spins == 0)
+        return IsingState(jnp.where(here, jnp.where(action < self.num_spins, -1, 1), state.spins))
+
+    def backward_step(self, state: IsingState, backward_action: Array) -> IsingState:
+        return IsingState(jnp.where(self._site(backward_action), 0, state.spins))
+
+    def forward_mask(self, state: IsingState) -> Array:
+        return jnp.tile(state.spins == 0, 2)
+
+    def backward_mask(self, state: IsingState) -> Array:
+        return state.spins != 0
+
+    def backward_action(self, state: IsingState, action: Array) -> Array:
+        return action % self.num_spins
+
+    def forward_action(self, state: IsingState, backward_action: Array) -> Array:
+        up = state.spins[backward_action] > 0
+        return backward_action + jnp.where(up, self.num_spins, 0)
+
+    def is_terminal(self, state: IsingState) -> Array:
+        return (state.spins != 0).all()
+
+    def observe(self, state: IsingState) -> Array:
+        return state.spins.astype(jnp.result_type(float))
+
+    def log_reward(self, state: IsingState) -> Array:
+        return self.reward(state.spins)
+
+    def log_partial_reward(self, state: IsingState) -> Array:
+        return self.reward(state.spins)
+
+    @property
+    def num_states(self) -> int:
+        return 3**self.num_spins
+
+    def state_index(self, state: IsingState) -> Array:
+        return (state.spins % 3 * self._places()).sum(dtype=jnp.int32)
+
+    def state_at(self, index: Array) -> IsingState:
+        digits = index // self._places() % 3
+        return IsingState(jnp.where(digits == 2, -1, digits).astype(jnp.int32))
+
+    def render(self, states: IsingState, weights: np.ndarray) -> tuple[Panel, ...]:
+        spins = np.asarray(states.spins, float)
+        magnetisation = np.zeros(self.num_spins + 1)
+        np.add.at(magnetisation, (np.asarray(states.spins) == 1).sum(axis=1), weights)
+        correlation = (weights[:, None] * spins[:, :1] * spins).sum(axis=0)
+        shape = self.side, self.side
+        return (
+            Panel(magnetisation, x_label="spins up"),
+            Panel(correlation.reshape(shape), x_label="column", y_label="row: correlation with 0"),
+        )
+
+    def _site(self, index: Array) -> Array:
+        """`[n]` True at one site."""
+        return jnp.arange(self.num_spins, dtype=jnp.int32) == index
+
+    def _places(self) -> Array:
+        if self.num_spins > MAX_INDEXED_SPINS:
+            raise ValueError(
+                f"side must be at most 4 to number all states with int32, got {self.side}"
+            )
+        return jnp.asarray(3 ** np.arange(self.num_spins), jnp.int32)

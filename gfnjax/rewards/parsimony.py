@@ -1,0 +1,105 @@
+"""Fitch parsimony on aligned sequences: the fewest changes of character a tree needs."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from gfnjax import data
+from gfnjax.types import Array
+
+NUM_CHARACTERS = 5
+# One bit a character: a set of characters is a number below 32.
+CODES = {"A": 1, "C": 2, "G": 4, "T": 8, "-": 16, "N": 15, "?": 15}
+OFFSETS = {
+    "DS1": 5800.0,
+    "DS2": 8000.0,
+    "DS3": 8800.0,
+    "DS4": 3500.0,
+    "DS5": 2300.0,
+    "DS6": 2300.0,
+    "DS7": 12500.0,
+    "DS8": 2800.0,
+}
+
+
+class Alignment(NamedTuple):
+    """Aligned sequences, equal columns merged and columns that cost nothing left out.
+
+    Attributes:
+        species: n names.
+        characters: `[n, P]` uint8 sets of characters, one bit each in the order ACGT-.
+        weights: `[P]` int32, how many columns look like this one.
+    """
+
+    species: tuple[str, ...]
+    characters: np.ndarray
+    weights: np.ndarray
+
+
+def fitch(one: Array, other: Array, weights: Array) -> tuple[Array, Array]:
+    """The root of a tree with these two subtrees (Fitch, Systematic Zoology 1971).
+
+    Per column the intersection of the two sets, or their union at the cost of one change.
+
+    Args:
+        one: `[P]` uint8 sets at the root of a subtree.
+        other: `[P]` those of the other.
+        weights: `[P]` int32 of the columns.
+
+    Returns:
+        `[P]` sets and the `[]` int32 number of changes.
+    """
+    common = one & other
+    changed = common == 0
+    cost = jnp.where(changed, weights, 0).sum(dtype=jnp.int32)
+    return jnp.where(changed, one | other, common), cost
+
+
+def encode_alignment(sequences: Mapping[str, str]) -> Alignment:
+    """Sets of characters from text: A, C, G, T; - is a fifth character; N and ? any of ACGT.
+
+    Args:
+        sequences: aligned sequences by species, of equal length, at least two.
+
+    Raises:
+        ValueError: naming the species whose sequence does not fit.
+    """
+    if len(sequences) < 2:
+        raise ValueError(f"sequences must hold at least 2 species, got {len(sequences)}")
+    length = len(next(iter(sequences.values())))
+    if length == 0:
+        raise ValueError("sequences must not be empty, got length 0")
+    for name, text in sequences.items():
+        if len(text) != length:
+            raise ValueError(
+                f"sequences must be aligned: {name} must have length {length}, got {len(text)}"
+            )
+        unknown = sorted(set(text.upper()) - set(CODES))
+        if unknown:
+            raise ValueError(
+                f"sequences must consist of {' '.join(CODES)}, got {unknown[0]!r} in {name}"
+            )
+    table = [[CODES[letter] for letter in text.upper()] for text in sequences.values()]
+    codes = np.array(table, np.uint8)
+    _, where, weights = np.unique(codes, axis=1, return_index=True, return_counts=True)
+    # In the order of the alignment, which does not depend on that of the species.
+    order = np.argsort(where)
+    columns, weights = codes[:, where[order]], weights[order]
+    # Where all species share a character no tree needs a change; one column must remain.
+    costly = np.bitwise_and.reduce(columns, axis=0) == 0
+    costly[0] |= not costly.any()
+    return Alignment(tuple(sequences), columns[:, costly], weights[costly].astype(np.int32))
+
+
+def benchmark_alignment(name: str) -> Alignment:
+    """One of DS1 to DS8: 27, 29, 36, 41, 50, 50, 59 and 64 species (data file `phylo/DS*.json`).
+
+    Raises:
+        ValueError: for an unknown name or a damaged file.
+        FileNotFoundError: if the file is missing.
+    """
+    if name not in OFFSETS:
+        raise ValueError(f"name must be one of {', '.join(OFFSETS)}, got {name!r}")
+    return encode_alignment(data.load(f"phylo/{name}.json"))

@@ -1,0 +1,88 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gfnjax import masking
+from gfnjax.back_and_forth import back_and_forth
+from gfnjax.envs.hypergrid import Hypergrid
+from gfnjax.envs.ising import Ising
+from gfnjax.metrics import exact
+from gfnjax.metrics.graph import build_graph
+from gfnjax.objectives.trajectory_balance import TrajectoryBalance
+from gfnjax.policies.tabular import tabular_policy
+from gfnjax.rewards.ising import IsingReward
+from gfnjax.sampling import terminal_states
+from gfnjax.testing import exact_optimum
+from gfnjax.training import GFlowNet
+
+move = jax.jit(back_and_forth, static_argnames="num_back")
+
+
+def slope(position, side):
+    return position[0].astype(float) - 0.5 * position[1].astype(float)
+
+
+def tabular(env):
+    return GFlowNet(env, tabular_policy(env), TrajectoryBalance())
+
+
+@pytest.mark.parametrize("num_back", [1, 4])
+def test_a_perfect_sampler_accepts_always(num_back, key):
+    env = Ising(2, IsingReward(0.5 * jax.random.normal(key, (4, 4))))
+    gfn, optimum = tabular(env), exact_optimum(env, key)
+    states = terminal_states(gfn.sample(optimum, key, 64))
+    moved = move(gfn, optimum, key, states, num_back=num_back)
+    np.testing.assert_allclose(moved.log_ratio, 0.0, atol=2e-5)
+    assert (moved.proposals.spins != states.spins).any()
+    # One spin is taken back and set again: no more can change.
+    changes = (moved.proposals.spins != states.spins).sum(axis=1)
+    assert int(changes.max()) <= num_back
+    unit = jax.tree.map(jnp.zeros_like, optimum)
+    assert float(jnp.abs(move(gfn, unit, key, states, num_back=num_back).log_ratio).max()) > 0.1
+
+
+@pytest.mark.parametrize("num_back", [2, 5])
+def test_ways_of_unequal_length_are_refused(num_back, key):
+    env = Hypergrid(2, 3)
+    gfn, optimum = tabular(env), exact_optimum(env, key)
+    states = terminal_states(gfn.sample(optimum, key, 200))
+    moved = move(gfn, optimum, key, states, num_back=num_back)
+    total = states.position.sum(axis=1) + 1
+    proposed = moved.proposals.position.sum(axis=1) + 1
+    start = jnp.maximum(total - num_back, 0)
+    returns = (proposed - start == num_back) | ((start == 0) & (proposed <= num_back))
+    np.testing.assert_array_equal(moved.log_ratio > masking.FILL / 2, returns)
+    np.testing.assert_allclose(jnp.where(returns, moved.log_ratio, 0.0), 0.0, atol=2e-5)
+    assert bool(returns.all()) == (num_back == 5)
+    stay = ~moved.accepted
+    np.testing.assert_array_equal(moved.states.position[stay], states.position[stay])
+    np.testing.assert_array_equal(
+        moved.states.position[moved.accepted], moved.proposals.position[moved.accepted]
+    )
+
+
+@pytest.mark.parametrize("num_back", [2, 5])
+def test_the_target_is_invariant_under_any_policy(num_back, key):
+    env = Hypergrid(2, 3, reward=slope)
+    gfn = tabular(env)
+    log_target, _ = exact.target_distribution(build_graph(env))
+    draws = jax.random.categorical(key, log_target, shape=(20_000,)).astype(jnp.int32)
+    params = jax.tree.map(jnp.zeros_like, exact_optimum(env, key))
+    moved = move(gfn, params, key, jax.vmap(env.state_at)(draws), num_back=num_back)
+
+    def distance(states):
+        index = np.asarray(jax.vmap(env.state_index)(states))
+        frequencies = np.bincount(index, minlength=env.num_states) / index.size
+        return np.abs(frequencies - np.exp(np.asarray(log_target))).sum() / 2
+
+    # Sampling noise alone gives .007; proposals taken as they are, far more.
+    assert distance(moved.states) < 0.02
+    assert distance(moved.proposals) > 0.05
+    assert 0.1 < float(moved.accepted.mean()) < 0.9
+
+
+def test_errors(key):
+    env = Hypergrid(2, 3)
+    with pytest.raises(ValueError, match="num_back must be between 1 and max_steps = 5, got 6"):
+        back_and_forth(tabular(env), None, key, env.initial_state(), 6)
