@@ -1,0 +1,80 @@
+"""gfnjax: generative flow networks in JAX."""
+
+from gfnjax import envs, metrics, policies, testing
+from gfnjax.envs.base import (
+    Enumerable,
+    Environment,
+    PartialReward,
+    Renderable,
+    SparselyObserved,
+)
+from gfnjax.envs.hypergrid import Hypergrid
+from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
+from gfnjax.loop import History, NonFiniteError, train
+from gfnjax.objectives import regression
+from gfnjax.objectives.base import Objective
+from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
+from gfnjax.objectives.flow_matching import FlowMatching
+from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
+from gfnjax.objectives.trajectory_balance import LogPartitionVariance, TrajectoryBalance
+from gfnjax.policies.backward import LearnedBackward, MaximumEntropyBackward, UniformBackward
+from gfnjax.policies.base import Policy, from_flax
+from gfnjax.policies.mlp import mlp_policy
+from gfnjax.policies.nnx import from_nnx
+from gfnjax.policies.tabular import tabular_policy
+from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
+from gfnjax.sampling import terminal_states
+from gfnjax.training import GFlowNet, Hyperparameters, Params, StepInfo, TrainState
+from gfnjax.types import PolicyOutput, Residuals, Scores, Trajectory
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Corners",
+    "Cosine",
+    "Deceptive",
+    "DetailedBalance",
+    "Enumerable",
+    "Environment",
+    "FlowMatching",
+    "GFlowNet",
+    "History",
+    "Hypergrid",
+    "Hyperparameters",
+    "LearnedBackward",
+    "LogPartitionVariance",
+    "MaximumEntropyBackward",
+    "NonFiniteError",
+    "Objective",
+    "Params",
+    "PartialReward",
+    "Policy",
+    "PolicyOutput",
+    "Renderable",
+    "Residuals",
+    "Scores",
+    "Sparse",
+    "SparselyObserved",
+    "StepInfo",
+    "SubTrajectoryBalance",
+    "TabularDAG",
+    "TargetDetailedBalance",
+    "TrainState",
+    "Trajectory",
+    "TrajectoryBalance",
+    "UniformBackward",
+    "corners",
+    "envs",
+    "from_flax",
+    "from_nnx",
+    "metrics",
+    "mlp_policy",
+    "policies",
+    "random_dag",
+    "regression",
+    "tabular_dag",
+    "tabular_policy",
+    "terminal_states",
+    "testing",
+    "train",
+]

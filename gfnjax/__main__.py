@@ -1,0 +1,7 @@
+"""`python -m gfnjax` is the `gfnjax` command."""
+
+import sys
+
+from gfnjax.cli import main
+
+sys.exit(main())

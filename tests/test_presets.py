@@ -1,0 +1,188 @@
+import dataclasses
+import json
+from typing import get_args, get_type_hints
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gfnjax
+from gfnjax import build
+from gfnjax.config import Config, Loggers, Training, UsageError, to_dict
+from gfnjax.policies.mlp import ACTIVATIONS
+from gfnjax.presets import PRESETS, HypergridConfig, config_from_dict, default_config
+
+TINY = Training(batch_size=4, hidden_sizes=(8,))
+
+
+def with_training(**settings):
+    return Config("hypergrid", HypergridConfig(2, 4), dataclasses.replace(TINY, **settings))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_describes_a_gflownet_and_survives_json(name, key):
+    config = default_config(name)
+    assert config_from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    state = jax.eval_shape(build.build(config).init, key)
+    assert state.step.shape == ()
+
+
+@given(
+    env=st.builds(
+        HypergridConfig,
+        num_dims=st.integers(1, 9),
+        side=st.integers(2, 99),
+        reward=st.sampled_from(["corners", "cosine", "deceptive", "sparse"]),
+        r0=st.none() | st.floats(1e-9, 10),
+    ),
+    training=st.builds(
+        Training,
+        objective=st.sampled_from(list(build.OBJECTIVES)),
+        steps=st.integers(1, 10**9),
+        hidden_sizes=st.lists(st.integers(1, 999), max_size=4).map(tuple),
+        epsilon=st.floats(0, 1),
+        epsilon_steps=st.none() | st.integers(1, 10**6),
+        max_grad_norm=st.none() | st.floats(1e-3, 1e3),
+        stop_at_tv=st.none() | st.floats(1e-6, 0.99),
+    ),
+    loggers=st.builds(Loggers, tensorboard=st.booleans(), wandb=st.booleans()),
+)
+def test_configurations_survive_json(env, training, loggers):
+    config = Config("hypergrid", env, training, loggers)
+    assert config_from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_unknown_fields_and_values_are_refused():
+    values = to_dict(default_config("hypergrid"))
+    for place, field, value in (("env", "sides", 3), ("training", "steps", 0)):
+        broken = {**values, place: {**values[place], field: value}}
+        with pytest.raises(UsageError, match=field):
+            config_from_dict(broken)
+
+
+def test_the_names_on_the_command_line_are_those_of_the_tables():
+    hints = get_type_hints(Training)
+    tables = {"objective": build.OBJECTIVES, "backward": build.BACKWARDS}
+    tables |= {"regression": build.REGRESSIONS, "activation": ACTIVATIONS}
+    for field, table in tables.items():
+        assert get_args(hints[field]) == tuple(table)
+
+
+def test_the_regressions_are_the_ones_they_say():
+    assert {n: f for n, (_, f) in build.REGRESSIONS.items()} == gfnjax.regression.REGRESSIONS
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("batch_size", -1),
+        ("chunk_size", 0),
+        ("log_every", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("log_z_learning_rate", -1.0),
+        ("temperature", 0.0),
+        ("subtb_lambda", 0.0),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("epsilon", 1.5),
+        ("epsilon_steps", 0),
+        ("stop_at_tv", 0.0),
+    ],
+)
+def test_settings_out_of_range_are_named(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be .*, got {value}"):
+        Training(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_dims": 0}, "num_dims"),
+        ({"side": 1}, "side"),
+        ({"r0": 0.0}, "r0"),
+        ({"reward": "cosine", "preset": "easy"}, "preset"),
+    ],
+)
+def test_impossible_grids_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        HypergridConfig(**settings).make()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, gfnjax.Corners(0.1, 0.5, 2.0)),
+        ({"preset": "hard"}, gfnjax.Corners(1e-4, 1.0, 3.0)),
+        ({"preset": "easy", "r0": 0.02}, gfnjax.Corners(0.02, 0.5, 2.0)),
+        ({"reward": "cosine"}, gfnjax.Cosine(0.1, 0.5)),
+        ({"reward": "deceptive", "r0": 0.3}, gfnjax.Deceptive(0.3, 0.1, 2.0)),
+        ({"reward": "sparse"}, gfnjax.Sparse(1e-12)),
+        ({"reward": "sparse", "r0": 1e-3}, gfnjax.Sparse(1e-3)),
+    ],
+)
+def test_rewards_by_name(settings, expected):
+    env = HypergridConfig(3, 5, **settings).make()
+    assert env.reward == expected
+    assert (env.num_dims, env.side) == (3, 5)
+
+
+def test_settings_reach_the_description():
+    gfn = build.build(
+        with_training(
+            objective="subtb",
+            subtb_lambda=0.7,
+            backward="uniform",
+            regression="huber",
+            batch_size=5,
+            learning_rate=0.01,
+            log_z_learning_rate=0.02,
+            epsilon=0.5,
+            temperature=2.0,
+            max_grad_norm=3.0,
+            target_rate=0.25,
+        )
+    )
+    assert gfn.objective == gfnjax.SubTrajectoryBalance(0.7)
+    assert gfn.backward == gfnjax.UniformBackward()
+    assert gfn.regression is gfnjax.regression.huber
+    assert gfn.hyperparameters == gfnjax.Hyperparameters(0.01, 0.02, 0.5, 2.0)
+    assert (gfn.batch_size, gfn.max_grad_norm, gfn.target_rate) == (5, 3.0, 0.25)
+
+
+def test_epsilon_falls_to_zero_linearly():
+    schedule = build.build(with_training(epsilon=0.4, epsilon_steps=8)).hyperparameters.epsilon
+    values = [float(schedule(jnp.int32(step))) for step in (0, 2, 8, 20)]
+    np.testing.assert_allclose(values, [0.4, 0.3, 0.0, 0.0], atol=1e-7)
+
+
+def test_equal_settings_share_static_parts():
+    settings = {"epsilon": 0.4, "epsilon_steps": 8, "objective": "subtb"}
+    first, second = (build.build(with_training(**settings, seed=seed)) for seed in (0, 1))
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    other = build.build(with_training(**{**settings, "epsilon_steps": 9}))
+    assert jax.tree.structure(first) != jax.tree.structure(other)
+
+
+def test_maximum_entropy_counts_paths():
+    backward = build.build(with_training(backward="maximum-entropy")).backward
+    # On a grid, n!/(x! (n-x)!) paths lead to (x, n-x); the terminal copy adds none.
+    counts = np.exp(backward.log_path_counts).reshape(2, 4, 4)
+    np.testing.assert_allclose(counts[0, :3, :3], [[1, 1, 1], [1, 2, 3], [1, 3, 6]], rtol=1e-5)
+    np.testing.assert_allclose(counts[1], counts[0], rtol=1e-5)
+    assert counts[0, 3, 3] == pytest.approx(20, rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", build.OBJECTIVES)
+def test_every_objective_fits_the_other_settings(objective, key):
+    settings = {"epsilon": 0.2, "epsilon_steps": 5, "target_rate": 0.1}
+    gfn = build.build(with_training(objective=objective, **settings))
+    before = jax.eval_shape(gfn.init, key)
+    after, info = jax.eval_shape(gfn.step, before)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    assert [x.shape for x in jax.tree.leaves(info)] == [()] * 5
