@@ -1,0 +1,145 @@
+"""How long sequences and sets take to be learned: python benchmarks/sequences.py [TASK ...]
+
+Exact total variation on TFBind8 and QM9-small (which needs its data file, see `gfnjax.data`), and
+the largest error of an item's marginal on the medium set task. Each seed stops when it has
+reached its goal twice in a row; settings are those used in the literature.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+import gfnjax
+from gfnjax import GFlowNet, Hyperparameters, TrainState
+from gfnjax.envs.sequences import qm9_small, tfbind8
+from gfnjax.envs.sets import Set, published_set
+from gfnjax.loop import Chunk
+from gfnjax.metrics import exact
+from gfnjax.metrics.graph import StateGraph, build_graph
+from gfnjax.rewards.sets import set_truth
+
+Measure = Callable[[TrainState], float]
+
+
+class Task(NamedTuple):
+    """A run, what is measured after every chunk of steps, and when that is good enough."""
+
+    gfn: GFlowNet
+    measure: Measure
+    goal: float
+    num_steps: int
+    chunk_size: int
+
+
+def total_variation(gfn: GFlowNet, graph: StateGraph) -> Measure:
+    @jax.jit
+    def measure(gfn, graph, params):
+        table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, params)
+        return exact.evaluate(graph, table.log_pf).total_variation
+
+    return lambda state: float(measure(gfn, graph, state.params.policy))
+
+
+def marginal_error(gfn: GFlowNet, num_batches: int = 25, batch_size: int = 2_000) -> Measure:
+    """Largest |frequency - probability| of an item; its standard error is .0022 at most."""
+    truth = set_truth(np.asarray(gfn.env.reward.energies), gfn.env.set_size)
+
+    @partial(jax.jit, static_argnames="size")
+    def frequencies(gfn, params, key, size):
+        samples = gfnjax.terminal_states(gfn.sample(params, key, size))
+        return samples.members.mean(axis=0)
+
+    def measure(state: TrainState) -> float:
+        keys = jax.random.split(jax.random.key(1), num_batches)
+        found = [frequencies(gfn, state.params, key, batch_size) for key in keys]
+        return float(np.abs(np.mean(found, axis=0) - truth.marginals).max())
+
+    return measure
+
+
+def sequence_task(name: str) -> Task:
+    env = tfbind8() if name == "tfbind8" else qm9_small()
+    epsilon = optax.linear_schedule(1.0, 0.0, 50_000) if name == "tfbind8" else 0.0
+    gfn = GFlowNet(
+        env,
+        gfnjax.mlp_policy(env),
+        gfnjax.TrajectoryBalance(),
+        hyperparameters=Hyperparameters(5e-4, 0.05, epsilon),
+    )
+    goal = 0.05 if name == "tfbind8" else 0.1
+    return Task(gfn, total_variation(gfn, build_graph(env)), goal, 1_000_000, 5_000)
+
+
+def set_task() -> Task:
+    env: Set = published_set("medium")
+    gfn = GFlowNet(
+        env,
+        gfnjax.mlp_policy(env, activation="leaky_relu"),
+        gfnjax.TrajectoryBalance(),
+        hyperparameters=Hyperparameters(1e-3, 0.1),
+    )
+    return Task(gfn, marginal_error(gfn), 0.02, 50_000, 2_500)
+
+
+TASKS: dict[str, Callable[[], Task]] = {
+    "tfbind8": partial(sequence_task, "tfbind8"),
+    "qm9-small": partial(sequence_task, "qm9-small"),
+    "set-medium": set_task,
+}
+
+
+def run(task: Task, seed: int, verbose: bool) -> tuple[int, float, float]:
+    """Steps and training seconds until the goal is reached, and the last measurement."""
+    values: list[float] = []
+    seconds, last = 0.0, time.perf_counter()
+
+    def callback(chunk: Chunk) -> bool:
+        nonlocal seconds, last
+        seconds += time.perf_counter() - last
+        values.append(task.measure(chunk.state))
+        if verbose:
+            log_z = float(chunk.info.log_z[-1])
+            print(
+                f"  {int(chunk.state.step)} {seconds:.0f} s {values[-1]:.4f} {log_z:.3f}",
+                flush=True,
+            )
+        last = time.perf_counter()
+        return len(values) > 1 and max(values[-2:]) < task.goal
+
+    state, _ = gfnjax.train(
+        task.gfn,
+        jax.random.key(seed),
+        task.num_steps,
+        chunk_size=task.chunk_size,
+        callback=callback,
+    )
+    return int(state.step), seconds, values[-1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "tasks", nargs="*", default=list(TASKS), metavar="TASK", help=str(list(TASKS))
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="at most this many steps a seed")
+    parser.add_argument("--verbose", action="store_true", help="print every measurement")
+    options = parser.parse_args()
+    print("| task | seed | goal | reached | steps | seconds |\n|---|---|---|---|---|---|")
+    for name in options.tasks:
+        task = TASKS[name]()
+        task = task._replace(num_steps=options.steps or task.num_steps)
+        for seed in range(options.seeds):
+            steps, seconds, value = run(task, seed, options.verbose)
+            row = name, seed, f"< {task.goal}", f"{value:.4f}", f"{steps:,}", f"{seconds:.0f}"
+            print(f"| {' | '.join(map(str, row))} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""What the README shows must run as it stands."""
+
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.mark.slow
+def test_the_python_blocks_run_in_order():
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(blocks) >= 4
+    # Users do not run with the suite's strict promotion.
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        exec(compile("\n".join(blocks), "README.md", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("name", ["main", "test"])
+def test_continuous_integration_finds_the_commands(name):
+    command = re.search(rf"<!-- {name} -->\n```bash\n(.+?)\n```", README.read_text(), re.DOTALL)
+    assert command is not None
+    assert ("pytest" if name == "test" else "gfnjax train hypergrid") in command.group(1)
