@@ -10,6 +10,7 @@ from gfnjax.envs.base import (
 )
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
+from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.loop import History, NonFiniteError, train
 from gfnjax.objectives import regression
 from gfnjax.objectives.base import Objective
@@ -24,7 +25,8 @@ from gfnjax.policies.nnx import from_nnx
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
 from gfnjax.sampling import terminal_states
-from gfnjax.training import GFlowNet, Hyperparameters, Params, StepInfo, TrainState
+from gfnjax.state import Params, StepInfo, TrainState
+from gfnjax.training import GFlowNet
 from gfnjax.types import PolicyOutput, Residuals, Scores, Trajectory
 
 __version__ = "0.1.0"

@@ -20,7 +20,8 @@ from jax import lax
 
 from gfnjax import masking
 from gfnjax.envs.base import State
-from gfnjax.training import GFlowNet, Params
+from gfnjax.state import Params
+from gfnjax.training import GFlowNet
 from gfnjax.types import Array
 
 
@@ -152,9 +153,10 @@ def _walk_forth(gfn: GFlowNet, params: Params, walk: _Walk, noise: Array) -> _Wa
 def _evaluate(gfn: GFlowNet, params: Params, state: State) -> tuple[Array, Array]:
     """log P_F `[num_actions]` and log P_B `[num_backward_actions]` of one state."""
     output = gfn.policy.evaluate(params.policy, gfn.env, state)
+    backward = gfn.backward_policy(params)(gfn.env, state, output)
     return (
         masking.log_softmax(output.forward_logits, gfn.env.forward_mask(state)),
-        masking.log_softmax(gfn.backward(gfn.env, state, output), gfn.env.backward_mask(state)),
+        masking.log_softmax(backward, gfn.env.backward_mask(state)),
     )
 
 

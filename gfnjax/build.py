@@ -11,6 +11,7 @@ import optax
 
 from gfnjax.config import Config, EnvironmentConfig, Training
 from gfnjax.envs.base import Environment
+from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.metrics.exact import log_path_counts
 from gfnjax.metrics.graph import StateGraph, build_graph
 from gfnjax.objectives import regression
@@ -26,7 +27,7 @@ from gfnjax.policies.backward import (
     UniformBackward,
 )
 from gfnjax.policies.mlp import mlp_policy
-from gfnjax.training import GFlowNet, Hyperparameters
+from gfnjax.training import GFlowNet
 
 OBJECTIVES: dict[str, tuple[str, Callable[[Training], Objective]]] = {
     "tb": ("trajectory balance", lambda t: TrajectoryBalance()),

@@ -1,6 +1,7 @@
 """Sampling and scoring with a `CausalPolicy`: O(T) tokens a trajectory instead of O(T^2)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 
@@ -50,6 +51,7 @@ def score_causal(
     trajectories: Trajectory,
     *,
     log_z: Array | float = 0.0,
+    needs: frozenset[str] = frozenset(),
 ) -> Scores:
     """`scoring.score` for a causal policy: one pass over each trajectory, padding included.
 
@@ -60,12 +62,14 @@ def score_causal(
         params: of the policy; scores are differentiable in them.
         trajectories: `[B, ...]`.
         log_z: `[]` learned log Z, copied into the scores.
+        needs: as in `scoring.score`.
 
     Returns:
         Scores `[B, ...]`.
     """
     tokens = jax.vmap(history_tokens)(trajectories.actions, trajectories.length)
     outputs = jax.vmap(policy.unroll, (None, 0))(params, tokens)
-    read = jax.vmap(jax.vmap(scoring.read, (None, 0, 0)), (None, 0, 0))
+    read = partial(scoring.read, needs=needs)
+    read = jax.vmap(jax.vmap(read, (None, 0, 0)), (None, 0, 0))
     rows = read((env, backward), outputs, scoring.visits(env, trajectories))
-    return scoring.assemble(trajectories, rows, log_z)
+    return scoring.assemble(env, trajectories, rows, log_z, needs)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
-from gfnjax.training import TrainState
+from gfnjax.state import TrainState
 from gfnjax.types import PyTree
 
 HEADER = b"gfnjax checkpoint 1\n"

@@ -21,7 +21,8 @@ from flax import struct
 
 from gfnjax.back_and_forth import back_and_forth
 from gfnjax.envs.base import State
-from gfnjax.training import GFlowNet, TrainState
+from gfnjax.state import TrainState
+from gfnjax.training import GFlowNet
 from gfnjax.types import Array, PyTree
 
 

@@ -14,7 +14,8 @@ from gfnjax.envs.base import Enumerable, State
 from gfnjax.metrics import exact, sampled
 from gfnjax.metrics.graph import StateGraph
 from gfnjax.sampling import terminal_states
-from gfnjax.training import GFlowNet, Params, StepInfo, TrainState
+from gfnjax.state import Params, StepInfo, TrainState
+from gfnjax.training import GFlowNet
 from gfnjax.types import Array
 
 # Larger state spaces can be enumerated as well, but not after every chunk.
@@ -118,15 +119,14 @@ def _key(state: TrainState) -> Array:
 
 def _estimate_log_z(gfn: GFlowNet, params: Params, info: StepInfo | None) -> Array:
     """The objective's own estimate; NaN where batches make it and there was none yet."""
-    if gfn.objective.log_z == "batch":
-        means = np.full(1, np.nan) if info is None else info.log_z[-BATCH_ESTIMATES:]
-        return jnp.asarray(means.mean(), params.log_z.dtype)
-    return params.log_z if gfn.objective.log_z == "learned" else _log_flow_of_source(gfn, params)
+    if gfn.objective.log_z in ("batch", "pair") and info is not None:
+        return jnp.asarray(info.log_z[-BATCH_ESTIMATES:].mean(), params.log_z.dtype)
+    return _log_z(gfn, params)
 
 
 @jax.jit
-def _log_flow_of_source(gfn: GFlowNet, params: Params) -> Array:
-    return gfn.policy.evaluate(params.policy, gfn.env, gfn.env.initial_state()).log_flow
+def _log_z(gfn: GFlowNet, params: Params) -> Array:
+    return gfn.log_z(params)
 
 
 @jax.jit
@@ -134,7 +134,7 @@ def _exact_metrics(
     gfn: GFlowNet, graph: StateGraph, params: Params, log_z: Array
 ) -> exact.ExactMetrics:
     assert isinstance(gfn.env, Enumerable)
-    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, params.policy)
+    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward_policy(params), params.policy)
     return exact.evaluate(graph, table.log_pf, log_z)
 
 
@@ -143,7 +143,7 @@ def _exact_distributions(
     gfn: GFlowNet, graph: StateGraph, params: Params
 ) -> tuple[State, Array, Array]:
     assert isinstance(gfn.env, Enumerable)
-    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, params.policy)
+    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward_policy(params), params.policy)
     states = jax.vmap(gfn.env.state_at)(jnp.arange(graph.num_states, dtype=jnp.int32))
     learned = exact.terminating_distribution(graph, table.log_pf)
     return states, learned, exact.target_distribution(graph)[0]

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gfnjax.training import GFlowNet, StepInfo, TrainState
+from gfnjax.state import StepInfo, TrainState
+from gfnjax.training import GFlowNet
 from gfnjax.types import Array
 
 

@@ -18,7 +18,8 @@ from gfnjax.config import Config, UsageError
 from gfnjax.evaluation import Evaluator, make_evaluator
 from gfnjax.logging import Display, Logger, Status, check_extras, make_display, make_loggers
 from gfnjax.rundir import Record, RunDirectory
-from gfnjax.training import GFlowNet, StepInfo, TrainState
+from gfnjax.state import StepInfo, TrainState
+from gfnjax.training import GFlowNet
 
 Ending = Literal["finished", "reached", "interrupted", "nothing to do"]
 

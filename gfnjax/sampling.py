@@ -5,17 +5,25 @@ score what was sampled.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking, packing
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Conditioned, Environment, State
 from gfnjax.types import Array, PyTree, Trajectory
 
 # From this batch size on, dead rows cost more than packing the live ones at every step.
 PACKED_BATCH = 256
+
+
+class Window(NamedTuple):
+    """A part of a rollout: `length` steps from each of the `states` `[B, ...]`, or to the end."""
+
+    states: State
+    length: int
 
 
 def sample_forward(
@@ -23,8 +31,9 @@ def sample_forward(
     behaviour: Callable[[State], tuple[Array, PyTree]],
     key: Array,
     batch_size: int,
+    window: Window | None = None,
 ) -> tuple[Trajectory, PyTree]:
-    """Build `batch_size` objects from s_0.
+    """Build `batch_size` objects from s_0, or go on with unfinished ones.
 
     Args:
         env: the environment.
@@ -32,6 +41,7 @@ def sample_forward(
             pytree of arrays worth keeping, such as the policy output, or None.
         key: a typed PRNG key.
         batch_size: number of trajectories B.
+        window: where to start and how far to go, instead of from s_0 to the end.
 
     Returns:
         Trajectories `[B, ...]`, and the records of all states `[B, T + 1, ...]`, terminal ones
@@ -41,7 +51,7 @@ def sample_forward(
     def act(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
         return memory, *_act(behaviour, state, live)
 
-    return rollout(env, act, (), key, batch_size)
+    return rollout(env, act, (), key, batch_size, window)
 
 
 def rollout(
@@ -50,6 +60,7 @@ def rollout(
     memory: PyTree,
     key: Array,
     batch_size: int,
+    window: Window | None = None,
 ) -> tuple[Trajectory, PyTree]:
     """The loop behind every forward sampler.
 
@@ -61,13 +72,15 @@ def rollout(
         memory: before the first step.
         key: a typed PRNG key.
         batch_size: number of trajectories B.
+        window: as in `sample_forward`.
 
     Returns:
         As `sample_forward`.
     """
-    horizon = env.max_steps
+    key, source_key = jax.random.split(key)
+    state = draw_sources(env, source_key, batch_size) if window is None else window.states
+    horizon = env.max_steps if window is None else window.length
     gumbel = _gumbel(key, horizon + 1, batch_size, env.num_actions)
-    state = tile(env.initial_state(), batch_size)
     length = jnp.zeros(batch_size, jnp.int32)
     done = jnp.zeros(batch_size, bool)
     time = jnp.zeros((), jnp.int32)
@@ -79,11 +92,15 @@ def rollout(
     def body(carry: PyTree) -> PyTree:
         t, done, state, token, length, memory, (states, actions, records) = carry
         ended = jax.vmap(env.is_terminal)(state)
+        if window is not None:
+            ended |= t >= horizon
         memory, logits, record = act(memory, t, state, token, ~done)
         action = masking.sample(logits, jax.vmap(env.forward_mask)(state), gumbel[t])
         action = jnp.where(ended, 0, action)
         buffers = _write(states, state, t), _write(actions, action, t), _write(records, record, t)
         following = jax.vmap(env.step)(state, action)
+        if window is not None:  # only there a state that has ended may allow a step
+            following = jax.tree.map(lambda old, new: _where(ended, old, new), state, following)
         # With records, a trajectory is done when its terminal state has been evaluated as well.
         done = ended if recording else jax.vmap(env.is_terminal)(following)
         length = length + (~ended).astype(jnp.int32)
@@ -152,6 +169,13 @@ def sample_backward(
     actions = jnp.where(steps[:, :-1] < length[:, None], actions, 0)
     log_reward = jax.vmap(env.log_reward)(terminal_states)
     return Trajectory(_repeat_last(states, terminal_states, length), actions, length, log_reward)
+
+
+def draw_sources(env: Environment, key: Array, batch_size: int) -> State:
+    """`[B, ...]` states s_0, each with a condition of its own where the environment has one."""
+    if isinstance(env, Conditioned):
+        return jax.vmap(env.draw_initial_state)(jax.random.split(key, batch_size))
+    return tile(env.initial_state(), batch_size)
 
 
 def terminal_states(trajectories: Trajectory) -> State:

@@ -4,15 +4,16 @@ The policy is evaluated once per visited state: on live states only, in chunks, 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gfnjax import masking, packing
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, PartialReward, State
 from gfnjax.policies.backward import BackwardPolicy
-from gfnjax.policies.base import Policy, StatePolicy
+from gfnjax.policies.base import StatePolicy
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -25,16 +26,22 @@ class Visit(NamedTuple):
 
 
 class VisitScores(NamedTuple):
-    """`[]` each: log P_F of the action, log P_B of the backward action, log F of the state."""
+    """`[]` each: log P_F of the action, log P_B of the backward action, log F of the state.
+
+    Where they are needed, as in `Scores`: log P_F(stop), the value and log P_F of all actions.
+    """
 
     log_pf: Array
     log_pb: Array
     log_flow: Array
+    log_stop: Array | None = None
+    log_value: Array | None = None
+    log_policy: Array | None = None
 
 
 def score(
     env: Environment,
-    policy: Policy,
+    policy: StatePolicy,
     backward: BackwardPolicy,
     params: PyTree,
     trajectories: Trajectory,
@@ -42,6 +49,7 @@ def score(
     log_z: Array | float = 0.0,
     chunk_size: int | None = None,
     outputs: PolicyOutput | None = None,
+    needs: frozenset[str] = frozenset(),
 ) -> Scores:
     """Score a batch of trajectories under the current policy.
 
@@ -56,6 +64,7 @@ def score(
             evaluates the padding too: slower, but differentiable in every mode.
         outputs: `[B, T + 1, ...]` outputs of `params` on the same states, where a rollout has
             computed them already; only the gradient is then left to compute.
+        needs: fields of `Scores` to fill besides, those that one look at each state can give.
 
     Returns:
         Scores `[B, ...]`.
@@ -67,30 +76,57 @@ def score(
     known = None
     if outputs is not None:
         outputs = jax.tree.map(_fold, jax.lax.stop_gradient(outputs))
-        known = jax.vmap(read, (None, 0, 0))(context, outputs, rows)
+        known = jax.vmap(partial(read, needs=needs), (None, 0, 0))(context, outputs, rows)
 
     def visit_scores(params: PyTree, context: PyTree, visit: Visit) -> VisitScores:
-        return read(context, policy.evaluate(params, context[0], visit.state), visit)
+        return read(context, policy.evaluate(params, context[0], visit.state), visit, needs)
 
     scores = _map(visit_scores, params, context, rows, _fold(live), chunk_size, known)
-    return assemble(trajectories, jax.tree.map(lambda x: x.reshape(live.shape), scores), log_z)
+    scores = jax.tree.map(lambda x: x.reshape(*live.shape, *x.shape[1:]), scores)
+    return assemble(env, trajectories, scores, log_z, needs)
 
 
-def assemble(trajectories: Trajectory, rows: VisitScores, log_z: Array | float) -> Scores:
+def assemble(
+    env: Environment,
+    trajectories: Trajectory,
+    rows: VisitScores,
+    log_z: Array | float,
+    needs: frozenset[str] = frozenset(),
+) -> Scores:
     """Scores `[B, ...]` from the scores `[B, T + 1]` of all visits, arbitrary after the end."""
     steps = jnp.arange(rows.log_pf.shape[1], dtype=jnp.int32)[None]
     length = trajectories.length[:, None]
     live = steps <= length
     log_reward = trajectories.log_reward
-    log_flow = jnp.where(steps < length, rows.log_flow, 0.0)
+    complete = jax.vmap(env.is_terminal)(jax.tree.map(lambda x: x[:, -1], trajectories.states))
+    terminal = (steps == length) & complete[:, None]
+
+    def interior(values: Array | None, at_the_end: Array | float) -> Array | None:
+        """Values of the states that are not terminal, `at_the_end` of those that are."""
+        if values is None:
+            return None
+        return jnp.where(terminal, at_the_end, jnp.where(live, values, 0.0))
+
+    log_flow = interior(rows.log_flow, log_reward[:, None])
+    assert log_flow is not None
+    partial_reward = None
+    if "log_partial_reward" in needs:
+        assert isinstance(env, PartialReward)  # checked when the objective met the environment
+        partial_reward = jax.vmap(jax.vmap(env.log_partial_reward))(trajectories.states)
     return Scores(
         log_pf=jnp.where(live[:, 1:], rows.log_pf[:, :-1], 0.0),
         log_pb=jnp.where(live[:, 1:], rows.log_pb[:, 1:], 0.0),
-        log_flow=jnp.where(steps == length, log_reward[:, None], log_flow),
+        log_flow=log_flow,
         log_reward=log_reward,
         log_z=jnp.broadcast_to(jnp.asarray(log_z, log_reward.dtype), log_reward.shape),
         mask=live[:, 1:],
         length=trajectories.length,
+        complete=complete,
+        log_partial_reward=interior(partial_reward, log_reward[:, None]),
+        log_stop=interior(rows.log_stop, 0.0),
+        log_value=interior(rows.log_value, log_reward[:, None]),
+        raw_flow=jnp.where(live, rows.log_flow, 0.0) if "raw_flow" in needs else None,
+        log_policy=rows.log_policy,
     )
 
 
@@ -157,16 +193,23 @@ def visits(env: Environment, trajectories: Trajectory) -> Visit:
     )
 
 
-def read(context: PyTree, output: PolicyOutput, visit: Visit) -> VisitScores:
+def read(
+    context: PyTree, output: PolicyOutput, visit: Visit, needs: frozenset[str] = frozenset()
+) -> VisitScores:
     """What `output` of the policy says about one visit; `context` is (env, backward)."""
     env, backward = context
-    forward = masking.log_softmax(output.forward_logits, env.forward_mask(visit.state))
+    mask = env.forward_mask(visit.state)
+    forward = masking.log_softmax(output.forward_logits, mask)
     logits = backward(env, visit.state, output)
     reverse = masking.log_softmax(logits, env.backward_mask(visit.state))
+    value = masking.logsumexp(output.forward_logits, mask) if "log_value" in needs else None
     return VisitScores(
         masking.select(forward, visit.action),
         masking.select(reverse, visit.backward_action),
         output.log_flow,
+        log_stop=forward[env.stop_action] if "log_stop" in needs else None,
+        log_value=value,
+        log_policy=forward if "log_policy" in needs else None,
     )
 
 

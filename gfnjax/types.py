@@ -15,11 +15,14 @@ PyTree = Any
 class Trajectory(NamedTuple):
     """A path s_0 -> ... -> s_L through the state graph, forward or backward sampled alike.
 
+    A window of an unfinished rollout has the same form: it starts in any state, and s_L need not
+    be terminal.
+
     Attributes:
         states: `[T + 1, ...]` pytree, s_0 to s_L, then s_L repeated.
         actions: `[T]` int32, the forward action taken in `states[t]`; 0 after the end.
         length: `[]` int32, the number of transitions L.
-        log_reward: `[]` log R(s_L) in nats.
+        log_reward: `[]` log R(s_L) in nats; meaningless where s_L is not terminal.
     """
 
     states: PyTree
@@ -46,21 +49,30 @@ class Scores(NamedTuple):
     """One trajectory seen by the current policy, without exploration. Differentiable; in nats.
 
     Everything after the end is zero, so `scores.log_pf.sum()` is the log-probability of the
-    trajectory without further masking.
+    trajectory without further masking. The fields from `log_inflow` on are None unless the
+    objective `needs` them by that name.
 
     Attributes:
         log_pf: `[T]` log P_F(s_{t+1} | s_t).
         log_pb: `[T]` log P_B(s_t | s_{t+1}).
-        log_flow: `[T + 1]` log F(s_t), and log R at the terminal state.
+        log_flow: `[T + 1]` log F(s_t), and log R at the terminal state; `Objective.adapt` may
+            replace what the network says by another parametrisation of the flow.
         log_reward: `[]` log R(s_L).
         log_z: `[]` log Z, as the objective's `log_z` attribute says: the learned scalar, the
             flow of s_0, or the batch's own estimate.
         mask: `[T]` True on the L live transitions.
         length: `[]` int32, L.
-        log_inflow: `[T + 1]` log of the flow entering s_t from all its parents, zero at s_0;
-            None unless the objective needs `"log_inflow"`.
-        target: the same trajectory scored by the target network, without gradient; None
-            unless the objective needs `"target"`.
+        complete: `[]` bool, whether s_L is terminal; only windows of rollouts need not be.
+        log_inflow: `[T + 1]` log of the flow entering s_t from all its parents, zero at s_0.
+        log_partial_reward: `[T + 1]` log partial reward of s_t, log R at the terminal state.
+        log_stop: `[T + 1]` log P_F(stop | s_t), zero at the terminal state.
+        log_value: `[T + 1]` logsumexp of the forward logits in s_t, log R at the terminal state.
+        raw_flow: `[T + 1]` the network's own log flow, at the terminal state too.
+        log_policy: `[T + 1, num_actions]` log P_F(. | s_t), `masking.FILL` where not allowed.
+        log_prior: `[T]` log P_F(s_{t+1} | s_t) of the prior policy, without gradient.
+        target: the same trajectory scored by the target network, without gradient.
+        previous: the same trajectory scored before any update on it, without gradient.
+        auxiliary: what the objective's own network says, see `Objective.assist`.
     """
 
     log_pf: Array
@@ -70,19 +82,32 @@ class Scores(NamedTuple):
     log_z: Array
     mask: Array
     length: Array
+    complete: Array
     log_inflow: Array | None = None
+    log_partial_reward: Array | None = None
+    log_stop: Array | None = None
+    log_value: Array | None = None
+    raw_flow: Array | None = None
+    log_policy: Array | None = None
+    log_prior: Array | None = None
     target: "Scores | None" = None
+    previous: "Scores | None" = None
+    auxiliary: PyTree = None
 
 
 class Residuals(NamedTuple):
     """What an objective returns for one trajectory.
 
-    The loss of a batch is `sum(weights * g(values)) / sum(weights)` over all trajectories.
+    The loss of a batch is `sum(weights * g(values)) / sum(weights)` over all trajectories, plus
+    the mean of `extra`.
 
     Attributes:
         values: `[R]` residuals, log(model flow) - log(target flow), in nats.
         weights: `[R]` non-negative; zero on padding.
+        extra: `[]` a loss of this trajectory that g does not apply to, such as the surrogate of
+            a policy gradient.
     """
 
     values: Array
     weights: Array
+    extra: Array | float = 0.0

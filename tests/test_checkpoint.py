@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gfnjax import checkpoint
 from gfnjax.checkpoint import CheckpointError, DamagedCheckpointWarning
-from gfnjax.training import Hyperparameters, Params, TrainState
+from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.state import Params, TrainState
 
 NAN_WITH_PAYLOAD = np.array([0x7FC12345], np.uint32).view(np.float32)
 

@@ -6,11 +6,12 @@ from jax import lax
 
 from gfnjax.ebgfn import EnergyGFlowNet
 from gfnjax.envs.ising import Ising, IsingState
+from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.detailed_balance import TargetDetailedBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.rewards.ising import IsingReward, lattice, neg_log_rmse, sample_ising
-from gfnjax.training import GFlowNet, Hyperparameters
+from gfnjax.training import GFlowNet
 
 TRUTH = 0.25
 

@@ -9,7 +9,7 @@ from gfnjax.build import build
 from gfnjax.config import Config, Training, UsageError
 from gfnjax.evaluation import ExactEvaluator, SampledEvaluator, make_evaluator
 from gfnjax.presets import HypergridConfig
-from gfnjax.training import StepInfo
+from gfnjax.state import StepInfo
 
 
 def described(side=8, num_dims=2, **settings):

@@ -115,6 +115,32 @@ class PartialReward(Environment, Protocol):
         ...
 
 
+@runtime_checkable
+class Stoppable(PartialReward, Protocol):
+    """An environment in which every state that is not terminal may stop.
+
+    Its partial reward is the reward of stopping there.
+    """
+
+    @property
+    def stop_action(self) -> int:
+        """The action that stops."""
+        ...
+
+
+@runtime_checkable
+class Conditioned(Environment, Protocol):
+    """An environment whose trajectories each start from a source of their own.
+
+    The condition (a reward temperature, preference weights) is part of the state, is kept by
+    every step, and is seen by the network and the reward; log Z is then log F(s_0).
+    """
+
+    def draw_initial_state(self, key: Array) -> State:
+        """A source s_0 with a condition drawn at random."""
+        ...
+
+
 class Panel(NamedTuple):
     """One aspect of a distribution over objects, to be drawn.
 

@@ -120,6 +120,10 @@ class DAGs:
         return self.reward(state.adjacency)
 
     @property
+    def stop_action(self) -> int:
+        return self.num_nodes**2
+
+    @property
     def num_states(self) -> int:
         return 2 * num_dags(self.num_nodes)
 

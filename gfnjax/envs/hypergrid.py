@@ -28,7 +28,8 @@ class Hypergrid:
     """States {0..side-1}^num_dims, each also as a terminal copy (Bengio et al., 2106.04399).
 
     Forward action d < num_dims adds one to coordinate d, action num_dims stops. Backward actions
-    undo the forward action of the same number. The observation is one one-hot vector per
+    undo the forward action of the same number. The reward is defined on every cell, so it is the
+    partial reward too. The observation is one one-hot vector per
     dimension, concatenated: `[num_dims * side]`.
 
     Args:
@@ -109,6 +110,13 @@ class Hypergrid:
 
     def log_reward(self, state: HypergridState) -> Array:
         return self.reward(state.position, self.side)
+
+    def log_partial_reward(self, state: HypergridState) -> Array:
+        return self.log_reward(state)
+
+    @property
+    def stop_action(self) -> int:
+        return self.num_dims
 
     @property
     def num_states(self) -> int:

@@ -24,7 +24,8 @@ from gfnjax.metrics import distances
 from gfnjax.metrics.exact import target_distribution
 from gfnjax.metrics.graph import StateGraph
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
-from gfnjax.training import GFlowNet, Params
+from gfnjax.state import Params
+from gfnjax.training import GFlowNet
 from gfnjax.types import Array, Trajectory
 
 # Above this, Stirling's series is exact in double precision's first ten digits.

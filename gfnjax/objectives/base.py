@@ -7,10 +7,25 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from gfnjax.types import Array, Residuals, Scores
+from gfnjax.envs.base import Environment
+from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
 Regression = Callable[[Array], Array]
-LogZ = Literal["learned", "flow", "batch"]
+LogZ = Literal["learned", "flow", "batch", "pair"]
+
+# What an objective may need to have scored, and the ability of an environment that takes: the
+# name of a protocol in `gfnjax.envs.base` and what it adds to `Environment`.
+NEEDS: dict[str, tuple[str, str] | None] = {
+    "log_inflow": None,
+    "log_partial_reward": ("PartialReward", "log_partial_reward"),
+    "log_stop": ("Stoppable", "stop_action"),
+    "log_value": None,
+    "raw_flow": None,
+    "log_policy": None,
+    "log_prior": None,
+    "target": None,
+    "previous": None,
+}
 
 
 @dataclass(frozen=True)
@@ -21,16 +36,41 @@ class Objective:
 
     Attributes:
         log_z: where `scores.log_z` comes from: "learned", a scalar trained with its own rate;
-            "flow", log F(s_0); "batch", the batch mean of log R + sum log P_B - sum log P_F.
-        needs: what has to be scored besides: "log_inflow", "target".
+            "flow", log F(s_0); "batch", the batch mean of log R + sum log P_B - sum log P_F;
+            "pair", that quantity of the next trajectory of the batch.
+        needs: fields of `Scores` to fill besides, keys of `NEEDS`.
+        incomplete: whether windows of unfinished trajectories are enough to learn from.
+        on_policy: whether it is only meant for trajectories of the current policy.
+        value_scale: log F = value_scale * logsumexp(forward logits) at the optimum, for
+            objectives that read values off the logits; None for the others.
     """
 
     log_z: ClassVar[LogZ] = "learned"
     needs: ClassVar[frozenset[str]] = frozenset()
+    incomplete: ClassVar[bool] = False
+    on_policy: ClassVar[bool] = False
+
+    @property
+    def value_scale(self) -> float | None:
+        return None
 
     def residuals(self, scores: Scores) -> Residuals:
         """Residuals `[R]` and weights `[R]` of one trajectory."""
         raise NotImplementedError
+
+    def adapt(self, scores: Scores) -> Scores:
+        """Scores of one trajectory with the flows as this objective parametrises them."""
+        return scores
+
+    def init(self, key: Array, env: Environment) -> PyTree:
+        """Parameters of a network of the objective's own, trained with the policy's; or None."""
+        return None
+
+    def assist(
+        self, params: PyTree, env: Environment, path: Trajectory, key: Array | None
+    ) -> PyTree:
+        """What that network says of one trajectory: `scores.auxiliary`. No key, no randomness."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -55,27 +95,66 @@ def as_objective(objective: Objective | Callable[[Scores], Residuals]) -> Object
     return FunctionObjective(objective)
 
 
+def name_of(objective: Objective) -> str:
+    """For messages: the class, or the user's function."""
+    return getattr(getattr(objective, "function", None), "__name__", type(objective).__name__)
+
+
+def check_abilities(objective: Objective, env: Environment) -> None:
+    """Raise an error that names what `objective` asks for and `env` lacks."""
+    name = name_of(objective)
+    for need in sorted(objective.needs):
+        if need not in NEEDS:
+            raise ValueError(f"{name}: needs must be among {', '.join(NEEDS)}, got {need!r}")
+        ability = NEEDS[need]
+        # Of the class: while JAX maps trees an instance may hold placeholders.
+        if ability is not None and not hasattr(type(env), ability[1]):
+            raise TypeError(
+                f"{name} needs a {ability[0]} environment, one with {ability[1]}; "
+                f"{type(env).__name__} has none"
+            )
+    if hasattr(type(env), "draw_initial_state") and objective.log_z != "flow":
+        raise ValueError(
+            f"{name} takes log Z to be one number, but {type(env).__name__} has one for each "
+            'condition: use an objective whose log_z is "flow", such as '
+            'TrajectoryBalance(log_z="flow")'
+        )
+
+
 def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
     """Put the log Z an objective asks for into a batch of scores `[B, ...]`."""
+    if log_z == "learned":
+        return scores
     if log_z == "flow":
         return scores._replace(log_z=scores.log_flow[:, 0])
-    if log_z == "batch":
-        log_weight = scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
-        return scores._replace(log_z=jnp.broadcast_to(log_weight.mean(), log_weight.shape))
-    return scores
+    log_weight = scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
+    if log_z == "pair":
+        return scores._replace(log_z=jnp.roll(log_weight, -1))
+    return scores._replace(log_z=jnp.broadcast_to(log_weight.mean(), log_weight.shape))
 
 
 def weighted_loss(objective: Objective, regression: Regression, scores: Scores) -> Array:
-    """sum w g(r) / sum w over all residuals of a batch of scores `[B, ...]`."""
+    """sum w g(r) / sum w over all residuals of a batch of scores `[B, ...]`, plus mean `extra`."""
+    return loss_and_errors(objective, regression, scores)[0]
+
+
+def loss_and_errors(
+    objective: Objective, regression: Regression, scores: Scores
+) -> tuple[Array, Array]:
+    """`weighted_loss`, and the same mean for each trajectory on its own, without `extra`: `[B]`."""
     residuals = jax.vmap(objective.residuals)(scores)
     if not isinstance(residuals, Residuals):
         raise TypeError(f"an objective must return Residuals, got {type(residuals).__name__}")
-    values, weights = residuals
+    values, weights, extra = residuals
     if values.shape != weights.shape:
         raise ValueError(
             "an objective's residuals and weights must have the same shape, got "
             f"{values.shape[1:]} and {weights.shape[1:]}"
         )
     # Padding must not reach g: an overflow there would turn 0 * inf into NaN.
-    losses = regression(jnp.where(weights > 0, values, 0.0))
-    return (weights * losses).sum() / jnp.maximum(weights.sum(), jnp.finfo(values.dtype).tiny)
+    losses = weights * regression(jnp.where(weights > 0, values, 0.0))
+    tiny = jnp.finfo(values.dtype).tiny
+    axes = tuple(range(1, values.ndim))
+    totals, sizes = losses.sum(axis=axes), weights.sum(axis=axes)
+    loss = totals.sum() / jnp.maximum(sizes.sum(), tiny) + jnp.mean(extra)
+    return loss, totals / jnp.maximum(sizes, tiny)

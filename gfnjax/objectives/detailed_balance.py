@@ -26,6 +26,7 @@ class DetailedBalance(Objective):
     """DB: `detailed_balance` with the network's flows."""
 
     log_z: ClassVar[LogZ] = "flow"
+    incomplete: ClassVar[bool] = True
 
     def residuals(self, scores: Scores) -> Residuals:
         return detailed_balance(scores)
@@ -36,6 +37,7 @@ class TargetDetailedBalance(Objective):
     """DB whose flow of the next state comes from the target network."""
 
     log_z: ClassVar[LogZ] = "flow"
+    incomplete: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"target"})
 
     def residuals(self, scores: Scores) -> Residuals:

@@ -21,7 +21,8 @@ def flow_matching(scores: Scores, epsilon: float, terminal_weight: float) -> Res
     if epsilon > 0:
         inflow = jnp.logaddexp(inflow, math.log(epsilon))
         outflow = jnp.logaddexp(outflow, math.log(epsilon))
-    terminal = jnp.arange(1, scores.mask.size + 1, dtype=jnp.int32) == scores.length
+    last = jnp.arange(1, scores.mask.size + 1, dtype=jnp.int32) == scores.length
+    terminal = last & scores.complete
     weight = jnp.where(scores.mask, jnp.where(terminal, terminal_weight, 1.0), 0.0)
     return Residuals(jnp.where(scores.mask, inflow - outflow, 0.0), weight)
 
@@ -39,6 +40,7 @@ class FlowMatching(Objective):
     """
 
     log_z: ClassVar[LogZ] = "flow"
+    incomplete: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"log_inflow"})
     epsilon: float = 0.0
     terminal_weight: float = 1.0

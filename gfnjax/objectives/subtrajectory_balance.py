@@ -43,6 +43,7 @@ class SubTrajectoryBalance(Objective):
     """
 
     log_z: ClassVar[LogZ] = "flow"
+    incomplete: ClassVar[bool] = True
     lambda_: float = 0.9
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Trajectory balance and its log-partition variance form: one residual a trajectory."""
+"""Trajectory balance and its forms without a learned log Z: one residual a trajectory."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +15,20 @@ def trajectory_balance(scores: Scores) -> Residuals:
 
 @dataclass(frozen=True)
 class TrajectoryBalance(Objective):
-    """TB: `trajectory_balance` with a learned log Z."""
+    """TB: `trajectory_balance` with a learned log Z.
+
+    Attributes:
+        log_z: "learned", or "flow" for log Z = log F(s_0), which may depend on a condition.
+
+    Raises:
+        ValueError: for any other `log_z`.
+    """
+
+    log_z: LogZ = "learned"  # pyrefly: ignore[bad-override]
+
+    def __post_init__(self) -> None:
+        if self.log_z not in ("learned", "flow"):
+            raise ValueError(f'log_z must be "learned" or "flow", got {self.log_z!r}')
 
     def residuals(self, scores: Scores) -> Residuals:
         return trajectory_balance(scores)
@@ -30,6 +43,19 @@ class LogPartitionVariance(Objective):
     """
 
     log_z: ClassVar[LogZ] = "batch"
+
+    def residuals(self, scores: Scores) -> Residuals:
+        return trajectory_balance(scores)
+
+
+@dataclass(frozen=True)
+class ContrastiveBalance(Objective):
+    """CB: the TB residual of a trajectory minus that of the next one in the batch, no log Z.
+
+    da Silva et al., 2406.03288. A batch of one has nothing to compare with: its loss is 0.
+    """
+
+    log_z: ClassVar[LogZ] = "pair"
 
     def residuals(self, scores: Scores) -> Residuals:
         return trajectory_balance(scores)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
+from flax import struct
 
 from gfnjax.envs.base import Environment, State
 from gfnjax.types import Array, PolicyOutput, PyTree
@@ -55,6 +56,17 @@ def from_flax(module: nn.Module, observe: Callable[..., PyTree] = _environment_v
 @lru_cache(maxsize=256)
 def _from_flax(module: Any, observe: Callable[..., PyTree]) -> Policy:
     return Policy(module.init, module.apply, observe)
+
+
+@struct.dataclass
+class FrozenPolicy:
+    """A policy with its parameters, that is not trained: a prior, for instance."""
+
+    policy: StatePolicy = struct.field(pytree_node=False)
+    params: PyTree
+
+    def __call__(self, env: Environment, state: State) -> PolicyOutput:
+        return self.policy.evaluate(self.params, env, state)
 
 
 def check_output(policy: StatePolicy, params: PyTree, env: Environment) -> None:

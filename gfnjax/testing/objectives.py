@@ -12,21 +12,24 @@ from gfnjax.metrics import exact
 from gfnjax.metrics.graph import build_graph
 from gfnjax.objectives.base import Objective, as_objective
 from gfnjax.policies.tabular import tabular_policy
+from gfnjax.state import Params
 from gfnjax.testing.environments import ConformanceError
-from gfnjax.training import GFlowNet, Params
+from gfnjax.training import GFlowNet
 from gfnjax.types import Array, Residuals, Scores
 
 
-def exact_optimum(env: Environment, key: Array) -> Params:
+def exact_optimum(env: Environment, key: Array, value_scale: float | None = None) -> Params:
     """Parameters of `tabular_policy(env)` at the optimum for a random positive P_B.
 
-    P_B is drawn, F and P_F follow from R by dynamic programming, log Z is exact.
+    P_B is drawn, F and P_F follow from R by dynamic programming, log Z is exact. The forward
+    logits are log P_F, plus log F / value_scale where there is one, as soft Q-learning wants.
     """
     graph = build_graph(env)
     logits = jax.random.normal(key, graph.parents.shape, graph.log_reward.dtype)
     log_pb = masking.log_softmax(logits, graph.backward_mask)
     log_flow, log_pf = exact.optimal_flow(graph, log_pb)
-    table = {"forward_logits": log_pf, "backward_logits": log_pb, "log_flow": log_flow}
+    logits = log_pf if value_scale is None else log_pf + (log_flow / value_scale)[:, None]
+    table = {"forward_logits": logits, "backward_logits": log_pb, "log_flow": log_flow}
     return Params({"params": table}, exact.target_distribution(graph)[1])
 
 
@@ -55,7 +58,7 @@ def check_objective(
     name = getattr(objective, "function", type(objective)).__name__
     keys = jax.random.split(key, 3)
     gfn = GFlowNet(env, tabular_policy(env), objective, target_rate=1.0)
-    optimum = exact_optimum(env, keys[0])
+    optimum = exact_optimum(env, keys[0], objective.value_scale)
     uniform = jax.tree.map(jnp.zeros_like, optimum)
     trajectories = gfn.sample(uniform, keys[1], batch_size)
     value_and_grad = jax.jit(

@@ -20,6 +20,7 @@ def two():
         log_z=jnp.array([1.2, 1.2]),
         mask=jnp.array([[True, True, False], [True, True, True]]),
         length=jnp.array([2, 3], jnp.int32),
+        complete=jnp.array([True, True]),
         log_inflow=jnp.array([[0.0, 1.7, 0.6, 0.0], [0.0, 0.4, 0.25, -0.5]]),
     )
 
@@ -44,6 +45,7 @@ def random_scores():
             log_z=log_flow[:, 0],
             mask=mask,
             length=length,
+            complete=np.ones(batch, bool),
             log_inflow=np.where(np.pad(mask, ((0, 0), (1, 0))), draw(batch, horizon + 1), 0),
         )
 

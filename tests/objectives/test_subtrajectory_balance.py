@@ -89,6 +89,7 @@ def test_long_trajectories_stay_finite(lambda_):
         log_z=draw(1)[:, 0],
         mask=mask,
         length=length,
+        complete=jnp.ones(length.shape, bool),
     )
     residuals, weights = double_loop(scores, lambda_)
     expected = (weights * residuals**2).sum() / weights.sum()

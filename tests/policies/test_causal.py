@@ -8,13 +8,14 @@ import pytest
 from gfnjax.causal import sample_causal, score_causal
 from gfnjax.envs.amp import VariableSequence
 from gfnjax.envs.hypergrid import Hypergrid
+from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.detailed_balance import TargetDetailedBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.policies.base import Policy
 from gfnjax.policies.causal import CausalPolicy, causal_transformer_policy, read_history
 from gfnjax.scoring import score
-from gfnjax.training import GFlowNet, Hyperparameters
+from gfnjax.training import GFlowNet
 from gfnjax.types import PolicyOutput
 
 

@@ -1,0 +1,82 @@
+"""What is refused when a `GFlowNet` is described, before anything is compiled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import optax
+
+from gfnjax import hyperparameters
+from gfnjax.exploration import StopFlattening
+from gfnjax.objectives.base import check_abilities, name_of
+from gfnjax.policies.base import Policy
+from gfnjax.policies.causal import CausalPolicy, check_causal
+
+if TYPE_CHECKING:
+    from gfnjax.training import GFlowNet
+
+
+def check_gflownet(gfn: GFlowNet) -> None:
+    """Raise a `TypeError` or `ValueError` that names the argument and what would do."""
+    if not isinstance(gfn.policy, Policy | CausalPolicy):
+        raise TypeError(
+            "policy must be a gfnjax.Policy or gfnjax.CausalPolicy, "
+            f"got {type(gfn.policy).__name__}"
+        )
+    if isinstance(gfn.policy, CausalPolicy):
+        check_causal(gfn.env)
+    if isinstance(gfn.optimizer, optax.GradientTransformation) or not callable(gfn.optimizer):
+        raise TypeError(
+            "optimizer must be a function of the learning rate, such as optax.adam (not "
+            "optax.adam(1e-3)): the rates are hyperparameters.learning_rate and "
+            "hyperparameters.log_z_learning_rate"
+        )
+    hyperparameters.check(gfn.hyperparameters)
+    _check_numbers(gfn)
+    _check_objective(gfn)
+    if isinstance(gfn.exploration, StopFlattening) and not _is_placeholder(gfn.env):
+        _require_stop(gfn)
+    gfn.sampler.check(gfn)
+
+
+def _check_numbers(gfn: GFlowNet) -> None:
+    for name in ("batch_size", "num_updates"):
+        if getattr(gfn, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(gfn, name)}")
+    if gfn.chunk_size is not None and gfn.chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1 or None, got {gfn.chunk_size}")
+    if gfn.max_grad_norm is not None and not gfn.max_grad_norm > 0:
+        raise ValueError(f"max_grad_norm must be positive, got {gfn.max_grad_norm}")
+    if gfn.target_rate is not None and not 0 < gfn.target_rate <= 1:
+        raise ValueError(f"target_rate must be in (0, 1], got {gfn.target_rate}")
+
+
+def _check_objective(gfn: GFlowNet) -> None:
+    objective, name = gfn.objective, name_of(gfn.objective)
+    if "target" in objective.needs and gfn.target_rate is None:
+        raise ValueError(f"{name} needs a target network: set target_rate")
+    if _is_placeholder(gfn.env):
+        return
+    check_abilities(objective, gfn.env)
+    if "log_prior" in objective.needs and gfn.prior is None:
+        raise ValueError(f"{name} needs a prior: set prior=FrozenPolicy(policy, params)")
+    if objective.on_policy:
+        for field, plain in (("epsilon", 0.0), ("temperature", 1.0)):
+            value = getattr(gfn.hyperparameters, field, plain)
+            if callable(value) or (isinstance(value, int | float) and value != plain):
+                raise ValueError(
+                    f"{name} learns from the policy's own trajectories: {field} must be {plain}"
+                )
+
+
+def _require_stop(gfn: GFlowNet) -> None:
+    if not hasattr(type(gfn.env), "stop_action"):
+        raise TypeError(
+            "StopFlattening needs a Stoppable environment, with log_partial_reward and "
+            f"stop_action; {type(gfn.env).__name__} is not one"
+        )
+
+
+def _is_placeholder(env: object) -> bool:
+    """JAX maps trees with placeholders for leaves, sometimes for the whole environment."""
+    return not hasattr(type(env), "step")

@@ -1,0 +1,76 @@
+"""Forward-looking flows: what an unfinished object is worth already counts."""
+
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax.numpy as jnp
+
+from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.types import Array, Residuals, Scores
+
+
+def forward_looking_flow(scores: Scores, anchor_terminal: bool = True) -> Array:
+    """log F(s_t) = log F~(s_t) + log partial reward(s_t); log R at the terminal state: `[T + 1]`.
+
+    The network learns F~ alone (Pan et al., 2302.01687). At the terminal state F~ = 1 must be
+    imposed: with a free F~ there the last residual no longer sees R, and policies that are not
+    proportional to it reach zero loss.
+    """
+    assert scores.log_partial_reward is not None  # promised by `needs`
+    if not anchor_terminal:
+        assert scores.raw_flow is not None
+        return scores.raw_flow + scores.log_partial_reward
+    step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
+    before_the_end = step < scores.length + (~scores.complete).astype(jnp.int32)
+    return scores.log_flow + jnp.where(before_the_end, scores.log_partial_reward, 0.0)
+
+
+@dataclass(frozen=True)
+class ForwardLooking(Objective):
+    """Another objective on forward-looking flows: FL-DB, FL-SubTB, FL-TB.
+
+    `ForwardLooking(DetailedBalance())`; the environment must have partial rewards. With partial
+    rewards of one it is the other objective. For trajectory balance, log Z = log F(s_0).
+
+    Attributes:
+        base: the objective to look forward with, one that reads flows.
+        anchor_terminal: F~ = 1 at terminal states. False does not identify the target, and is
+            for reproducing published results only.
+
+    Raises:
+        ValueError: if `base` reads something that does not follow from the flows of states.
+    """
+
+    log_z: ClassVar[LogZ] = "flow"
+    base: Objective
+    anchor_terminal: bool = True
+
+    def __post_init__(self) -> None:
+        if "log_inflow" in self.base.needs or self.base.log_z in ("batch", "pair"):
+            raise ValueError(
+                "base must balance flows along a trajectory, as DetailedBalance(), "
+                f"SubTrajectoryBalance() and TrajectoryBalance() do, got {self.base!r}"
+            )
+        if not self.anchor_terminal:
+            warnings.warn(
+                "anchor_terminal=False does not identify the target: policies far from it reach "
+                "zero loss",
+                stacklevel=3,
+            )
+
+    @property
+    def needs(self) -> frozenset[str]:  # pyrefly: ignore[bad-override]
+        free = frozenset() if self.anchor_terminal else frozenset({"raw_flow"})
+        return self.base.needs | {"log_partial_reward"} | free
+
+    @property
+    def incomplete(self) -> bool:  # pyrefly: ignore[bad-override]
+        return self.base.incomplete
+
+    def adapt(self, scores: Scores) -> Scores:
+        flow = forward_looking_flow(scores, self.anchor_terminal)
+        return self.base.adapt(scores._replace(log_flow=flow))
+
+    def residuals(self, scores: Scores) -> Residuals:
+        return self.base.residuals(scores)
