@@ -98,16 +98,12 @@ class Scores(NamedTuple):
 class Residuals(NamedTuple):
     """What an objective returns for one trajectory.
 
-    The loss of a batch is `sum(weights * g(values)) / sum(weights)` over all trajectories, plus
-    the mean of `extra`.
+    The loss of a batch is `sum(weights * g(values)) / sum(weights)` over all trajectories.
 
     Attributes:
         values: `[R]` residuals, log(model flow) - log(target flow), in nats.
         weights: `[R]` non-negative; zero on padding.
-        extra: `[]` a loss of this trajectory that g does not apply to, such as the surrogate of
-            a policy gradient.
     """
 
     values: Array
     weights: Array
-    extra: Array | float = 0.0

@@ -58,6 +58,13 @@ class Objective:
         """Residuals `[R]` and weights `[R]` of one trajectory."""
         raise NotImplementedError
 
+    def extra_loss(self, scores: Scores) -> Array:
+        """`[]` a loss of one trajectory that g does not apply to, averaged over the batch.
+
+        The surrogate of a policy gradient, for instance.
+        """
+        return jnp.zeros((), scores.log_pf.dtype)
+
     def adapt(self, scores: Scores) -> Scores:
         """Scores of one trajectory with the flows as this objective parametrises them."""
         return scores
@@ -134,18 +141,18 @@ def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
 
 
 def weighted_loss(objective: Objective, regression: Regression, scores: Scores) -> Array:
-    """sum w g(r) / sum w over all residuals of a batch of scores `[B, ...]`, plus mean `extra`."""
+    """sum w g(r) / sum w of a batch of scores `[B, ...]`, plus the mean `extra_loss`."""
     return loss_and_errors(objective, regression, scores)[0]
 
 
 def loss_and_errors(
     objective: Objective, regression: Regression, scores: Scores
 ) -> tuple[Array, Array]:
-    """`weighted_loss`, and the same mean for each trajectory on its own, without `extra`: `[B]`."""
+    """`weighted_loss`, and the same mean for each trajectory on its own, its residuals only: `[B]`."""
     residuals = jax.vmap(objective.residuals)(scores)
     if not isinstance(residuals, Residuals):
         raise TypeError(f"an objective must return Residuals, got {type(residuals).__name__}")
-    values, weights, extra = residuals
+    values, weights = residuals
     if values.shape != weights.shape:
         raise ValueError(
             "an objective's residuals and weights must have the same shape, got "
@@ -156,5 +163,8 @@ def loss_and_errors(
     tiny = jnp.finfo(values.dtype).tiny
     axes = tuple(range(1, values.ndim))
     totals, sizes = losses.sum(axis=axes), weights.sum(axis=axes)
-    loss = totals.sum() / jnp.maximum(sizes.sum(), tiny) + jnp.mean(extra)
+    loss = (
+        totals.sum() / jnp.maximum(sizes.sum(), tiny)
+        + jax.vmap(objective.extra_loss)(scores).mean()
+    )
     return loss, totals / jnp.maximum(sizes, tiny)
