@@ -63,7 +63,7 @@ class Objective:
 
         The surrogate of a policy gradient, for instance.
         """
-        return jnp.zeros((), scores.log_pf.dtype)
+        return jnp.zeros((), jnp.result_type(float))
 
     def adapt(self, scores: Scores) -> Scores:
         """Scores of one trajectory with the flows as this objective parametrises them."""
@@ -148,7 +148,7 @@ def weighted_loss(objective: Objective, regression: Regression, scores: Scores) 
 def loss_and_errors(
     objective: Objective, regression: Regression, scores: Scores
 ) -> tuple[Array, Array]:
-    """`weighted_loss`, and the same mean for each trajectory on its own, its residuals only: `[B]`."""
+    """`weighted_loss`, and `[B]` the weighted mean of g(residual) of each trajectory on its own."""
     residuals = jax.vmap(objective.residuals)(scores)
     if not isinstance(residuals, Residuals):
         raise TypeError(f"an objective must return Residuals, got {type(residuals).__name__}")
