@@ -16,6 +16,7 @@ from gfnjax.objectives import regression
 from gfnjax.objectives.base import Objective
 from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
 from gfnjax.objectives.flow_matching import FlowMatching
+from gfnjax.objectives.forward_looking import ForwardLooking
 from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
 from gfnjax.objectives.trajectory_balance import LogPartitionVariance, TrajectoryBalance
 from gfnjax.policies.backward import LearnedBackward, MaximumEntropyBackward, UniformBackward
@@ -39,6 +40,7 @@ __all__ = [
     "Enumerable",
     "Environment",
     "FlowMatching",
+    "ForwardLooking",
     "GFlowNet",
     "History",
     "Hypergrid",

@@ -1,0 +1,224 @@
+"""Local credit and incomplete trajectories on sets: python benchmarks/forward_looking.py
+
+The claim of "Better Training of GFlowNets with Local Credit and Incomplete Trajectories"
+(2302.01687), with the terminal flow anchored. The published set tasks; TB, DB, SubTB, FL-DB and
+FL-SubTB on complete trajectories, and all but TB on windows of unfinished ones. Measured: the mean
+reward of the best 100 distinct sets seen among 16 extra samples a step without exploration, the
+error of log Z, and the largest error of an item's marginal. The truth of all three is exact.
+
+Results go to a JSON file as they come, one run a line; runs that are there already are not
+repeated. At the end, or with --draw, they become a table and a picture.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import gfnjax
+from gfnjax import (
+    DetailedBalance,
+    ForwardLooking,
+    GFlowNet,
+    Hyperparameters,
+    SubTrajectoryBalance,
+    TrajectoryBalance,
+)
+from gfnjax.envs import published_set
+from gfnjax.loop import Chunk
+from gfnjax.rewards.sets import best_log_rewards, published_energies, set_truth
+from gfnjax.samplers import OnPolicy, Windows
+
+METHODS = {
+    "TB": TrajectoryBalance(),
+    "DB": DetailedBalance(),
+    "SubTB": SubTrajectoryBalance(0.9),
+    "FL-DB": ForwardLooking(DetailedBalance()),
+    "FL-SubTB": ForwardLooking(SubTrajectoryBalance(0.9)),
+}
+SIZES = ("small", "medium", "large")
+BATCH, EXTRA, BEST = 16, 16, 100
+WINDOW = 16
+CHUNK = 50
+CHECKED = 20_000
+
+
+def describe(task: str, method: str, incomplete: bool) -> GFlowNet:
+    """The published setup: an MLP n-256-256, Adam 1e-3, log Z 0.1, batch 16."""
+    env = published_set(task)
+    return GFlowNet(
+        env,
+        gfnjax.mlp_policy(env, (256, 256), "leaky_relu"),
+        METHODS[method],
+        hyperparameters=Hyperparameters(1e-3, 0.1),
+        batch_size=BATCH,
+        sampler=Windows(WINDOW) if incomplete else OnPolicy(),
+    )
+
+
+@partial(jax.jit, static_argnames="count")
+def draw_samples(gfn: GFlowNet, params: Any, key: jax.Array, count: int) -> tuple:
+    trajectories = gfn.sample(params, key, count)
+    return gfnjax.terminal_states(trajectories).members, trajectories.log_reward
+
+
+class BestSets:
+    """The best distinct sets seen so far."""
+
+    def __init__(self) -> None:
+        self._codes = np.zeros((0, 1), np.uint8)
+        self._log_rewards = np.zeros(0)
+
+    def add(self, members: np.ndarray, log_rewards: np.ndarray) -> float:
+        """Take samples in; the mean reward of the best ones."""
+        codes = np.packbits(members, axis=1)
+        if len(self._codes):
+            codes = np.concatenate([self._codes, codes])
+        log_rewards = np.concatenate([self._log_rewards, log_rewards])
+        codes, first = np.unique(codes, axis=0, return_index=True)
+        order = np.argsort(-log_rewards[first])[:BEST]
+        self._codes, self._log_rewards = codes[order], log_rewards[first][order]
+        return float(np.exp(self._log_rewards).sum() / BEST)
+
+
+def run(task: str, method: str, incomplete: bool, seed: int, num_steps: int) -> dict[str, Any]:
+    """One training run: the curve of the best sets, and the errors at its end."""
+    gfn = describe(task, method, incomplete)
+    truth = set_truth(*published_energies(task))
+    best, curve, transitions = BestSets(), [], 0.0
+
+    def callback(chunk: Chunk) -> None:
+        nonlocal transitions
+        step = int(chunk.state.step)
+        key = jax.random.fold_in(jax.random.key(seed + 1_000), step)
+        samples = draw_samples(gfn, chunk.state.params, key, EXTRA * CHUNK)
+        transitions += float(chunk.info.length.sum()) * BATCH
+        curve.append((step, transitions, best.add(*map(np.asarray, samples))))
+
+    start = time.perf_counter()
+    state, _ = gfnjax.train(
+        gfn, jax.random.key(seed), num_steps, chunk_size=CHUNK, callback=callback
+    )
+    seconds = time.perf_counter() - start
+    keys = jax.random.split(jax.random.key(seed), CHECKED // 2_000)
+    found = [draw_samples(gfn, state.params, key, 2_000)[0].mean(axis=0) for key in keys]
+    return {
+        "task": task,
+        "method": method,
+        "incomplete": incomplete,
+        "seed": seed,
+        "curve": curve,
+        "log_z_error": abs(float(gfn.log_z(state.params)) - truth.log_z),
+        "marginal_error": float(np.abs(np.mean(found, axis=0) - truth.marginals).max()),
+        "seconds": seconds,
+    }
+
+
+def grouped(results: list[dict]) -> dict[tuple, list[dict]]:
+    groups = defaultdict(list)
+    for result in results:
+        groups[result["task"], result["incomplete"], result["method"]].append(result)
+    return dict(sorted(groups.items(), key=lambda g: (SIZES.index(g[0][0]), g[0][1])))
+
+
+def optimum(task: str) -> float:
+    """The mean reward of the best sets there are."""
+    return float(np.exp(best_log_rewards(*published_energies(task), BEST)).mean())
+
+
+def table(results: list[dict]) -> None:
+    print(
+        "| set | trajectories | method | best 100 of the optimum, halfway | at the end | "
+        "error of log Z | of a marginal | seeds | s |\n" + "|---" * 9 + "|"
+    )
+    for (task, incomplete, method), runs in grouped(results).items():
+        share = np.array([[value for *_, value in r["curve"]] for r in runs]) / optimum(task)
+        numbers = [
+            share[:, share.shape[1] // 2 - 1],
+            share[:, -1],
+            [r["log_z_error"] for r in runs],
+            [r["marginal_error"] for r in runs],
+        ]
+        cells = [f"{np.mean(x):.3f} +- {np.std(x, ddof=min(len(x) - 1, 1)):.3f}" for x in numbers]
+        kind = "windows" if incomplete else "complete"
+        seconds = np.median([r["seconds"] for r in runs])
+        row = task, kind, method, *cells, len(runs), f"{seconds:.0f}"
+        print(f"| {' | '.join(map(str, row))} |")
+
+
+def picture(results: list[dict], path: Path) -> None:
+    """Best-100 mean reward, as a share of the best possible, against training steps."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    groups = grouped(results)
+    tasks = [task for task in SIZES if any(g[0] == task for g in groups)]
+    figure, axes = plt.subplots(
+        2, len(tasks), figsize=(4 * len(tasks), 6), sharex="col", sharey=True, squeeze=False
+    )
+    for (task, incomplete, method), runs in groups.items():
+        ax = axes[int(incomplete), tasks.index(task)]
+        steps = [step for step, *_ in runs[0]["curve"]]
+        share = np.array([[value for *_, value in r["curve"]] for r in runs]) / optimum(task)
+        color = f"C{list(METHODS).index(method)}"
+        ax.plot(steps, share.mean(axis=0), color=color, label=method)
+        ax.fill_between(steps, share.min(axis=0), share.max(axis=0), color=color, alpha=0.15, lw=0)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        ax.set_title(task)
+    for ax in axes[-1]:
+        ax.set_xlabel("training step")
+    for row, kind in zip(
+        axes, ("complete trajectories", f"windows of {WINDOW} steps"), strict=True
+    ):
+        row[0].set_ylabel(f"{kind}\nmean of the best 100 / optimum")
+        for ax in row:
+            ax.grid(alpha=0.3)
+            ax.set_ylim(0, 1.02)
+    axes[0, 0].legend(frameon=False, fontsize=9, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=1_000, help="a multiple of 100")
+    parser.add_argument("--output", type=Path, default=Path("runs/forward_looking.jsonl"))
+    parser.add_argument("--picture", type=Path, default=Path("docs/forward_looking.png"))
+    parser.add_argument("--draw", action="store_true", help="only table and picture")
+    options = parser.parse_args()
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    lines = options.output.read_text().splitlines() if options.output.exists() else []
+    results = [json.loads(line) for line in lines]
+    done = {(r["task"], r["method"], r["incomplete"], r["seed"]) for r in results}
+    wanted = [
+        (task, method, incomplete, seed)
+        for seed in range(options.seeds)
+        for task in options.tasks
+        for incomplete in (False, True)
+        for method in METHODS
+        if not (incomplete and method == "TB")
+    ]
+    for case in wanted:
+        if options.draw or case in done:
+            continue
+        results.append(run(*case, options.steps))
+        with options.output.open("a") as file:
+            file.write(json.dumps(results[-1]) + "\n")
+        last = {k: v for k, v in results[-1].items() if k != "curve"}
+        print(last, f"best {results[-1]['curve'][-1][-1]:.4g}", flush=True)
+    table(results)
+    picture(results, options.picture)
+
+
+if __name__ == "__main__":
+    main()
