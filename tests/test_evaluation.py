@@ -8,7 +8,7 @@ from gfnjax import evaluation
 from gfnjax.build import build
 from gfnjax.config import Config, Training, UsageError
 from gfnjax.evaluation import ExactEvaluator, SampledEvaluator, make_evaluator
-from gfnjax.presets import HypergridConfig
+from gfnjax.tasks import HypergridConfig
 from gfnjax.training import StepInfo
 
 

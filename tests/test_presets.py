@@ -13,7 +13,8 @@ import gfnjax
 from gfnjax import build
 from gfnjax.config import Config, Loggers, Training, UsageError, to_dict
 from gfnjax.policies.mlp import ACTIVATIONS
-from gfnjax.presets import PRESETS, HypergridConfig, config_from_dict, default_config
+from gfnjax.presets import PRESETS, config_from_dict, default_config
+from gfnjax.tasks import HypergridConfig
 
 TINY = Training(batch_size=4, hidden_sizes=(8,))
 
