@@ -156,9 +156,9 @@ class SampledEvaluator:
 
     def views(self, state: TrainState) -> Views | None:
         views = _views(self.gfn.env, self.distributions(state))
-        if views is None or self.known is None:
+        if views is None or not isinstance(self.gfn.env, KnownTarget):
             return views
-        return views._replace(target=self.known.panels)
+        return views._replace(target=self.gfn.env.render_target())
 
     def _parts(self, state: TrainState) -> np.ndarray:
         """`[...]` how often each part occurs."""

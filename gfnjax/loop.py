@@ -64,7 +64,7 @@ class History(NamedTuple):
 
 def train(
     gfn: Trainable,
-    start: Array | RunState,
+    start: RunState,
     num_steps: int,
     *,
     chunk_size: int = 500,
@@ -95,8 +95,7 @@ def train(
         raise ValueError(
             f"num_steps and chunk_size must be at least 1, got {num_steps} and {chunk_size}"
         )
-    fresh = hasattr(start, "dtype") and jnp.issubdtype(start.dtype, jax.dtypes.prng_key)
-    state = init(gfn, start) if fresh else start
+    state: RunState = init(gfn, start) if _is_key(start) else start
     infos, evaluations = [], []
     visits = chunks(gfn, state, int(state.step) + num_steps, chunk_size)
     for state, info in visits:
@@ -106,6 +105,10 @@ def train(
         if callback is not None and callback(Chunk(state, info, evaluations[-1])):
             break
     return state, History(jax.tree.map(lambda *x: np.concatenate(x), *infos), evaluations)
+
+
+def _is_key(start: Any) -> bool:
+    return isinstance(start, jax.Array) and jnp.issubdtype(start.dtype, jax.dtypes.prng_key)
 
 
 def chunks(

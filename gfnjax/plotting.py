@@ -23,8 +23,10 @@ from gfnjax.training import GFlowNet
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+    from matplotlib.ticker import Locator
 
 NUM_OBJECTS = 4
+QUALITY = "total_variation", "elbo", "true_log_z"
 BLUE, ORANGE, INK, FAINT = "#1f6f8b", "#d1603d", "#22303c", "#a9c3cc"
 SHADES = ("#f4f8f8", "#c3e0e2", "#66b2bd", "#1f6f8b", "#0b2a40")
 STYLE = {
@@ -242,11 +244,11 @@ def _log_z(ax: Axes, records: Sequence[Record]) -> None:
     ax.set_title("log Z")
 
 
-def _truth(ax: Axes, records: Sequence[Record]) -> None:
+def _truth(ax: Axes, records: Sequence[Record], name: str = "truth") -> None:
     """The true log Z, where it is known."""
     truth = _column(records, "evaluation", "true_log_z")[1]
     if truth.size:
-        ax.axhline(truth[-1], color=ORANGE, linestyle=(0, (4, 2)), label=f"truth {truth[-1]:.3f}")
+        ax.axhline(truth[-1], color=ORANGE, linestyle=(0, (4, 2)), label=f"{name} {truth[-1]:.3f}")
         ax.legend(loc="best")
 
 
@@ -258,13 +260,20 @@ def _quality(ax: Axes, records: Sequence[Record]) -> None:
         ax.set_title("exact total variation")
     else:
         ax.plot(*_column(records, "evaluation", "elbo"), color=BLUE, linewidth=1.8, label="ELBO")
-        _truth(ax, records)
+        _truth(ax, records, "log Z")
         ax.set_title("ELBO")
 
 
 def _length(ax: Axes, records: Sequence[Record]) -> None:
-    _raw_and_smooth(ax, *_column(records, "train", "length"))
-    ax.set_title("mean trajectory length")
+    """The length of trajectories; their reward, where all are equally long."""
+    steps, values = _column(records, "train", "length")
+    title = "mean trajectory length"
+    if values.size and (values == values[0]).all():
+        rewards = _column(records, "train", "log_reward")
+        if rewards[1].size:
+            (steps, values), title = rewards, "mean log reward"
+    _raw_and_smooth(ax, steps, values)
+    ax.set_title(title)
 
 
 def _step_axis(ax: Axes) -> None:
@@ -284,11 +293,13 @@ def _log_axis(ax: Axes) -> None:
 
 
 def _quality_text(records: Sequence[Record]) -> str:
-    for name, label in (("total_variation", "exact TV"), ("elbo", "ELBO")):
-        values = _column(records, "evaluation", name)[1]
-        if values.size:
-            return f"{label} {values[-1]:.4f}"
-    return ""
+    last = {name: _column(records, "evaluation", name)[1][-1:] for name in QUALITY}
+    if last["total_variation"].size:
+        return f"exact TV {last['total_variation'][0]:.4f}"
+    if not last["elbo"].size:
+        return ""
+    truth = f" (log Z {last['true_log_z'][0]:.3f})" if last["true_log_z"].size else ""
+    return f"ELBO {last['elbo'][0]:.4g}{truth}"
 
 
 def _kind(panel: Panel) -> tuple[int, str]:
@@ -321,16 +332,17 @@ def _bars(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
     width = (right - left) / panel.values.size
     middle = left + width * (np.arange(panel.values.size) + 0.5)
     ax.bar(middle, panel.values, color=BLUE, width=0.85 * width)
+    if panel.bounds is None:
+        ax.xaxis.set_major_locator(_integers())
     label = panel.y_label or panel.quantity
     ax.set(ylim=(1.08 * low, 1.08 * high or 1.0), ylabel=label)
 
 
 def _heat_map(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
     from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.ticker import MaxNLocator
 
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10), integer=True))
+        axis.set_major_locator(_integers())
     colors = LinearSegmentedColormap.from_list("gfnjax", SHADES)
     ax.set_ylabel(panel.y_label)
     for side in ax.spines.values():
@@ -339,6 +351,12 @@ def _heat_map(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
     aspect = "equal" if rows == columns else "auto"
     low, high = scale
     ax.imshow(panel.values, cmap=colors, vmin=low, vmax=high, origin="lower", aspect=aspect)
+
+
+def _integers() -> Locator:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(7, steps=(1, 2, 5, 10), integer=True)
 
 
 def _colorbars(figure: Figure | SubFigure, axes: np.ndarray, panels: Sequence[Panel]) -> None:

@@ -179,8 +179,8 @@ class PhylogenyConfig:
     """.json file of your own, an object from species to aligned sequences; replaces the dataset"""
     offset: float = 0.0
     """of your own sequences: about the changes of a good tree"""
-    temperature: float = 4.0
-    """of your own sequences: R = exp((offset - changes) / temperature)"""
+    reward_temperature: float = 4.0
+    """of your own sequences: R = exp((offset - changes) / reward_temperature)"""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sequences", absolute(self.sequences))
@@ -188,7 +188,7 @@ class PhylogenyConfig:
     def make(self) -> Phylogeny:
         if self.sequences is None:
             return phylogeny_benchmark(self.dataset)
-        return phylogeny(read_sequences(self.sequences), self.offset, self.temperature)
+        return phylogeny(read_sequences(self.sequences), self.offset, self.reward_temperature)
 
 
 @dataclass(frozen=True)

@@ -180,12 +180,10 @@ class Target(NamedTuple):
     Attributes:
         log_z: nats.
         parts: `[...]` the probability of each part of a `Composite` environment's objects.
-        panels: what `Renderable.render` would show.
     """
 
     log_z: float
     parts: np.ndarray | None = None
-    panels: tuple[Panel, ...] | None = None
 
 
 @runtime_checkable
@@ -194,4 +192,8 @@ class KnownTarget(Protocol):
 
     def target(self) -> Target | None:
         """The truth, or None if it is not known for this reward. Not traceable."""
+        ...
+
+    def render_target(self) -> tuple[Panel, ...] | None:
+        """What `Renderable.render` would show of R / Z, if that is known. Not traceable."""
         ...

@@ -10,13 +10,14 @@ import numpy as np
 from flax import struct
 
 from gfnjax.envs.base import Panel, Target
-from gfnjax.rewards.ising import IsingReward, lattice_adjacency, lattice_log_z
+from gfnjax.rewards.ising import IsingReward, lattice_adjacency, lattice_log_z, sample_ising
 from gfnjax.types import Array
 
 # 3^19 is the last power of three below 2^31.
 MAX_INDEXED_SPINS = 19
 # The transfer matrix has 2^side rows.
 MAX_TRANSFER_SIDE = 10
+NUM_REFERENCES = 2_000
 
 
 class IsingState(NamedTuple):
@@ -124,7 +125,17 @@ class Ising:
             return None
         return Target(lattice_log_z(self.side, sigma))
 
+    def render_target(self) -> tuple[Panel, ...] | None:
+        """What samples by parallel tempering show."""
+        if not isinstance(self.reward, IsingReward):
+            return None
+        couplings = jnp.asarray(self.reward.couplings)
+        sample = jax.jit(sample_ising, static_argnums=2)
+        spins = sample(jax.random.key(0), couplings, NUM_REFERENCES)
+        return self.render(IsingState(spins), np.full(NUM_REFERENCES, 1 / NUM_REFERENCES))
+
     def render(self, states: IsingState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """How many spins are up, and how all of them go with the first."""
         spins = np.asarray(states.spins, float)
         magnetisation = np.zeros(self.num_spins + 1)
         np.add.at(magnetisation, (np.asarray(states.spins) == 1).sum(axis=1), weights)

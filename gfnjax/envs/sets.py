@@ -107,7 +107,11 @@ class Set:
         if not isinstance(self.reward, SetEnergy):
             return None
         truth = set_truth(np.asarray(self.reward.energies), self.set_size)
-        return Target(truth.log_z, truth.marginals, self._panels(truth.marginals))
+        return Target(truth.log_z, truth.marginals)
+
+    def render_target(self) -> tuple[Panel, ...] | None:
+        known = self.target()
+        return None if known is None or known.parts is None else self._panels(known.parts)
 
     def render(self, states: SetState, weights: np.ndarray) -> tuple[Panel, ...]:
         """The probability of each element."""
