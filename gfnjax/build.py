@@ -119,8 +119,8 @@ def _sampler(config: Config) -> GFlowNet:
 def _network(env: Environment, settings: Training) -> Policy | CausalPolicy:
     try:
         return NETWORKS[settings.network][1](env, settings)
-    except TypeError as error:
-        raise TypeError(f"network {settings.network} does not fit: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"network {settings.network} does not fit: {error}") from error
 
 
 @lru_cache(maxsize=2)

@@ -282,6 +282,9 @@ def _step_axis(ax: Axes) -> None:
 
 
 def _log_axis(ax: Axes) -> None:
+    low, high = ax.dataLim.intervaly
+    if low > 0 and high < 2 * low:
+        return  # too little to tell apart on a logarithmic axis
     ax.set_yscale("log", nonpositive="mask")
     low, high = ax.get_ylim()
     if high < 100 * low:
@@ -303,8 +306,8 @@ def _quality_text(records: Sequence[Record]) -> str:
 
 
 def _kind(panel: Panel) -> tuple[int, str]:
-    """Panels of one kind share a scale."""
-    return panel.values.ndim, panel.quantity
+    """Panels of one kind share a scale: bars along one axis, heat maps of one quantity."""
+    return panel.values.ndim, panel.x_label if panel.values.ndim == 1 else panel.quantity
 
 
 def _scale(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
