@@ -106,7 +106,7 @@ def test_evaluating_does_not_disturb_the_randomness_of_training(key):
 
 
 def test_errors_of_marginals_exact_and_sampled(key):
-    config = Config("dag", DAGConfig(num_nodes=2), Training(batch_size=4, hidden_sizes=(8,)))
+    config = Config("dag", DAGConfig(num_nodes=3), Training(batch_size=4, hidden_sizes=(8,)))
     gfn = build(config)
     state = gfn.init(key)
     evaluator = make_evaluator(config, gfn)

@@ -62,7 +62,7 @@ def test_sequences(tmp_path):
 def test_missing_files_and_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for read in (read_matrix, read_sequences):
-        with pytest.raises(FileNotFoundError, match="no such file: nowhere.npy"):
+        with pytest.raises(FileNotFoundError, match=r"no such file: nowhere\.npy"):
             read("nowhere.npy")
     assert absolute(None) is None
     assert absolute("m.npy") == str(tmp_path / "m.npy")

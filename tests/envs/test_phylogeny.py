@@ -1,6 +1,7 @@
 """Phylogeny: conformance, the exact optimum, forests that do not depend on the order of merges."""
 
 import itertools
+import math
 import os
 
 import jax
