@@ -11,6 +11,8 @@ from gfnjax.envs.base import Environment, Measurable, Panel, Renderable, State
 from gfnjax.types import Array
 
 NUM_BINS = 40
+# Rewards have floors far below whatever a policy makes.
+LOWEST_SHARE = 0.05
 
 
 def sequence_panels(
@@ -43,8 +45,10 @@ def letter_frequencies(
 
 
 def reward_histogram(env: Environment, states: State, weights: np.ndarray) -> Panel:
-    """The distribution of log R."""
-    return histogram(_log_rewards(env, states), weights, "log reward")
+    """The distribution of log R; the lowest of the objects share the first bin."""
+    log_rewards = np.asarray(_log_rewards(env, states))
+    low = np.quantile(log_rewards, LOWEST_SHARE)
+    return histogram(np.maximum(log_rewards, low), weights, "log reward")
 
 
 def histogram(values: Any, weights: np.ndarray, label: str) -> Panel:
