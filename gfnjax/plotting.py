@@ -150,7 +150,7 @@ def objects(env: Any, found: Distributions, title: str) -> Figure:
     states, notes = _best_objects(env, found)
     columns = 2 if len(notes) > 1 else 1
     rows = -(-len(notes) // columns)
-    figure = _figure(5.4 * columns, 4.6 * rows + 0.4)
+    figure = _figure(5.4 * columns, 3.8 * rows + 0.4)
     axes = figure.subplots(rows, columns, squeeze=False)
     for i, ax in enumerate(axes.flat):
         if i == len(notes):
@@ -335,7 +335,7 @@ def _bars(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
     width = (right - left) / panel.values.size
     middle = left + width * (np.arange(panel.values.size) + 0.5)
     ax.bar(middle, panel.values, color=BLUE, width=0.85 * width)
-    if panel.bounds is None:
+    if left % 1 == 0.5 and width % 1 == 0:  # bars stand for whole numbers
         ax.xaxis.set_major_locator(_integers())
     label = panel.y_label or panel.quantity
     ax.set(ylim=(1.08 * low, 1.08 * high or 1.0), ylabel=label)
