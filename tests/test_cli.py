@@ -75,7 +75,7 @@ SMALL = "--batch-size 4 --hidden-sizes 8 --width 8 --num-heads 2 --num-layers 1 
 def test_dags_of_a_users_data(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rain.csv").write_text("rain,grass\n0.1,0.3\n1.2,0.9\n-0.4,-0.2\n")
-    assert run("train dag --data rain.csv --steps 2", SMALL, "--output run") == 0
+    assert run("train dag --data rain.csv --network mlp --steps 2", SMALL, "--output run") == 0
     out = capsys.readouterr().out
     assert re.search(r"exact TV   0\.\d+", out)
     assert re.search(r"also       largest error of a marginal 0\.\d{4}", out)
