@@ -5,11 +5,12 @@ The tables here are what the names on the command line mean.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import optax
 
 from gfnjax.config import Config, EnvironmentConfig, Training
+from gfnjax.ebgfn import EnergyGFlowNet
 from gfnjax.envs.base import Environment
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.metrics.exact import log_path_counts
@@ -26,7 +27,12 @@ from gfnjax.policies.backward import (
     MaximumEntropyBackward,
     UniformBackward,
 )
+from gfnjax.policies.base import Policy
+from gfnjax.policies.causal import CausalPolicy, causal_transformer_policy
+from gfnjax.policies.graph import graph_policy
 from gfnjax.policies.mlp import mlp_policy
+from gfnjax.policies.transformer import transformer_policy
+from gfnjax.policies.trees import forest_policy
 from gfnjax.training import GFlowNet
 
 OBJECTIVES: dict[str, tuple[str, Callable[[Training], Objective]]] = {
@@ -52,18 +58,55 @@ REGRESSIONS: dict[str, tuple[str, Regression]] = {
     "chi-square": ("gradients of chi^2(policy || target)", regression.chi_square),
 }
 
+NETWORKS: dict[str, tuple[str, Callable[[Any, Training], Policy | CausalPolicy]]] = {
+    "mlp": (
+        "hidden layers on the whole state",
+        lambda env, t: mlp_policy(env, t.hidden_sizes, t.activation),
+    ),
+    "transformer": (
+        "attention among the parts of a sequence, in any order",
+        lambda env, t: transformer_policy(env, t.width, t.num_heads, t.num_layers),
+    ),
+    "causal": (
+        "a transformer with a key/value cache, where letters are appended",
+        lambda env, t: causal_transformer_policy(env, t.width, t.num_heads, t.num_layers),
+    ),
+    "graph": ("messages along the edges of a DAG", lambda env, t: graph_policy(env, t.width)),
+    "forest": (
+        "attention among the trees of a forest",
+        lambda env, t: forest_policy(env, t.width, t.num_heads, t.num_layers),
+    ),
+}
 
-def build(config: Config) -> GFlowNet:
+
+@runtime_checkable
+class LearnsReward(Protocol):
+    """An `EnvironmentConfig` whose reward is learned from data, with the sampler."""
+
+    def learn_reward(self, sampler: GFlowNet) -> EnergyGFlowNet:
+        """The run that trains both; raises as `EnvironmentConfig.make`."""
+        ...
+
+
+def build(config: Config) -> GFlowNet | EnergyGFlowNet:
     """What `config` describes, ready to train.
 
     Raises:
-        ValueError, TypeError: for values that are out of range or do not go together.
+        ValueError, TypeError, OSError: for values that are out of range or do not go together,
+            and files that are missing.
     """
+    sampler = _sampler(config)
+    if isinstance(config.env, LearnsReward):
+        return config.env.learn_reward(sampler)
+    return sampler
+
+
+def _sampler(config: Config) -> GFlowNet:
     settings = config.training
     env = config.env.make()
     return GFlowNet(
         env=env,
-        policy=mlp_policy(env, settings.hidden_sizes, settings.activation),
+        policy=_network(env, settings),
         objective=OBJECTIVES[settings.objective][1](settings),
         backward=BACKWARDS[settings.backward][1](config.env),
         hyperparameters=_hyperparameters(settings),
@@ -72,6 +115,13 @@ def build(config: Config) -> GFlowNet:
         max_grad_norm=settings.max_grad_norm,
         target_rate=settings.target_rate,
     )
+
+
+def _network(env: Environment, settings: Training) -> Policy | CausalPolicy:
+    try:
+        return NETWORKS[settings.network][1](env, settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"network {settings.network} does not fit: {error}") from error
 
 
 @lru_cache(maxsize=2)
@@ -90,15 +140,24 @@ def _maximum_entropy(env_config: EnvironmentConfig) -> Any:
 
 
 def _hyperparameters(settings: Training) -> Hyperparameters:
-    epsilon = settings.epsilon
-    if settings.epsilon_steps is not None and epsilon > 0:
-        epsilon = _linear_decay(epsilon, settings.epsilon_steps)
+    learning_rate, epsilon = settings.learning_rate, settings.epsilon
+    if settings.final_learning_rate is not None:
+        learning_rate = _cosine_decay(
+            learning_rate, settings.final_learning_rate, settings.planned_steps
+        )
+    if settings.epsilon_decay is not None and epsilon > 0:
+        epsilon = _linear_decay(epsilon, settings.final_epsilon, settings.epsilon_decay)
     return Hyperparameters(
-        settings.learning_rate, settings.log_z_learning_rate, epsilon, settings.temperature
+        learning_rate, settings.log_z_learning_rate, epsilon, settings.temperature
     )
 
 
+# A schedule is a closure, equal only to itself; a second one would be compiled again.
 @lru_cache(maxsize=256)
-def _linear_decay(start: float, num_steps: int) -> optax.Schedule:
-    # A schedule is a closure, equal only to itself; a second one would be compiled again.
-    return optax.linear_schedule(start, 0.0, num_steps)
+def _linear_decay(start: float, end: float, num_steps: int) -> optax.Schedule:
+    return optax.linear_schedule(start, end, num_steps)
+
+
+@lru_cache(maxsize=256)
+def _cosine_decay(start: float, end: float, num_steps: int) -> optax.Schedule:
+    return optax.cosine_decay_schedule(start, num_steps, alpha=end / start)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import serialization
 
-from gfnjax.state import TrainState
+from gfnjax.loop import RunState
 from gfnjax.types import PyTree
 
 HEADER = b"gfnjax checkpoint 1\n"
@@ -31,7 +31,7 @@ class DamagedCheckpointWarning(UserWarning):
     """A checkpoint was refused and an older one used."""
 
 
-def save(directory: Path, state: TrainState, keep: int = KEEP) -> Path:
+def save(directory: Path, state: RunState, keep: int = KEEP) -> Path:
     """Store `state` under its step in `directory`, and drop all but the newest `keep` files."""
     path = directory / f"step-{int(state.step):09d}.ckpt"
     write(path, state)
@@ -41,7 +41,7 @@ def save(directory: Path, state: TrainState, keep: int = KEEP) -> Path:
     return path
 
 
-def load_latest(directory: Path, template: TrainState) -> tuple[TrainState, Path]:
+def load_latest(directory: Path, template: RunState) -> tuple[RunState, Path]:
     """The newest good checkpoint of a directory, and its file.
 
     Args:
@@ -67,14 +67,14 @@ def load_latest(directory: Path, template: TrainState) -> tuple[TrainState, Path
     raise CheckpointError(f"no checkpoint in {directory}")
 
 
-def write(path: Path, state: TrainState) -> None:
+def write(path: Path, state: RunState) -> None:
     """Store a state; a crash at any moment leaves the old file or the new one, never a part."""
     payload = serialization.msgpack_serialize(serialization.to_state_dict(_to_host(state)))
     digest = hashlib.sha256(payload).hexdigest().encode() + b"\n"
     replace_atomically(path, HEADER + digest + payload)
 
 
-def read(path: Path, template: TrainState) -> TrainState:
+def read(path: Path, template: RunState) -> RunState:
     """The state in a file, bit for bit as it was saved.
 
     Raises:

@@ -15,18 +15,29 @@ from dataclasses import dataclass, fields
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, Generic, get_args, get_type_hints
+from typing import Annotated, Any, Generic, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 from jax.errors import JaxRuntimeError
 
 from gfnjax import plotting, run
-from gfnjax.build import BACKWARDS, OBJECTIVES, REGRESSIONS
+from gfnjax.build import BACKWARDS, NETWORKS, OBJECTIVES, REGRESSIONS
 from gfnjax.checkpoint import CheckpointError
 from gfnjax.config import Config, E, Loggers, Training, UsageError
 from gfnjax.logging import duration
 from gfnjax.presets import PRESETS
 
+LIST_WIDTH, NAME_WIDTH = 100, 18
+# What some environments measure besides, and how it is printed.
+OTHERS = {
+    "part_error": ("largest error of a marginal", ".4f"),
+    "modes_found": ("modes found", ".0f"),
+    "mode_distance": ("bits from the nearest mode", ".1f"),
+    "best_parsimony": ("fewest changes", ".0f"),
+    "parsimony": ("changes on average", ".1f"),
+    "neg_log_rmse": ("-log RMSE of the couplings", ".3f"),
+    "acceptance": ("acceptance", ".3f"),
+}
 DESCRIPTION = "Train, evaluate and draw GFlowNets: networks that sample objects x with p(x) ~ R(x)."
 
 
@@ -99,13 +110,16 @@ class List:
     def __call__(self) -> int:
         print("environments: gfnjax train NAME, with these and other flags")
         for name, preset in PRESETS.items():
-            print(f"  {name:<16} {preset.summary}")
-            print(f"  {'':<16} {'  '.join(_flags(preset.env))}")
-        tables = {"objective": OBJECTIVES, "backward": BACKWARDS, "regression": REGRESSIONS}
+            print(_entry(name, preset.summary.split()))
+            if flags := _flags(preset.env):
+                print(_entry("", flags, gap="  "))
+            print(_entry("", [_settings(preset.training)]))
+        tables = {"objective": OBJECTIVES, "network": NETWORKS}
+        tables |= {"backward": BACKWARDS, "regression": REGRESSIONS}
         for flag, table in tables.items():
             print(f"\n--{flag}")
             for name, (summary, _) in table.items():
-                print(f"  {name:<16} {summary}")
+                print(_entry(name, summary.split()))
         return 0
 
 
@@ -210,21 +224,52 @@ def _results(step: int, outcome: run.Outcome) -> str:
     else:
         quality = f"ELBO       {found['elbo']:.4f} nats, from samples: too many states to enumerate"
         truth = f"by importance sampling {found['importance_log_z']:.4f}"
-    return (
-        f"steps      {step:,}{reached} in {duration(outcome.seconds)}{speed}\n"
-        f"{quality}\nlog Z      {found['log_z']:.4f}  ({truth})"
-    )
+        if "true_log_z" in found:
+            truth = f"truth {found['true_log_z']:.4f}, {truth}"
+    lines = [
+        f"steps      {step:,}{reached} in {duration(outcome.seconds)}{speed}",
+        quality,
+        f"log Z      {found['log_z']:.4f}  ({truth})",
+    ]
+    others = [
+        f"{label} {found[name]:{form}}" for name, (label, form) in OTHERS.items() if name in found
+    ]
+    return "\n".join([*lines, *([f"also       {', '.join(others)}"] if others else [])])
+
+
+def _entry(name: str, words: Sequence[str], gap: str = " ") -> str:
+    """A name and what belongs to it, on lines of at most 100 characters."""
+    lines = [""]
+    for word in words:
+        longer = lines[-1] + gap + word if lines[-1] else word
+        if len(longer) > LIST_WIDTH - NAME_WIDTH - 3:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    names = [name, *[""] * (len(lines) - 1)]
+    return "\n".join(f"  {n:<{NAME_WIDTH}} {x}" for n, x in zip(names, lines, strict=True))
+
+
+def _settings(training: Training) -> str:
+    names = training.objective, training.network, f"{training.backward} backward policy"
+    return f"({', '.join(names)}, batch {training.batch_size}, {training.steps:,} steps)"
 
 
 def _flags(env: Any) -> list[str]:
-    """`--flag default` and the alternatives of every field that has a default value."""
+    """`--flag default`, or the alternatives of every field."""
     hints = get_type_hints(type(env))
-    values = {f.name: getattr(env, f.name) for f in fields(env)}
-    return [
-        f"--{name.replace('_', '-')} {'|'.join(map(str, get_args(hints[name]))) or value}"
-        for name, value in values.items()
-        if value is not None
-    ]
+    return [_flag(f.name, hints[f.name], getattr(env, f.name)) for f in fields(env)]
+
+
+def _flag(name: str, hint: Any, value: Any) -> str:
+    flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return f"[{flag}]"
+    if value is None:
+        kind = next(t for t in get_args(hint) if t is not type(None))
+        return f"[{flag} {'FILE' if kind is str else 'NUMBER'}]"
+    alternatives = get_args(hint) if get_origin(hint) is Literal else ()
+    return f"{flag} {'|'.join(map(str, alternatives)) or value}"
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -23,7 +23,7 @@ from gfnjax.back_and_forth import back_and_forth
 from gfnjax.envs.base import State
 from gfnjax.state import TrainState
 from gfnjax.training import GFlowNet
-from gfnjax.types import Array, PyTree
+from gfnjax.types import Array, PyTree, Trajectory
 
 
 class EnergyState(NamedTuple):
@@ -33,6 +33,11 @@ class EnergyState(NamedTuple):
     reward: PyTree
     opt_state: PyTree
 
+    @property
+    def step(self) -> Array:
+        """Steps taken."""
+        return self.gfn.step
+
 
 class EnergyInfo(NamedTuple):
     """Diagnostics of one step, `[]` each.
@@ -40,12 +45,18 @@ class EnergyInfo(NamedTuple):
     Attributes:
         loss: of the GFlowNet.
         log_z: the GFlowNet's learned log Z, nats.
+        log_reward: mean log R of the GFlowNet's batch, nats.
+        length: mean length of its trajectories.
+        grad_norm: of the GFlowNet's gradient.
         acceptance: share of accepted proposals; 1 for a perfect sampler.
         contrast: mean log R of data minus that of samples, nats; 0 once they look alike.
     """
 
     loss: Array
     log_z: Array
+    log_reward: Array
+    length: Array
+    grad_norm: Array
     acceptance: Array
     contrast: Array
 
@@ -64,6 +75,7 @@ class EnergyGFlowNet:
         l1: weight of the sum of absolute values of the reward's parameters.
         data_share: share of the GFlowNet's batch that comes from data, below 1.
         optimizer: a function of the learning rate, such as `optax.adam`.
+        truth: the reward behind the data, where it is known; nothing is learned from it.
 
     Raises:
         ValueError: for numbers out of range, or a sampler with a target network or gradient
@@ -79,6 +91,7 @@ class EnergyGFlowNet:
     optimizer: Callable[[Any], optax.GradientTransformation] = struct.field(
         pytree_node=False, default=optax.adam
     )
+    truth: PyTree = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_back <= self.gfn.env.max_steps:
@@ -104,7 +117,8 @@ class EnergyGFlowNet:
         """One step of the GFlowNet on the current reward, one of the reward."""
         train, gfn = state.gfn, self.sampler(state)
         keys = jax.random.split(jax.random.fold_in(train.key, train.step), 4)
-        loss, grads = self._sampler_loss(gfn, train, keys[0], keys[1])
+        trajectories = self._trajectories(gfn, train, keys[0], keys[1])
+        loss, grads = jax.value_and_grad(gfn.loss)(train.params, trajectories)
         params, opt_state = gfn.update(train, grads)
         train = train._replace(params=params, opt_state=opt_state, step=train.step + 1)
 
@@ -112,7 +126,13 @@ class EnergyGFlowNet:
         move = back_and_forth(gfn, train.params, keys[3], data, self.num_back)
         contrast, reward, reward_opt_state = self._learn_reward(state, data, move.states)
         info = EnergyInfo(
-            loss, train.params.log_z, move.accepted.astype(loss.dtype).mean(), contrast
+            loss=loss,
+            log_z=train.params.log_z,
+            log_reward=trajectories.log_reward.mean(),
+            length=trajectories.length.astype(loss.dtype).mean(),
+            grad_norm=optax.tree.norm(grads),
+            acceptance=move.accepted.astype(loss.dtype).mean(),
+            contrast=contrast,
         )
         return EnergyState(train, reward, reward_opt_state), info
 
@@ -120,8 +140,10 @@ class EnergyGFlowNet:
         """The GFlowNet of the reward learned so far, for sampling and evaluation."""
         return replace(self.gfn, env=_with_reward(self.gfn.env, state.reward))
 
-    def _sampler_loss(self, gfn: GFlowNet, train: TrainState, key: Array, data_key: Array) -> Any:
-        """Loss and gradient on trajectories of the policy and trajectories that end in data."""
+    def _trajectories(
+        self, gfn: GFlowNet, train: TrainState, key: Array, data_key: Array
+    ) -> Trajectory:
+        """A batch of trajectories of the policy and trajectories that end in data."""
         num_data = int(self.data_share * gfn.batch_size)
         trajectories = gfn.sample(train.params, key, gfn.batch_size - num_data)
         if num_data > 0:
@@ -130,7 +152,7 @@ class EnergyGFlowNet:
             trajectories = jax.tree.map(
                 lambda x, y: jnp.concatenate([x, y]), trajectories, taken_back
             )
-        return jax.value_and_grad(gfn.loss)(train.params, trajectories)
+        return trajectories
 
     def _learn_reward(self, state: EnergyState, data: State, samples: State) -> Any:
         def loss(reward: PyTree) -> tuple[Array, Array]:

@@ -62,6 +62,8 @@ def epsilon_tempered(logits: Array, mask: Array, epsilon: Array, temperature: Ar
     Returns:
         `[num_actions]` log-probabilities of the behaviour policy.
     """
+    # A compiled schedule may end at -6e-8, whose logarithm is NaN.
+    epsilon = jnp.clip(epsilon, 0.0, 1.0)
     log_policy = masking.log_softmax(logits / temperature, mask)
     log_uniform = masking.log_softmax(jnp.zeros_like(logits), mask)
     return jnp.logaddexp(jnp.log1p(-epsilon) + log_policy, jnp.log(epsilon) + log_uniform)

@@ -2,16 +2,32 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gfnjax.state import StepInfo, TrainState
-from gfnjax.training import GFlowNet
 from gfnjax.types import Array
+
+# What a run carries, a pytree with the number of `step`s taken; and the diagnostics of one step, a
+# NamedTuple of scalars, `loss` and `grad_norm` among them: `TrainState` and `StepInfo`, or another
+# model's own.
+RunState = Any
+RunInfo = Any
+
+
+class Trainable(Protocol):
+    """All the loop asks for: pure `init` and `step`, of a `GFlowNet` or another frozen pytree."""
+
+    def init(self, key: Array) -> RunState:
+        """The state at step 0, from a typed PRNG key."""
+        ...
+
+    def step(self, state: RunState) -> tuple[RunState, RunInfo]:
+        """One step of training."""
+        ...
 
 
 class NonFiniteError(FloatingPointError):
@@ -22,7 +38,7 @@ class NonFiniteError(FloatingPointError):
         state: the training state right before it, still finite.
     """
 
-    def __init__(self, step: int, state: TrainState):
+    def __init__(self, step: int, state: RunState):
         super().__init__(
             f"loss or gradient is not finite at step {step}; the state before it is intact. "
             "Try a smaller learning rate or max_grad_norm"
@@ -34,27 +50,27 @@ class NonFiniteError(FloatingPointError):
 class Chunk(NamedTuple):
     """What a callback sees: the state after the chunk and the infos of its steps `[n]`."""
 
-    state: TrainState
-    info: StepInfo
+    state: RunState
+    info: RunInfo
     evaluation: dict[str, float]
 
 
 class History(NamedTuple):
     """`info`: diagnostics of every step, NumPy `[num_steps]`; `evaluations`: one dict a chunk."""
 
-    info: StepInfo
+    info: RunInfo
     evaluations: list[dict[str, float]]
 
 
 def train(
-    gfn: GFlowNet,
-    start: Array | TrainState,
+    gfn: Trainable,
+    start: RunState,
     num_steps: int,
     *,
     chunk_size: int = 500,
-    evaluate: Callable[[GFlowNet, TrainState], Any] | None = None,
+    evaluate: Callable[[Any, RunState], Any] | None = None,
     callback: Callable[[Chunk], bool | None] | None = None,
-) -> tuple[TrainState, History]:
+) -> tuple[RunState, History]:
     """Train for `num_steps` steps, in compiled chunks.
 
     One program serves every chunk, the last and shorter one too, and every later run of the same
@@ -79,7 +95,7 @@ def train(
         raise ValueError(
             f"num_steps and chunk_size must be at least 1, got {num_steps} and {chunk_size}"
         )
-    state = start if isinstance(start, TrainState) else init(gfn, start)
+    state: RunState = init(gfn, start) if _is_key(start) else start
     infos, evaluations = [], []
     visits = chunks(gfn, state, int(state.step) + num_steps, chunk_size)
     for state, info in visits:
@@ -91,9 +107,13 @@ def train(
     return state, History(jax.tree.map(lambda *x: np.concatenate(x), *infos), evaluations)
 
 
+def _is_key(start: Any) -> bool:
+    return isinstance(start, jax.Array) and jnp.issubdtype(start.dtype, jax.dtypes.prng_key)
+
+
 def chunks(
-    gfn: GFlowNet, state: TrainState, last_step: int, chunk_size: int
-) -> Iterator[tuple[TrainState, StepInfo]]:
+    gfn: Trainable, state: RunState, last_step: int, chunk_size: int
+) -> Iterator[tuple[RunState, RunInfo]]:
     """Train to `last_step`, yielding the state and the infos `[n]` after every chunk.
 
     Chunks end at multiples of `chunk_size`, so a run that starts anew from one of these states
@@ -111,8 +131,8 @@ def chunks(
 
 
 def run_chunk(
-    gfn: GFlowNet, state: TrainState, num_steps: int, capacity: int
-) -> tuple[TrainState, StepInfo]:
+    gfn: Trainable, state: RunState, num_steps: int, capacity: int
+) -> tuple[RunState, RunInfo]:
     """`num_steps` <= `capacity` steps; NumPy infos `[num_steps]`.
 
     Raises:
@@ -128,7 +148,7 @@ def run_chunk(
 
 
 @jax.jit
-def init(gfn: GFlowNet, key: Array) -> TrainState:
+def init(gfn: Trainable, key: Array) -> RunState:
     """`gfn.init(key)`, compiled."""
     return gfn.init(key)
 
@@ -141,8 +161,8 @@ def as_dict(metrics: Any) -> dict[str, float]:
 
 @partial(jax.jit, static_argnames="capacity")
 def _run(
-    gfn: GFlowNet, state: TrainState, num_steps: Array, capacity: int
-) -> tuple[TrainState, StepInfo, Array, Array]:
+    gfn: Trainable, state: RunState, num_steps: Array, capacity: int
+) -> tuple[RunState, RunInfo, Array, Array]:
     shapes = jax.eval_shape(gfn.step, state)[1]
     infos = jax.tree.map(lambda s: jnp.zeros((capacity, *s.shape), s.dtype), shapes)
 

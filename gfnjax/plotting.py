@@ -8,21 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import jax
 import numpy as np
 
 from gfnjax import checkpoint, loop
 from gfnjax.config import Config, UsageError
-from gfnjax.envs.base import Panel, Renderable
-from gfnjax.evaluation import make_evaluator
+from gfnjax.envs.base import Drawable, Panel
+from gfnjax.evaluation import Distributions, Views, make_evaluator
 from gfnjax.rundir import Record, RunDirectory
+from gfnjax.training import GFlowNet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+    from matplotlib.ticker import Locator
 
+NUM_OBJECTS = 4
+QUALITY = "total_variation", "elbo", "true_log_z"
 BLUE, ORANGE, INK, FAINT = "#1f6f8b", "#d1603d", "#22303c", "#a9c3cc"
 SHADES = ("#f4f8f8", "#c3e0e2", "#66b2bd", "#1f6f8b", "#0b2a40")
 STYLE = {
@@ -45,13 +49,6 @@ STYLE = {
 }
 
 
-class Views(NamedTuple):
-    """What the environment makes of the policy's distribution, and of the target if known."""
-
-    learned: tuple[Panel, ...]
-    target: tuple[Panel, ...] | None
-
-
 def draw(directory: Path) -> list[Path]:
     """Draw all pictures of a run into its `pictures/`, from its files alone.
 
@@ -63,10 +60,10 @@ def draw(directory: Path) -> list[Path]:
     config, records = run.read_config(), run.read_metrics()
     if not records:
         raise UsageError(f"nothing to draw yet: {run.metrics_file} is empty")
-    views = _views(run, config)
+    figures = _figures(run, config, records)
     run.pictures.mkdir(exist_ok=True)
     written = []
-    for name, figure in _figures(records, views):
+    for name, figure in figures:
         written.append(run.pictures / f"{name}.png")
         figure.savefig(written[-1])
     return written
@@ -109,7 +106,9 @@ def distributions(views: Views, title: str) -> Figure:
         figure = _figure(4.6 * len(known), 4.6)
         axes = figure.subplots(1, len(known), sharey=True, squeeze=False)
     else:
-        figure = _figure(2.4 * count + 0.8, 2.6 * len(known) + 0.5)
+        alike = len({_kind(panel) for panel in views.learned}) == 1
+        width, height = (2.4, 2.6) if alike else (4.2, 3.2)
+        figure = _figure(width * count + 0.8, height * len(known) + 0.5)
         axes = figure.subplots(len(known), count, squeeze=False)
     panels = [panel for row in known.values() for panel in row]
     names = [name for name, row in known.items() for _ in row]
@@ -118,7 +117,7 @@ def distributions(views: Views, title: str) -> Figure:
         ax.set_title(name if i % count == 0 else "")
         if count == 1:
             ax.label_outer()
-    _colorbar(figure, axes)
+    _colorbars(figure, axes, panels)
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     return figure
 
@@ -136,7 +135,7 @@ def summary(records: Sequence[Record], views: Views) -> Figure:
         _panel(ax, panel, _scale(panel, [panel for _, panel in known]))
         ax.set_title(name)
         ax.label_outer()
-    _colorbar(left, axes)
+    _colorbars(left, axes, [panel for _, panel in known])
     curves = right.subplots(2, 1, sharex=True)
     for ax, curve in zip(curves, (_quality, _log_z), strict=True):
         curve(ax, records)
@@ -145,30 +144,61 @@ def summary(records: Sequence[Record], views: Views) -> Figure:
     return figure
 
 
-def _figures(records: Sequence[Record], views: Views | None) -> list[tuple[str, Figure]]:
+@_styled
+def objects(env: Any, found: Distributions, title: str) -> Figure:
+    """The best objects of a `Drawable` environment: the likeliest, or among samples the fittest."""
+    states, notes = _best_objects(env, found)
+    columns = 2 if len(notes) > 1 else 1
+    rows = -(-len(notes) // columns)
+    figure = _figure(5.4 * columns, 3.8 * rows + 0.4)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for i, ax in enumerate(axes.flat):
+        if i == len(notes):
+            ax.axis("off")
+            break
+        env.draw(ax, jax.tree.map(lambda x, i=i: x[i], states))
+        ax.set_title(ax.get_title(loc="left") + notes[i])
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    return figure
+
+
+def _best_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
+    """Distinct states, best first, and a note on each."""
+    if found.target is not None:
+        best = np.argsort(-found.learned, kind="stable")[:NUM_OBJECTS]
+        notes = [
+            f", P = {p:.2g} (target {q:.2g})"
+            for p, q in zip(found.learned[best], found.target[best], strict=True)
+        ]
+        return jax.tree.map(lambda x: x[best], found.states), notes
+    log_reward = np.asarray(jax.jit(jax.vmap(env.log_reward))(found.states))
+    leaves = [np.asarray(x).reshape(log_reward.size, -1) for x in jax.tree.leaves(found.states)]
+    _, first = np.unique(np.concatenate(leaves, axis=1), axis=0, return_index=True)
+    best = first[np.argsort(-log_reward[first], kind="stable")][:NUM_OBJECTS]
+    notes = [f", log R = {log_reward[i]:.4g}" for i in best]
+    return jax.tree.map(lambda x: x[best], found.states), notes
+
+
+def _figures(
+    run: RunDirectory, config: Config, records: Sequence[Record]
+) -> list[tuple[str, Figure]]:
+    from gfnjax.run import describe
+
+    gfn = describe(config)
+    template = loop.init(gfn, jax.random.key(config.training.seed))
+    state, _ = checkpoint.load_latest(run.checkpoints, template)
+    evaluator = make_evaluator(config, gfn)
+    title = f"after {max(r['step'] for r in records):,} steps: {_quality_text(records)}"
     figures = [("curves", learning_curves(records))]
+    views = evaluator.views(state)
     if views is not None:
-        last = max(r["step"] for r in records)
-        title = f"after {last:,} steps: {_quality_text(records)}"
         figures += [
             ("distribution", distributions(views, title)),
             ("summary", summary(records, views)),
         ]
+    if isinstance(gfn, GFlowNet) and isinstance(gfn.env, Drawable):
+        figures.append(("objects", objects(gfn.env, evaluator.distributions(state), title)))
     return figures
-
-
-def _views(run: RunDirectory, config: Config) -> Views | None:
-    from gfnjax.run import describe
-
-    gfn = describe(config)
-    if not isinstance(gfn.env, Renderable):
-        return None
-    template = loop.init(gfn, jax.random.key(config.training.seed))
-    state, _ = checkpoint.load_latest(run.checkpoints, template)
-    found = make_evaluator(config, gfn).distributions(state)
-    learned = gfn.env.render(found.states, found.learned)
-    target = None if found.target is None else gfn.env.render(found.states, found.target)
-    return Views(learned, target)
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -210,11 +240,16 @@ def _loss(ax: Axes, records: Sequence[Record]) -> None:
 
 def _log_z(ax: Axes, records: Sequence[Record]) -> None:
     ax.plot(*_column(records, "train", "log_z"), color=BLUE, linewidth=1.8, label="estimate")
+    _truth(ax, records)
+    ax.set_title("log Z")
+
+
+def _truth(ax: Axes, records: Sequence[Record], name: str = "truth") -> None:
+    """The true log Z, where it is known."""
     truth = _column(records, "evaluation", "true_log_z")[1]
     if truth.size:
-        ax.axhline(truth[-1], color=ORANGE, linestyle=(0, (4, 2)), label=f"truth {truth[-1]:.3f}")
+        ax.axhline(truth[-1], color=ORANGE, linestyle=(0, (4, 2)), label=f"{name} {truth[-1]:.3f}")
         ax.legend(loc="best")
-    ax.set_title("log Z")
 
 
 def _quality(ax: Axes, records: Sequence[Record]) -> None:
@@ -224,13 +259,21 @@ def _quality(ax: Axes, records: Sequence[Record]) -> None:
         _log_axis(ax)
         ax.set_title("exact total variation")
     else:
-        ax.plot(*_column(records, "evaluation", "elbo"), color=BLUE, linewidth=1.8)
+        ax.plot(*_column(records, "evaluation", "elbo"), color=BLUE, linewidth=1.8, label="ELBO")
+        _truth(ax, records, "log Z")
         ax.set_title("ELBO")
 
 
 def _length(ax: Axes, records: Sequence[Record]) -> None:
-    _raw_and_smooth(ax, *_column(records, "train", "length"))
-    ax.set_title("mean trajectory length")
+    """The length of trajectories; their reward, where all are equally long."""
+    steps, values = _column(records, "train", "length")
+    title = "mean trajectory length"
+    if values.size and (values == values[0]).all():
+        rewards = _column(records, "train", "log_reward")
+        if rewards[1].size:
+            (steps, values), title = rewards, "mean log reward"
+    _raw_and_smooth(ax, steps, values)
+    ax.set_title(title)
 
 
 def _step_axis(ax: Axes) -> None:
@@ -239,6 +282,9 @@ def _step_axis(ax: Axes) -> None:
 
 
 def _log_axis(ax: Axes) -> None:
+    low, high = ax.dataLim.intervaly
+    if low > 0 and high < 2 * low:
+        return  # too little to tell apart on a logarithmic axis
     ax.set_yscale("log", nonpositive="mask")
     low, high = ax.get_ylim()
     if high < 100 * low:
@@ -250,44 +296,78 @@ def _log_axis(ax: Axes) -> None:
 
 
 def _quality_text(records: Sequence[Record]) -> str:
-    for name, label in (("total_variation", "exact TV"), ("elbo", "ELBO")):
-        values = _column(records, "evaluation", name)[1]
-        if values.size:
-            return f"{label} {values[-1]:.4f}"
-    return ""
+    last = {name: _column(records, "evaluation", name)[1][-1:] for name in QUALITY}
+    if last["total_variation"].size:
+        return f"exact TV {last['total_variation'][0]:.4f}"
+    if not last["elbo"].size:
+        return ""
+    truth = f" (log Z {last['true_log_z'][0]:.3f})" if last["true_log_z"].size else ""
+    return f"ELBO {last['elbo'][0]:.4g}{truth}"
+
+
+def _kind(panel: Panel) -> tuple[int, str]:
+    """Panels of one kind share a scale: bars along one axis, heat maps of one quantity."""
+    return panel.values.ndim, panel.x_label if panel.values.ndim == 1 else panel.quantity
 
 
 def _scale(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
     """The range of all panels of the same kind, zero included."""
-    alike = [p.values for p in panels if p.values.ndim == panel.values.ndim]
-    return min(0.0, *(v.min() for v in alike)), max(v.max() for v in alike)
+    alike = [p.values for p in panels if _kind(p) == _kind(panel)]
+    return min(0.0, *(v.min() for v in alike)), max(0.0, *(v.max() for v in alike))
 
 
 def _panel(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
     """Bars, or a heat map on colours that span `scale`."""
-    low, high = scale
     ax.set_xlabel(panel.x_label)
     if panel.values.ndim == 1:
-        ax.bar(np.arange(panel.values.size), panel.values, color=BLUE, width=0.85)
-        ax.set(ylim=(1.08 * low, 1.08 * high), ylabel=panel.y_label or "probability")
-        return
+        _bars(ax, panel, scale)
+    else:
+        _heat_map(ax, panel, scale)
+    if panel.x_ticks:
+        ax.set_xticks(range(len(panel.x_ticks)), panel.x_ticks)
+    if panel.y_ticks:
+        ax.set_yticks(range(len(panel.y_ticks)), panel.y_ticks)
+
+
+def _bars(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
+    low, high = scale
+    left, right = panel.bounds or (-0.5, panel.values.size - 0.5)
+    width = (right - left) / panel.values.size
+    middle = left + width * (np.arange(panel.values.size) + 0.5)
+    ax.bar(middle, panel.values, color=BLUE, width=0.85 * width)
+    if left % 1 == 0.5 and width % 1 == 0:  # bars stand for whole numbers
+        ax.xaxis.set_major_locator(_integers())
+    label = panel.y_label or panel.quantity
+    ax.set(ylim=(1.08 * low, 1.08 * high or 1.0), ylabel=label)
+
+
+def _heat_map(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
     from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.ticker import MaxNLocator
 
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(7, steps=(1, 2, 5, 10), integer=True))
+        axis.set_major_locator(_integers())
     colors = LinearSegmentedColormap.from_list("gfnjax", SHADES)
     ax.set_ylabel(panel.y_label)
     for side in ax.spines.values():
         side.set_visible(False)
-    ax.imshow(panel.values, cmap=colors, vmin=low, vmax=high, origin="lower")
+    rows, columns = panel.values.shape
+    aspect = "equal" if rows == columns else "auto"
+    low, high = scale
+    ax.imshow(panel.values, cmap=colors, vmin=low, vmax=high, origin="lower", aspect=aspect)
 
 
-def _colorbar(figure: Figure | SubFigure, axes: np.ndarray) -> None:
-    """One bar for the heat maps among `axes`, if any: they share their colours."""
-    images = [image for ax in axes.flat for image in ax.images]
-    if not images:
-        return
-    bar = figure.colorbar(images[0], ax=axes, shrink=0.82, pad=0.02, aspect=30)
-    bar.outline.set_visible(False)
-    bar.ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+def _integers() -> Locator:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(7, steps=(1, 2, 5, 10), integer=True)
+
+
+def _colorbars(figure: Figure | SubFigure, axes: np.ndarray, panels: Sequence[Panel]) -> None:
+    """One bar for the heat maps of each kind: they share their colours."""
+    drawn = list(zip(axes.flat, panels, strict=True))
+    for quantity in dict.fromkeys(p.quantity for p in panels if p.values.ndim == 2):
+        group = [ax for ax, p in drawn if _kind(p) == (2, quantity)]
+        bar = figure.colorbar(group[0].images[0], ax=group, shrink=0.82, pad=0.02, aspect=30)
+        bar.outline.set_visible(False)
+        bar.set_label(quantity)
+        bar.ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)

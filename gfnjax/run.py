@@ -17,9 +17,8 @@ from gfnjax.build import build
 from gfnjax.config import Config, UsageError
 from gfnjax.evaluation import Evaluator, make_evaluator
 from gfnjax.logging import Display, Logger, Status, check_extras, make_display, make_loggers
+from gfnjax.loop import RunInfo, RunState, Trainable
 from gfnjax.rundir import Record, RunDirectory
-from gfnjax.state import StepInfo, TrainState
-from gfnjax.training import GFlowNet
 
 Ending = Literal["finished", "reached", "interrupted", "nothing to do"]
 
@@ -47,7 +46,7 @@ class Outcome:
     """
 
     run: RunDirectory
-    state: TrainState
+    state: RunState
     evaluation: Record
     ending: Ending
     signal: int | None = None
@@ -59,7 +58,7 @@ class Outcome:
 class _Session:
     run: RunDirectory
     config: Config
-    gfn: GFlowNet
+    gfn: Trainable
     evaluator: Evaluator
     display: Display | None
     interrupts: "Interrupts"
@@ -123,15 +122,15 @@ def resume(directory: Path, steps: int | None = None, display: Display | None = 
         return _train(session, state, evaluation)
 
 
-def describe(config: Config) -> GFlowNet:
+def describe(config: Config) -> Trainable:
     """`build(config)`, with one kind of error for everything that cannot work."""
     try:
         return build(config)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, OSError) as error:
         raise UsageError(str(error)) from error
 
 
-def _prepare(config: Config) -> tuple[GFlowNet, Evaluator]:
+def _prepare(config: Config) -> tuple[Trainable, Evaluator]:
     check_extras(config)
     gfn = describe(config)
     return gfn, make_evaluator(config, gfn)
@@ -140,16 +139,20 @@ def _prepare(config: Config) -> tuple[GFlowNet, Evaluator]:
 def _extended(config: Config, steps: int) -> Config:
     try:
         training = dataclasses.replace(config.training, steps=steps, stop_at_tv=None)
+        if training.has_schedule:
+            # Schedules go on from where they are; laid out anew they would jump.
+            planned = config.training.planned_steps
+            training = dataclasses.replace(training, schedule_steps=planned)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return dataclasses.replace(config, training=training)
 
 
-def _initial_state(session: _Session) -> TrainState:
+def _initial_state(session: _Session) -> RunState:
     return loop.init(session.gfn, jax.random.key(session.config.training.seed))
 
 
-def _evaluate(session: _Session, state: TrainState, info: StepInfo | None = None) -> Record:
+def _evaluate(session: _Session, state: RunState, info: RunInfo | None = None) -> Record:
     values = session.evaluator.evaluate(state, info)
     return {"kind": "evaluation", "step": int(state.step), "seconds": 0.0, **values}
 
@@ -162,7 +165,7 @@ def _begin(session: _Session) -> Outcome:
     return _train(session, state, evaluation)
 
 
-def _train(session: _Session, state: TrainState, evaluation: Record) -> Outcome:
+def _train(session: _Session, state: RunState, evaluation: Record) -> Outcome:
     """The one loop that every run goes through, from whatever state it is in."""
     loggers = make_loggers(session.config, session.run, int(state.step))
     display = session.display or make_display()
@@ -183,7 +186,7 @@ def _train(session: _Session, state: TrainState, evaluation: Record) -> Outcome:
 
 def _visit_chunks(
     session: _Session,
-    state: TrainState,
+    state: RunState,
     evaluation: Record,
     display: Display,
     loggers: list[Logger],
@@ -221,7 +224,7 @@ def _ending(session: _Session, evaluation: Record) -> Ending | None:
     return None if session.interrupts.signal is None else "interrupted"
 
 
-def _step_records(info: StepInfo, evaluation: Record, log_every: int) -> list[Record]:
+def _step_records(info: RunInfo, evaluation: Record, log_every: int) -> list[Record]:
     """Means over `log_every` steps of the chunk that ended where `evaluation` was made."""
     num_steps = info.loss.shape[0]
     first = evaluation["step"] - num_steps

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gfnjax import build, cli
+from gfnjax import build, cli, data
 from gfnjax.presets import PRESETS
 
 TINY = "train hypergrid --side 4 --batch-size 4 --hidden-sizes 8 --chunk-size 4 --steps 8"
@@ -69,6 +69,42 @@ def test_a_grid_too_large_to_enumerate_says_so(tmp_path, capsys):
     assert (tmp_path / "run" / "pictures" / "distribution.png").exists()
 
 
+SMALL = "--batch-size 4 --hidden-sizes 8 --width 8 --num-heads 2 --num-layers 1 --chunk-size 2"
+
+
+def test_dags_of_a_users_data(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rain.csv").write_text("rain,grass\n0.1,0.3\n1.2,0.9\n-0.4,-0.2\n")
+    assert run("train dag --data rain.csv --network mlp --steps 2", SMALL, "--output run") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"exact TV   0\.\d+", out)
+    assert re.search(r"also       largest error of a marginal 0\.\d{4}", out)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["env"]["data"] == str(tmp_path / "rain.csv")
+
+
+def test_trees_of_a_users_sequences(tmp_path, capsys):
+    file = tmp_path / "four.json"
+    file.write_text('{"a": "ACGT", "b": "ACGA", "c": "TCTA", "d": "TGTT"}')
+    flags = f"train phylogeny --sequences {file} --offset 5 --steps 2"
+    assert run(flags, SMALL, "--output", tmp_path / "run") == 0
+    assert "objects.png" in capsys.readouterr().out
+    assert (tmp_path / "run" / "pictures" / "objects.png").exists()
+
+
+def test_learned_couplings_can_be_resumed_bit_for_bit(tmp_path, capsys):
+    flags = f"train ising-learned --side 2 --num-data 40 --log-every 1 {SMALL}"
+    assert run(flags, "--steps 4 --output", tmp_path / "whole") == 0
+    assert "-log RMSE of the couplings" in capsys.readouterr().out
+    assert run(flags, "--steps 2 --output", tmp_path / "parts") == 0
+    assert run("resume", tmp_path / "parts", "--steps 4") == 0
+    whole, parts = (
+        (tmp_path / name / "checkpoints" / "step-000000004.ckpt").read_bytes()
+        for name in ("whole", "parts")
+    )
+    assert whole == parts
+
+
 def test_a_finished_run_says_so_and_can_be_extended(trained, capsys):
     assert run("resume", trained) == 0
     out = capsys.readouterr().out
@@ -88,7 +124,8 @@ def test_plot_draws_again(trained, capsys):
 def test_list_names_everything_there_is(capsys):
     assert run("list") == 0
     out = capsys.readouterr().out
-    tables = PRESETS, build.OBJECTIVES, build.BACKWARDS, build.REGRESSIONS
+    assert max(map(len, out.splitlines())) <= 100
+    tables = PRESETS, build.OBJECTIVES, build.NETWORKS, build.BACKWARDS, build.REGRESSIONS
     for name in [name for table in tables for name in table]:
         assert re.search(rf"^  {re.escape(name)} ", out, re.MULTILINE), name
     assert "--side 32  --reward corners|cosine|deceptive|sparse" in out
@@ -128,6 +165,26 @@ def test_every_preset_is_a_subcommand(capsys):
         ("train hypergrid --reward cosine --preset hard", "preset must be standard"),
         ("train hypergrid --num-dims 9 --stop-at-tv 0.1", "stop_at_tv needs exact evaluation"),
         ("train hypergrid --num-dims 9 --backward maximum-entropy", "states"),
+        (
+            "train hypergrid --network graph",
+            "network graph does not fit: graph_policy needs a DAGs",
+        ),
+        ("train bits --network causal", "network causal does not fit"),
+        ("train dag --data nowhere.csv", "no such file"),
+        ("train dag --data nan.csv", "data must be finite"),
+        ("train dag --data short.csv", "data must have at least 2 rows"),
+        ("train dag --data file", "data must be a .npy, .npz, .csv file"),
+        ("train dag --num-nodes 0", "num_nodes must be at least 1, got 0"),
+        ("train phylogeny --dataset DS9", "invalid choice 'DS9'"),
+        ("train phylogeny --sequences nowhere.json", "no such file"),
+        ("train phylogeny --sequences unequal.json", "b must have length 3, got 2"),
+        ("train qm9-small", "qm9_small.npz was not found in GFNJAX_DATA (not set)"),
+        ("train amp", "amp/proxy_weights.npz was not found"),
+        ("train phylogeny", "phylo/DS1.json was not found"),
+        ("train ising --side 1", "side must be at least 2, got 1"),
+        ("train ising-learned --num-back 99", "num_back must be between 1 and max_steps = 16"),
+        ("train ising-learned --max-grad-norm 1", "max_grad_norm is not supported here"),
+        ("train ising-learned --epsilon 0.1", "epsilon and temperature are not used"),
         ("train hypergrid --output file", "cannot write to file"),
         ("train hypergrid --output file/run", "cannot write to file/run"),
         ("train hypergrid --output full", "new or empty"),
@@ -140,8 +197,13 @@ def test_every_preset_is_a_subcommand(capsys):
 )
 def test_a_bad_request_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GFNJAX_DATA", raising=False)
+    monkeypatch.setattr(data, "cache_directory", lambda: tmp_path / "cache")
     (tmp_path / "full" / "folder").mkdir(parents=True)
     (tmp_path / "file").touch()
+    (tmp_path / "nan.csv").write_text("1,2\n,3\n")
+    (tmp_path / "short.csv").write_text("1,2\n")
+    (tmp_path / "unequal.json").write_text('{"a": "ACG", "b": "AC"}')
     before = sorted(tmp_path.rglob("*"))
 
     assert run(arguments) == 2

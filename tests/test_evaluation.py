@@ -7,9 +7,13 @@ import pytest
 from gfnjax import evaluation
 from gfnjax.build import build
 from gfnjax.config import Config, Training, UsageError
+from gfnjax.envs.sets import additive_set
 from gfnjax.evaluation import ExactEvaluator, SampledEvaluator, make_evaluator
-from gfnjax.presets import HypergridConfig
+from gfnjax.objectives.detailed_balance import DetailedBalance
+from gfnjax.policies.mlp import mlp_policy
 from gfnjax.state import StepInfo
+from gfnjax.tasks import DAGConfig, HypergridConfig, LearnedIsingConfig
+from gfnjax.training import GFlowNet
 
 
 def described(side=8, num_dims=2, **settings):
@@ -100,3 +104,44 @@ def test_evaluating_does_not_disturb_the_randomness_of_training(key):
     state = described()[1].init(key)
     training = jax.random.key_data(jax.random.fold_in(state.key, state.step))
     assert not np.array_equal(training, jax.random.key_data(evaluation._key(state)))
+
+
+def test_errors_of_marginals_exact_and_sampled(key):
+    config = Config("dag", DAGConfig(num_nodes=3), Training(batch_size=4, hidden_sizes=(8,)))
+    gfn = build(config)
+    state = gfn.init(key)
+    evaluator = make_evaluator(config, gfn)
+    states, learned, target = evaluator.distributions(state)
+    expected = np.abs(np.einsum("n,nuv->uv", learned - target, states.adjacency)).max()
+    assert evaluator.evaluate(state, None)["part_error"] == pytest.approx(expected, abs=1e-5)
+
+    env = additive_set(np.array([0.0, 1.0, -1.0]), 2)
+    gfn = GFlowNet(env, mlp_policy(env, (8,)), DetailedBalance())
+    found = SampledEvaluator(gfn, env.target()).evaluate(gfn.init(key), None)
+    weights = np.exp([0.0, -1.0, 1.0])
+    pairs = np.array([weights[0] * weights[1], weights[0] * weights[2], weights[1] * weights[2]])
+    assert found["true_log_z"] == pytest.approx(np.log(pairs.sum()), abs=1e-6)
+    # A new network is close to uniform: each element in two sets out of three.
+    marginals = np.array([pairs[0] + pairs[1], pairs[0] + pairs[2], pairs[1] + pairs[2]])
+    expected = np.abs(2 / 3 - marginals / pairs.sum()).max()
+    assert found["part_error"] == pytest.approx(expected, abs=0.05)
+
+
+def test_learned_couplings_are_compared_with_the_truth_and_with_data(key):
+    task = LearnedIsingConfig(side=2, num_data=40)
+    config = Config("ising-learned", task, Training(batch_size=4, hidden_sizes=(8,)))
+    model = build(config)
+    evaluator = make_evaluator(config, model)
+    state = model.init(key)
+    # Couplings start at 0; the truth is .2 in 8 of 16 places.
+    found = evaluator.evaluate(state, None)
+    assert found["neg_log_rmse"] == pytest.approx(-np.log(0.2 * np.sqrt(0.5)), abs=1e-5)
+    assert {"elbo", "log_z"} <= found.keys()
+    learned, target = evaluator.views(state)
+    np.testing.assert_array_equal(learned[0].values, np.zeros((4, 4)))
+    np.testing.assert_allclose(target[0].values, model.truth.couplings)
+    up = (np.asarray(model.data.spins) == 1).sum(axis=1)
+    np.testing.assert_allclose(target[1].values, np.bincount(up, minlength=5) / 40, atol=1e-6)
+    waiting = dataclasses.replace(config.training, stop_at_tv=0.1)
+    with pytest.raises(UsageError, match="stop_at_tv needs exact evaluation"):
+        make_evaluator(dataclasses.replace(config, training=waiting), model)

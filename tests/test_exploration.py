@@ -4,6 +4,7 @@ import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -75,3 +76,15 @@ def test_choices_are_made_per_step():
     )
     share = float((actions == 0).all(axis=1).mean())
     assert abs(share - 0.75**6) < 4.5 * np.sqrt(0.178 * 0.822 / 4000)
+
+
+def test_a_compiled_schedule_may_overshoot():
+    # Division by a constant becomes a product with its rounded inverse.
+    schedule = optax.linear_schedule(1.0, 0.0, 75)
+    with jax.numpy_dtype_promotion("standard"):
+        epsilon = jax.jit(schedule)(jnp.int32(75))
+    logits, mask, one = jnp.log(jnp.array([1.0, 3.0])), jnp.ones(2, bool), jnp.asarray(1.0)
+    for value in (epsilon, jnp.asarray(-1e-7), 1 - jnp.asarray(-1e-7)):
+        log_probs = behaviour_log_probs(logits, mask, value, one)
+        expected = [0.25, 0.75] if value < 0.5 else [0.5, 0.5]
+        np.testing.assert_allclose(np.exp(log_probs), expected, atol=1e-6)

@@ -9,8 +9,8 @@ from rich.console import Console
 from gfnjax import logging
 from gfnjax.config import Config, Loggers, UsageError
 from gfnjax.logging import PlainLines, ProgressBar, Status, duration, make_display, make_loggers
-from gfnjax.presets import HypergridConfig
 from gfnjax.rundir import RunDirectory
+from gfnjax.tasks import HypergridConfig
 
 EXACT = {"log_z": 5.6999, "total_variation": 0.01234, "true_log_z": 5.7}
 SAMPLED = {"log_z": float("nan"), "elbo": -1.5}

@@ -9,8 +9,9 @@ from gfnjax import evaluation, plotting, run
 from gfnjax.config import Config, Training, UsageError
 from gfnjax.envs.base import Panel, Renderable
 from gfnjax.envs.hypergrid import Hypergrid, HypergridState
-from gfnjax.presets import HypergridConfig, default_config
+from gfnjax.presets import default_config
 from gfnjax.rundir import RunDirectory
+from gfnjax.tasks import HypergridConfig
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gfnjax
-from gfnjax import build
+from gfnjax import build, data
 from gfnjax.config import Config, Loggers, Training, UsageError, to_dict
+from gfnjax.ebgfn import EnergyGFlowNet
+from gfnjax.envs.base import Renderable
 from gfnjax.policies.mlp import ACTIVATIONS
-from gfnjax.presets import PRESETS, HypergridConfig, config_from_dict, default_config
+from gfnjax.presets import PRESETS, config_from_dict, default_config
+from gfnjax.tasks import HypergridConfig
 
 TINY = Training(batch_size=4, hidden_sizes=(8,))
 
@@ -22,12 +25,62 @@ def with_training(**settings):
     return Config("hypergrid", HypergridConfig(2, 4), dataclasses.replace(TINY, **settings))
 
 
+FILES = {
+    "qm9-small": "qm9_small.npz",
+    "amp": "amp/proxy_weights.npz",
+    "phylogeny": "phylo/DS1.json",
+}
+
+
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_describes_a_gflownet_and_survives_json(name, key):
+def test_every_preset_survives_json(name):
     config = default_config(name)
     assert config_from_dict(json.loads(json.dumps(to_dict(config)))) == config
-    state = jax.eval_shape(build.build(config).init, key)
-    assert state.step.shape == ()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_takes_a_step(name, key):
+    if name in FILES and not data.available(FILES[name]):
+        pytest.skip(f"needs {FILES[name]}")
+    gfn = build.build(default_config(name))
+    before = jax.eval_shape(gfn.init, key)
+    after, info = jax.eval_shape(gfn.step, before)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    assert before.step.shape == info.loss.shape == info.grad_norm.shape == ()
+    env = gfn.gfn.env if isinstance(gfn, EnergyGFlowNet) else gfn.env
+    assert isinstance(env, Renderable)
+
+
+def test_settings_of_the_literature_shrink_with_the_steps():
+    training = dataclasses.replace(PRESETS["tfbind8"].training, steps=1_000_000)
+    assert (training.epsilon, training.final_epsilon, training.epsilon_decay) == (1.0, 0.0, 50_000)
+    assert dataclasses.replace(training, steps=2_000).epsilon_decay == 100
+    assert dataclasses.replace(training, epsilon_steps=7).epsilon_decay == 7
+    extended = dataclasses.replace(training, steps=2_000_000, schedule_steps=1_000_000)
+    assert extended.epsilon_decay == 50_000
+
+
+def test_the_learning_rate_falls_along_a_cosine():
+    gfn = build.build(with_training(learning_rate=1e-2, final_learning_rate=1e-3, steps=8))
+    rate = gfn.hyperparameters.learning_rate
+    with jax.numpy_dtype_promotion("standard"):
+        values = [float(rate(jnp.int32(step))) for step in (0, 4, 8, 20)]
+    np.testing.assert_allclose(values, [1e-2, 5.5e-3, 1e-3, 1e-3], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        ("causal", "num_backward_actions must be 1"),
+        ("graph", "graph_policy needs a DAGs environment, got Hypergrid"),
+        ("forest", "forest_policy needs a Phylogeny, got Hypergrid"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_named(network, reason):
+    with pytest.raises(
+        (TypeError, ValueError), match=f"network {network} does not fit: .*{reason}"
+    ):
+        build.build(with_training(network=network))
 
 
 @given(
@@ -45,6 +98,9 @@ def test_every_preset_describes_a_gflownet_and_survives_json(name, key):
         hidden_sizes=st.lists(st.integers(1, 999), max_size=4).map(tuple),
         epsilon=st.floats(0, 1),
         epsilon_steps=st.none() | st.integers(1, 10**6),
+        epsilon_share=st.none() | st.floats(1e-6, 1),
+        final_learning_rate=st.none() | st.floats(0, 1e-3),
+        network=st.sampled_from(list(build.NETWORKS)),
         max_grad_norm=st.none() | st.floats(1e-3, 1e3),
         stop_at_tv=st.none() | st.floats(1e-6, 0.99),
     ),
@@ -67,6 +123,7 @@ def test_the_names_on_the_command_line_are_those_of_the_tables():
     hints = get_type_hints(Training)
     tables = {"objective": build.OBJECTIVES, "backward": build.BACKWARDS}
     tables |= {"regression": build.REGRESSIONS, "activation": ACTIVATIONS}
+    tables |= {"network": build.NETWORKS}
     for field, table in tables.items():
         assert get_args(hints[field]) == tuple(table)
 
@@ -92,6 +149,10 @@ def test_the_regressions_are_the_ones_they_say():
         ("seed", 2**31),
         ("epsilon", 1.5),
         ("epsilon_steps", 0),
+        ("epsilon_share", 0.0),
+        ("final_epsilon", 1.5),
+        ("final_learning_rate", 0.5),
+        ("schedule_steps", 0),
         ("stop_at_tv", 0.0),
     ],
 )

@@ -16,8 +16,8 @@ from gfnjax.config import Config, Training, UsageError
 from gfnjax.logging import PlainLines
 from gfnjax.objectives.base import FunctionObjective
 from gfnjax.objectives.trajectory_balance import trajectory_balance
-from gfnjax.presets import HypergridConfig
 from gfnjax.rundir import RunDirectory
+from gfnjax.tasks import HypergridConfig
 from gfnjax.types import Residuals
 
 TRACES = []

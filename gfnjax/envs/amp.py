@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-from gfnjax.rewards.amp import MAX_LENGTH, NUM_RESIDUES, amp_reward
+from gfnjax.envs.base import Panel
+from gfnjax.envs.panels import histogram, measure_tokens, sequence_panels
+from gfnjax.rewards.amp import MAX_LENGTH, NUM_RESIDUES, RESIDUES, amp_reward
 from gfnjax.types import Array
 
 
@@ -33,6 +36,7 @@ class VariableSequence:
         alphabet_size: m, at least 1.
         reward: callable pytree `tokens [max_length] int32 -> log R`, or a plain function.
         min_length: letters needed before stopping.
+        letters: what the alphabet is called in pictures; numbers without.
 
     Raises:
         ValueError: if a size is out of range.
@@ -42,6 +46,7 @@ class VariableSequence:
     alphabet_size: int = struct.field(pytree_node=False)
     reward: Callable[[Array], Array]
     min_length: int = struct.field(pytree_node=False, default=1)
+    letters: str = struct.field(pytree_node=False, default="")
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
@@ -112,6 +117,16 @@ class VariableSequence:
     def log_reward(self, state: VariableSequenceState) -> Array:
         return self.reward(state.tokens)
 
+    def measure(self, states: VariableSequenceState) -> dict[str, Array]:
+        """Whatever the reward measures."""
+        return measure_tokens(self, states)
+
+    def render(self, states: VariableSequenceState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """What the reward makes of the letters; else their frequencies and rewards."""
+        panels = sequence_panels(self, states, weights, self.letters)
+        lengths = (np.asarray(states.tokens) >= 0).sum(axis=1)
+        return (*panels, histogram(lengths, weights, "length"))
+
     @property
     def num_states(self) -> int:
         powers = [self.alphabet_size**n for n in range(self.max_length + 1)]
@@ -156,4 +171,4 @@ def antimicrobial_peptides() -> VariableSequence:
     Raises:
         ValueError, FileNotFoundError: if the weights of the reward are missing or damaged.
     """
-    return VariableSequence(MAX_LENGTH, NUM_RESIDUES, amp_reward())
+    return VariableSequence(MAX_LENGTH, NUM_RESIDUES, amp_reward(), letters=RESIDUES)

@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
+from gfnjax.envs.base import Panel
+from gfnjax.envs.panels import measure_tokens, sequence_panels
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.types import Array
 
@@ -57,6 +60,10 @@ class BitSequence:
     @property
     def num_words(self) -> int:
         return 2**self.word_size
+
+    @property
+    def alphabet_size(self) -> int:
+        return self.num_words
 
     @property
     def num_actions(self) -> int:
@@ -110,6 +117,14 @@ class BitSequence:
 
     def log_reward(self, state: BitState) -> Array:
         return self.reward(state.tokens)
+
+    def measure(self, states: BitState) -> dict[str, Array]:
+        """Whatever the reward measures."""
+        return measure_tokens(self, states)
+
+    def render(self, states: BitState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """What the reward makes of the words; else their frequencies and rewards."""
+        return sequence_panels(self, states, weights)
 
     @property
     def num_states(self) -> int:

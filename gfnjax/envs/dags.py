@@ -119,6 +119,9 @@ class DAGs:
     def log_partial_reward(self, state: DAGState) -> Array:
         return self.reward(state.adjacency)
 
+    def parts(self, state: DAGState) -> Array:
+        return state.adjacency
+
     @property
     def stop_action(self) -> int:
         return self.num_nodes**2
@@ -146,7 +149,7 @@ class DAGs:
 
     def render(self, states: DAGState, weights: np.ndarray) -> tuple[Panel, ...]:
         edges = np.einsum("n,nuv->uv", weights, np.asarray(states.adjacency, float))
-        return (Panel(edges, x_label="child", y_label="parent"),)
+        return (Panel(edges, "child", "parent", "probability of the edge"),)
 
     def _edge(self, action: Array) -> Array:
         """`[d, d]` True at the edge that an action adds; all False for stop."""

@@ -9,11 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel
+from gfnjax.envs.base import Panel, Target
+from gfnjax.rewards.ising import IsingReward, lattice_adjacency, lattice_log_z, sample_ising
 from gfnjax.types import Array
 
 # 3^19 is the last power of three below 2^31.
 MAX_INDEXED_SPINS = 19
+# The transfer matrix has 2^side rows.
+MAX_TRANSFER_SIDE = 10
+NUM_REFERENCES = 2_000
 
 
 class IsingState(NamedTuple):
@@ -111,15 +115,35 @@ class Ising:
         digits = index // self._places() % 3
         return IsingState(jnp.where(digits == 2, -1, digits).astype(jnp.int32))
 
+    def target(self) -> Target | None:
+        """log Z where all neighbours are coupled alike, on lattices that are not too wide."""
+        if not isinstance(self.reward, IsingReward) or self.side > MAX_TRANSFER_SIDE:
+            return None
+        couplings, adjacency = np.asarray(self.reward.couplings), lattice_adjacency(self.side)
+        sigma = float(couplings[0, 1])
+        if not np.allclose(couplings, sigma * adjacency, rtol=1e-6):
+            return None
+        return Target(lattice_log_z(self.side, sigma))
+
+    def render_target(self) -> tuple[Panel, ...] | None:
+        """What samples by parallel tempering show."""
+        if not isinstance(self.reward, IsingReward):
+            return None
+        couplings = jnp.asarray(self.reward.couplings)
+        sample = jax.jit(sample_ising, static_argnums=2)
+        spins = sample(jax.random.key(0), couplings, NUM_REFERENCES)
+        return self.render(IsingState(spins), np.full(NUM_REFERENCES, 1 / NUM_REFERENCES))
+
     def render(self, states: IsingState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """How many spins are up, and how all of them go with the first."""
         spins = np.asarray(states.spins, float)
         magnetisation = np.zeros(self.num_spins + 1)
         np.add.at(magnetisation, (np.asarray(states.spins) == 1).sum(axis=1), weights)
         correlation = (weights[:, None] * spins[:, :1] * spins).sum(axis=0)
         shape = self.side, self.side
         return (
-            Panel(magnetisation, x_label="spins up"),
-            Panel(correlation.reshape(shape), x_label="column", y_label="row: correlation with 0"),
+            Panel(magnetisation, "spins up"),
+            Panel(correlation.reshape(shape), "column", "row", "correlation with spin 0"),
         )
 
     def _site(self, index: Array) -> Array:

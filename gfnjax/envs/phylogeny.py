@@ -1,6 +1,5 @@
 """Phylogenetic trees: merge the trees of a forest, two at a time, until one is left."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.envs.base import Panel
+from gfnjax.envs.panels import histogram
 from gfnjax.rewards.parsimony import (
     NUM_CHARACTERS,
     OFFSETS,
@@ -190,6 +191,18 @@ class Phylogeny:
         """
         return to_newick(state.into, state.rank, self.species)
 
+    def measure(self, states: ForestState) -> dict[str, Array]:
+        """The fewest changes that any of the trees `[n, ...]` needs, and their mean."""
+        changes = states.parsimony
+        return {
+            "best_parsimony": changes.min(),
+            "parsimony": changes.astype(jnp.result_type(float)).mean(),
+        }
+
+    def render(self, states: ForestState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """The distribution of the parsimony score."""
+        return (histogram(states.parsimony, weights, "changes"),)
+
     def draw(self, axes: Any, state: ForestState) -> None:
         """Draw the trees of a state on a matplotlib axes."""
         draw_forest(axes, state.into, state.rank, self.species)
@@ -264,12 +277,6 @@ class EnumerablePhylogeny(Phylogeny):
                 parsimony=state.parsimony + cost,
             )
         return state._replace(costs=self._all_costs(state.sets, into < 0))
-
-    def render(self, axes: Any, log_probs: Any) -> None:
-        """Draw the tree that `[num_states]` log-probabilities of terminating favour most."""
-        best = int(np.argmax(np.asarray(log_probs)))
-        self.draw(axes, self.state_at(jnp.int32(best)))
-        axes.set_title(f"{axes.get_title()}, probability {math.exp(log_probs[best]):.2g}")
 
     def _code(self, into: Array, rank: Array) -> Array:
         base = (self.num_species - 1) ** 2 + 1

@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
+from gfnjax.envs.base import Panel
+from gfnjax.envs.panels import measure_tokens, sequence_panels
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.rewards.tables import qm9_small_reward, tfbind8_reward
 from gfnjax.types import Array
@@ -33,6 +36,7 @@ class FixedSequence:
         alphabet_size: m, at least 1.
         reward: callable pytree `tokens [L] int32 -> log R`, or a plain function.
         both_ends: letters may be prepended as well.
+        letters: what the alphabet is called in pictures; numbers without.
 
     Raises:
         ValueError: if a size is out of range.
@@ -42,6 +46,7 @@ class FixedSequence:
     alphabet_size: int = struct.field(pytree_node=False)
     reward: Callable[[Array], Array]
     both_ends: bool = struct.field(pytree_node=False, default=False)
+    letters: str = struct.field(pytree_node=False, default="")
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -111,6 +116,14 @@ class FixedSequence:
     def log_reward(self, state: SequenceState) -> Array:
         return self.reward(state.tokens)
 
+    def measure(self, states: SequenceState) -> dict[str, Array]:
+        """Whatever the reward measures."""
+        return measure_tokens(self, states)
+
+    def render(self, states: SequenceState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """What the reward makes of the letters; else their frequencies and rewards."""
+        return sequence_panels(self, states, weights, self.letters)
+
     @property
     def num_states(self) -> int:
         return sum(self.alphabet_size**size for size in range(self.length + 1))
@@ -146,12 +159,12 @@ class FixedSequence:
 
 def tfbind8(both_ends: bool = False) -> FixedSequence:
     """DNA of 8 nucleotides ACGT that binds a transcription factor; see `tfbind8_reward`."""
-    return FixedSequence(8, 4, tfbind8_reward(), both_ends)
+    return FixedSequence(8, 4, tfbind8_reward(), both_ends, "ACGT")
 
 
 def qm9_small() -> FixedSequence:
     """Molecules of 5 out of 11 blocks, prepended or appended; see `qm9_small_reward`."""
-    return FixedSequence(5, 11, qm9_small_reward(), both_ends=True)
+    return FixedSequence(5, 11, qm9_small_reward(), both_ends=True, letters="0123456789a")
 
 
 def left_to_right_bits(

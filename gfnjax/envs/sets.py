@@ -12,7 +12,8 @@ import numpy as np
 from flax import struct
 from jax import lax
 
-from gfnjax.rewards.sets import SetEnergy, check_energies, published_energies
+from gfnjax.envs.base import Panel, Target
+from gfnjax.rewards.sets import SetEnergy, check_energies, published_energies, set_truth
 from gfnjax.types import Array
 
 
@@ -97,6 +98,27 @@ class Set:
 
     def log_partial_reward(self, state: SetState) -> Array:
         return self.reward(state.members)
+
+    def parts(self, state: SetState) -> Array:
+        return state.members
+
+    def target(self) -> Target | None:
+        """log Z and the marginals, exact at any size where the energies add up."""
+        if not isinstance(self.reward, SetEnergy):
+            return None
+        truth = set_truth(np.asarray(self.reward.energies), self.set_size)
+        return Target(truth.log_z, truth.marginals)
+
+    def render_target(self) -> tuple[Panel, ...] | None:
+        known = self.target()
+        return None if known is None or known.parts is None else self._panels(known.parts)
+
+    def render(self, states: SetState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """The probability of each element."""
+        return self._panels(np.asarray(weights) @ np.asarray(states.members, float))
+
+    def _panels(self, marginals: np.ndarray) -> tuple[Panel, ...]:
+        return (Panel(marginals, "element", "probability of being in the set"),)
 
     @property
     def num_states(self) -> int:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.envs.base import Panel
 from gfnjax.types import Array
 
 PATTERNS = ("00000000", "11111111", "11110000", "00001111", "00111100")
@@ -46,6 +47,35 @@ class HammingReward:
     def modes_found(self, words: Array, radius: int) -> Array:
         """`[M]` True for modes within `radius` bits of any of `words` `[B, L]`."""
         return (jax.vmap(self.distances)(words) <= radius).any(axis=0)
+
+    @property
+    def radius(self) -> int:
+        """Largest distance at which a mode counts as found: a quarter of the bits."""
+        return self.num_bits // 4
+
+    def measure(self, words: Array) -> dict[str, Array]:
+        """Modes found by `words` `[B, L]`, and their mean distance to the nearest mode in bits."""
+        distance = jax.vmap(self.distances)(words).min(axis=1)
+        return {
+            "modes_found": self.modes_found(words, self.radius).sum(dtype=jnp.int32),
+            "mode_distance": distance.astype(jnp.result_type(float)).mean(),
+        }
+
+    def render(self, words: Array, weights: np.ndarray) -> tuple[Panel, ...]:
+        """How far from the nearest mode, and which mode is the nearest."""
+        distances = np.asarray(_all_distances(self, jnp.asarray(words)))
+        nearest, distance = distances.argmin(axis=1), distances.min(axis=1)
+        shown = np.bincount(distance, weights, minlength=self.num_bits // 2 + 1)
+        modes = np.bincount(nearest, weights, minlength=len(self.modes))
+        return (
+            Panel(shown, "bits from the nearest mode"),
+            Panel(modes, "nearest mode", quantity="probability of the mode"),
+        )
+
+
+@jax.jit
+def _all_distances(reward: HammingReward, words: Array) -> Array:
+    return jax.lax.map(reward.distances, words, batch_size=4096)
 
 
 def hamming_reward(modes: np.ndarray, word_size: int = 8, beta: float = 3.0) -> HammingReward:

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,3 +70,24 @@ def test_errors():
     env = Ising(5, lattice(5, 0.2))
     with pytest.raises(ValueError, match=r"side must be at most 4 .* got 5"):
         env.state_index(env.initial_state())
+
+
+def test_the_target_is_known_where_all_neighbours_are_coupled_alike():
+    assert Ising(4, lattice(4, 0.2)).target().log_z == pytest.approx(14.56109, abs=1e-5)
+    assert Ising(3, IsingReward(jnp.eye(9))).target() is None
+    assert Ising(3, lambda spins: jnp.float32(0)).target() is None
+    assert Ising(11, lattice(11, 0.2)).target() is None
+
+
+def test_reference_samples_are_drawn_like_any_others():
+    bars, heat = Ising(2, lattice(2, 0.3)).render_target()
+    # Four spins in a ring, each bond counted twice: R = exp(2 sigma x sum of bonds).
+    spins = np.array(list(itertools.product((-1, 1), repeat=4)))
+    adjacency = np.array([[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]])
+    weight = np.exp(0.3 * np.einsum("ni,ij,nj->n", spins, adjacency, spins))
+    weight /= weight.sum()
+    expected = np.bincount((spins == 1).sum(axis=1), weight)
+    np.testing.assert_allclose(bars.values, expected, atol=0.06)
+    np.testing.assert_allclose(
+        heat.values.ravel()[1], weight @ (spins[:, 0] * spins[:, 1]), atol=0.1
+    )

@@ -174,13 +174,22 @@ def test_newick_and_pictures():
     env.draw(axes, state)
     assert [text.get_text() for text in axes.texts] == ["a", "b c", "e", "d'"]
     assert axes.get_title() == f"{int(state.parsimony)} changes"
-    index = int(env.state_index(finished))
-    log_probs = np.full(env.num_states, -1e30)
-    log_probs[index] = np.log(0.5)
-    axes.clear()
-    env.render(axes, log_probs)
-    assert axes.get_title() == f"{int(finished.parsimony)} changes, probability 0.5"
     plt.close("all")
+
+
+def test_parsimony_of_a_sample():
+    # a and b agree in the first column, c and d in the second.
+    env = phylogeny({"a": "AC", "b": "AG", "c": "TT", "d": "TT"})
+    good = merge(env, merge(env, merge(env, env.initial_state(), 2, 3), 0, 1), 0, 2)
+    bad = merge(env, merge(env, merge(env, env.initial_state(), 1, 3), 0, 2), 0, 1)
+    assert (int(good.parsimony), int(bad.parsimony)) == (3, 4)
+    states = jax.tree.map(lambda *x: jnp.stack(x), good, bad, bad)
+    found = env.measure(states)
+    assert int(found["best_parsimony"]) == 3
+    assert float(found["parsimony"]) == pytest.approx(11 / 3)
+    (panel,) = env.render(states, np.array([0.2, 0.3, 0.5]))
+    np.testing.assert_allclose(panel.values, [0.2, 0.8])
+    assert panel.bounds == (2.5, 4.5)
 
 
 @needs_data

@@ -101,3 +101,20 @@ def test_impossible_sizes(set_size):
         Set(5, set_size, lambda members: members.sum())
     with pytest.raises(ValueError, match=f"set_size must be between 1 and .* 5, got {set_size}"):
         additive_set(ENERGIES, set_size)
+
+
+def test_the_target_is_known_without_enumeration():
+    env = additive_set(np.array([0.1, -0.4, 0.3]), 2)
+    weights = np.exp([-0.1, 0.4, -0.3])
+    pairs = {(0, 1): weights[0] * weights[1], (0, 2): weights[0] * weights[2]}
+    pairs[1, 2] = weights[1] * weights[2]
+    total = sum(pairs.values())
+    target = env.target()
+    assert target.log_z == pytest.approx(np.log(total))
+    expected = [sum(w for pair, w in pairs.items() if i in pair) / total for i in range(3)]
+    np.testing.assert_allclose(target.parts, expected, rtol=1e-6)
+    (panel,) = env.render_target()
+    members = np.array([[i in pair for i in range(3)] for pair in pairs])
+    (same,) = env.render(SetState(members), np.array(list(pairs.values())) / total)
+    np.testing.assert_allclose(panel.values, same.values, rtol=1e-6)
+    assert Set(3, 2, lambda members: jnp.float32(0)).target() is None

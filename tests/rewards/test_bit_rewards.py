@@ -73,3 +73,17 @@ def test_bad_input_is_named():
         hamming_reward(np.zeros(8, int), 4)
     with pytest.raises(ValueError, match=r"words must be of shape \(2,\), got \(3,\)"):
         hamming_reward(np.zeros((2, 8), int), 4)(jnp.zeros(3, jnp.int32))
+
+
+def test_what_is_measured_and_drawn():
+    modes = np.array([[0] * 8, [1] * 8])
+    reward = hamming_reward(modes, word_size=4)
+    bits = np.array([[0] * 8, [0] * 7 + [1], [1, 1, 1, 1, 1, 0, 0, 0]])
+    words = to_words(bits, 4)
+    found = reward.measure(jnp.asarray(words))
+    # A quarter of the bits is 2; the third string is 3 away from the second mode.
+    assert int(found["modes_found"]) == 1
+    assert float(found["mode_distance"]) == pytest.approx(4 / 3)
+    distance, nearest = reward.render(words, np.array([0.5, 0.3, 0.2]))
+    np.testing.assert_allclose(distance.values, [0.5, 0.3, 0, 0.2, 0])
+    np.testing.assert_allclose(nearest.values, [0.8, 0.2])

@@ -9,6 +9,7 @@ from gfnjax.rewards.ising import (
     IsingReward,
     lattice,
     lattice_adjacency,
+    lattice_log_z,
     neg_log_rmse,
     sample_ising,
 )
@@ -76,3 +77,18 @@ def test_parallel_tempering_agrees_with_enumeration(sigma, key):
 def test_errors(key):
     with pytest.raises(ValueError, match="num_temperatures at least 2, got 1, 1 and 1"):
         sample_ising(key, jnp.zeros((4, 4)), 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("side", "sigma", "expected"),
+    [(3, 0.1, 6.66974), (3, 0.2, 8.45646), (4, 0.1, 11.77147), (4, 0.2, 14.56109)],
+)
+def test_log_z_of_lattices_by_transfer_matrix(side, sigma, expected):
+    assert lattice_log_z(side, sigma) == pytest.approx(expected, abs=6e-6)
+
+
+@pytest.mark.parametrize(("side", "sigma"), [(2, 0.3), (3, -0.4)])
+def test_the_transfer_matrix_agrees_with_enumeration(side, sigma):
+    spins = np.array(list(itertools.product((-1.0, 1.0), repeat=side**2)))
+    energies = np.einsum("ni,ij,nj->n", spins, sigma * lattice_adjacency(side), spins)
+    assert lattice_log_z(side, sigma) == pytest.approx(np.logaddexp.reduce(energies), abs=1e-10)
