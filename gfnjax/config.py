@@ -81,7 +81,7 @@ class Training:
     """what the policy is computed by"""
     hidden_sizes: tuple[int, ...] = (256, 256)
     """widths of the hidden layers of the mlp"""
-    activation: ActivationName = "relu"
+    activation: ActivationName = "gelu"
     """of the hidden layers of the mlp"""
     width: int = 64
     """of the embeddings of any other network"""

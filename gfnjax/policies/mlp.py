@@ -24,7 +24,7 @@ class MLP(nn.Module):
     num_actions: int
     num_backward_actions: int
     hidden_sizes: tuple[int, ...] = (256, 256)
-    activation: str = "relu"
+    activation: str = "gelu"
     num_features: int | None = None
 
     @nn.compact
@@ -74,7 +74,7 @@ def _active_features(env: SparselyObserved, state: State) -> Array:
 
 
 def mlp_policy(
-    env: Environment, hidden_sizes: Sequence[int] = (256, 256), activation: str = "relu"
+    env: Environment, hidden_sizes: Sequence[int] = (256, 256), activation: str = "gelu"
 ) -> Policy:
     """An MLP that fits `env`, by table look-up where the environment is `SparselyObserved`.
 
