@@ -88,24 +88,17 @@ def test_the_first_update_is_the_policy_gradient(two):
         np.testing.assert_allclose(x, y, rtol=1e-5)
 
 
-def test_several_updates_move_on_from_what_the_batch_was_drawn_with(key):
-    # A huge weight of the divergence holds the policy in place; none lets it go.
+def test_several_updates_keep_the_policy_the_batch_was_drawn_with(key):
+    # Twenty steps of .01 could go .2 far; a huge weight of the divergence from where they started
+    # holds the policy there. The value is free to move.
     env = diamond()
-    moves = {}
-    for weight in (0.0, 1e4):
-        gfn = GFlowNet(
-            env,
-            tabular_policy(env),
-            EntropyPPO(kl_weight=weight, clip=10.0),
-            hyperparameters=Hyperparameters(1e-2),
-            num_updates=20,
-        )
-        state = gfn.init(key)
-        after, _ = jax.jit(gfn.step)(state)
-        table = after.params.policy["params"]["forward_logits"]
-        moves[weight] = float(jnp.abs(table - table.mean(axis=1, keepdims=True)).max())
-    assert moves[0.0] > 0.05
-    assert moves[1e4] < moves[0.0] / 3
+    objective = EntropyPPO(kl_weight=1e4)
+    rate = Hyperparameters(1e-2)
+    gfn = GFlowNet(env, tabular_policy(env), objective, hyperparameters=rate, num_updates=20)
+    after, _ = jax.jit(lambda key: gfn.step(gfn.init(key)))(key)
+    table = after.params.policy["params"]
+    assert 0 < jnp.abs(table["forward_logits"]).max() < 0.03
+    assert jnp.abs(table["log_flow"]).max() > 0.1
 
 
 @pytest.mark.parametrize(
