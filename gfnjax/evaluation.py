@@ -25,6 +25,7 @@ from gfnjax.loop import RunInfo, RunState, Trainable
 from gfnjax.metrics import exact, sampled
 from gfnjax.metrics.graph import StateGraph
 from gfnjax.rewards.ising import IsingReward, neg_log_rmse
+from gfnjax.policies.backward import UniformBackward
 from gfnjax.sampling import terminal_states
 from gfnjax.state import Params, TrainState
 from gfnjax.training import GFlowNet
@@ -241,7 +242,7 @@ def _exact_metrics(
 ) -> exact.ExactMetrics:
     assert isinstance(gfn.env, Enumerable)
     table = exact.policy_table(gfn.env, gfn.policy, gfn.backward_policy(params), params.policy)
-    return exact.evaluate(graph, table.log_pf, log_z)
+    return exact.evaluate(graph, table.log_pf, log_z, _log_prior(gfn, graph))
 
 
 @jax.jit
@@ -252,7 +253,17 @@ def _exact_distributions(
     table = exact.policy_table(gfn.env, gfn.policy, gfn.backward_policy(params), params.policy)
     states = jax.vmap(gfn.env.state_at)(jnp.arange(graph.num_states, dtype=jnp.int32))
     learned = exact.terminating_distribution(graph, table.log_pf)
-    return states, learned, exact.target_distribution(graph)[0]
+    return states, learned, exact.target_distribution(graph, _log_prior(gfn, graph))[0]
+
+
+def _log_prior(gfn: GFlowNet, graph: StateGraph) -> Array | None:
+    """`[N]` what the run's prior makes of R, where the objective is relative to one."""
+    if "log_prior" not in gfn.objective.needs:
+        return None
+    assert gfn.prior is not None  # checked at construction
+    assert isinstance(gfn.env, Enumerable)
+    table = exact.policy_table(gfn.env, gfn.prior.policy, UniformBackward(), gfn.prior.params)
+    return exact.terminating_distribution(graph, table.log_pf)
 
 
 @jax.jit
