@@ -130,7 +130,9 @@ class Replay:
         """A repeat of a stored object takes its slot; of those within a batch the first counts."""
         objects = object_of(items)
         marks = unique.fingerprint(objects)
-        alike = (marks[:, None] == buffer.fingerprint) & buffer.complete & complete[:, None]
+        assert buffer.fingerprint is not None
+        alike = marks[:, None] == buffer.fingerprint[None]
+        alike &= complete[:, None] & buffer.complete[None]
         home = jnp.argmax(alike, axis=1).astype(jnp.int32)
         stored = jax.tree.map(lambda x: x[home], object_of(buffer.items))
         found = alike.any(axis=1) & unique.same(objects, stored)
