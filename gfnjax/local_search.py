@@ -9,6 +9,7 @@ import jax
 from jax import lax
 
 from gfnjax.back_and_forth import Acceptance, back_and_forth, check
+from gfnjax.envs.base import Environment
 from gfnjax.sampling import terminal_states
 from gfnjax.types import Array, Trajectory
 
@@ -43,6 +44,12 @@ class LocalSearch:
         if self.num_rounds < 1:
             raise ValueError(f"num_rounds must be at least 1, got {self.num_rounds}")
         check(None, self.num_back, self._share, self.acceptance)
+
+    def check(self, env: Environment) -> None:
+        """Raise a `ValueError` if `env` has no trajectories as long as `num_back`."""
+        # Of the class: while JAX maps trees an instance may hold a placeholder.
+        if hasattr(type(env), "step"):
+            check(env.max_steps, self.num_back, self._share, self.acceptance)
 
     @property
     def _share(self) -> float | None:

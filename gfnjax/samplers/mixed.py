@@ -125,6 +125,8 @@ class Mixed:
                 "fresh=Windows(...) gives parts of trajectories: TerminalReplay and local_search "
                 "need whole ones, from fresh=OnPolicy()"
             )
+        if self.local_search is not None:
+            self.local_search.check(gfn.env)
         self.fresh.check(gfn)
 
     def init(self, gfn: GFlowNet, params: Params, key: Array) -> Memory:
