@@ -1,28 +1,33 @@
 """Metropolis-Hastings with a GFlowNet as proposal: take a few steps back, then build again.
 
-From x, K backward steps drawn from P_B lead to s, and forward steps drawn from P_F lead to x'.
-The move is accepted with probability min(1, exp(r)),
+From x, a trajectory tau drawn from P_B( . | x) is cut K steps before its end, in s; forward steps
+drawn from P_F lead from there to x'. The move is accepted with probability min(1, exp(r)),
 
     r = log R(x') - log R(x) + log q(x' -> x) - log q(x -> x'),
     log q(x -> x') = log P_B(x -> s) + log P_F(s -> x'),
 
-both along the paths taken: detailed balance then holds path by path. With the exact optimum
-F(s) P_F(s -> x) = R(x) P_B(x -> s), hence r = 0: a perfect sampler accepts always
-(Zhang et al., 2202.01361; Kim et al., 2310.02710).
+both along the paths taken: detailed balance then holds path by path, for the distribution
+R(x) / Z P_B(tau | x) of trajectories. With the exact optimum F(s) P_F(s -> x) = R(x) P_B(x -> s),
+hence r = 0: a perfect sampler accepts always (Zhang et al., 2202.01361; Kim et al., 2310.02710).
 """
 
-import math
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from gfnjax import masking
+from gfnjax import masking, sampling, scoring
 from gfnjax.envs.base import State
-from gfnjax.state import Params
-from gfnjax.training import GFlowNet
-from gfnjax.types import Array
+from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
+
+if TYPE_CHECKING:
+    from gfnjax.state import Params
+    from gfnjax.training import GFlowNet
+
+Acceptance = Literal["metropolis", "greedy"]
+ACCEPTANCES = ("metropolis", "greedy")
 
 
 class Move(NamedTuple):
@@ -31,139 +36,150 @@ class Move(NamedTuple):
     Attributes:
         states: `[B, ...]` terminal states after the step.
         proposals: `[B, ...]` terminal states proposed.
-        log_ratio: `[B]` r, nats; `masking.FILL` where K steps back from x' do not lead to s.
+        log_ratio: `[B]` r, nats; `masking.FILL` where no cut of the new trajectory leads to s. In a
+            greedy step, log R(x') - log R(x).
         accepted: `[B]` bool.
+        trajectories: `[B, ...]` into `states`: where a proposal was accepted, tau up to s and
+            then the path built from there, else tau.
     """
 
     states: State
     proposals: State
     log_ratio: Array
     accepted: Array
+    trajectories: Trajectory
 
 
-class _Walk(NamedTuple):
-    """A state, log P_F and log P_B there, and of the path: log P_F, log P_B and length."""
+def back_and_forth(
+    gfn: GFlowNet,
+    params: Params,
+    key: Array,
+    states: State,
+    num_back: int | None = None,
+    *,
+    back_share: float | None = None,
+    acceptance: Acceptance = "metropolis",
+) -> Move:
+    """Move terminal states `[B, ...]`, by default so that R / Z is invariant, whatever the policy.
 
-    state: State
-    forward: Array
-    backward: Array
-    log_pf: Array
-    log_pb: Array
-    length: Array
-
-
-def back_and_forth(gfn: GFlowNet, params: Params, key: Array, states: State, num_back: int) -> Move:
-    """Move terminal states `[B, ...]` in a way that leaves R / Z invariant, whatever the policy.
-
-    Where objects are built in trajectories of different lengths, a proposal whose way forward has
-    another length than the way back is refused, unless both start at s_0: set `num_back` to
-    `env.max_steps` to start every proposal there.
+    K is `num_back`, or `back_share` of the length of the trajectory, rounded up. Where objects
+    are built in trajectories of different lengths, "metropolis" refuses a proposal that could
+    not lead back, because its trajectory would be cut elsewhere than in s: with `num_back`, one
+    of another length, unless both are cut at s_0. Set `num_back` to `env.max_steps` to start
+    every proposal there.
 
     Args:
         gfn: the sampler; its environment gives the reward.
         params: of the sampler.
         key: a typed PRNG key.
         states: where the chains are.
-        num_back: K, steps taken back at most.
+        num_back: steps taken back at most.
+        back_share: in (0, 1], instead of `num_back`.
+        acceptance: "metropolis", or "greedy" for any proposal with a higher reward.
 
     Raises:
-        ValueError: if `num_back` is out of range.
+        ValueError: if an argument is out of range, or both or neither of the two lengths given.
     """
-    env = gfn.env
-    if not 1 <= num_back <= env.max_steps:
-        raise ValueError(
-            f"num_back must be between 1 and max_steps = {env.max_steps}, got {num_back}"
-        )
+    check(gfn.env.max_steps, num_back, back_share, acceptance)
     back_key, forth_key, accept_key = jax.random.split(key, 3)
-    batch_size = jax.tree.leaves(states)[0].shape[0]
-    back_noise = _gumbel(back_key, batch_size, num_back, env.num_backward_actions)
-    forth_noise = _gumbel(forth_key, batch_size, env.max_steps, env.num_actions)
-
-    def row(state: State, back_noise: Array, forth_noise: Array) -> tuple[State, Array]:
-        def start(state: State) -> _Walk:
-            zero = jnp.zeros((), jnp.result_type(float))
-            return _Walk(state, *_evaluate(gfn, params, state), zero, zero, jnp.int32(0))
-
-        back = _walk_back(gfn, params, start(state), back_noise)
-        forth = _walk_forth(gfn, params, start(back.state), forth_noise)
-        log_ratio = (
-            env.log_reward(forth.state)
-            - env.log_reward(state)
-            + (forth.log_pb + back.log_pf)
-            - (back.log_pb + forth.log_pf)
-        )
-        from_source = ~env.backward_mask(back.state).any()
-        returns = (forth.length == num_back) | (from_source & (forth.length <= num_back))
-        return forth.state, jnp.where(returns, log_ratio, masking.FILL)
-
-    proposals, log_ratio = jax.vmap(row)(states, back_noise, forth_noise)
-    draws = jax.random.uniform(accept_key, log_ratio.shape, log_ratio.dtype)
-    accepted = jnp.log(draws) < log_ratio
-
-    def choose(new: Array, old: Array) -> Array:
-        return jnp.where(accepted.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
-
-    return Move(jax.tree.map(choose, proposals, states), proposals, log_ratio, accepted)
+    back = gfn.sample_backward(params, back_key, states)
+    cut = back.length - _steps_back(back.length, num_back, back_share)
+    tail = _tail(back, cut)
+    forth = _build(gfn, params, forth_key, jax.tree.map(lambda x: x[:, 0], tail.states))
+    proposal = _splice(back, cut, forth)
+    proposals = sampling.terminal_states(forth)
+    if acceptance == "greedy":
+        accepted = forth.log_reward > back.log_reward
+        log_ratio = forth.log_reward - back.log_reward
+    else:
+        leads_back = proposal.length - _steps_back(proposal.length, num_back, back_share) == cut
+        log_ratio = jnp.where(leads_back, _log_ratio(gfn, params, tail, forth), masking.FILL)
+        draws = jax.random.uniform(accept_key, log_ratio.shape, log_ratio.dtype)
+        accepted = jnp.log(draws) < log_ratio
+    states = sampling.choose(accepted, proposals, states)
+    trajectories = sampling.choose(accepted, proposal, back)
+    return Move(states, proposals, log_ratio, accepted, trajectories)
 
 
-def _walk_back(gfn: GFlowNet, params: Params, walk: _Walk, noise: Array) -> _Walk:
-    """As many steps of P_B as `noise` `[K, num_backward_actions]` has rows, or to s_0."""
-    env = gfn.env
-
-    def body(walk: _Walk, noise: Array) -> tuple[_Walk, None]:
-        mask = env.backward_mask(walk.state)
-        undo = masking.sample(walk.backward, mask, noise)
-        action = env.forward_action(walk.state, undo)
-        parent = env.backward_step(walk.state, undo)
-        forward, backward = _evaluate(gfn, params, parent)
-        moved = _Walk(
-            parent,
-            forward,
-            backward,
-            walk.log_pf + forward[action],
-            walk.log_pb + walk.backward[undo],
-            walk.length + 1,
-        )
-        return _select(mask.any(), moved, walk), None
-
-    return lax.scan(body, walk, noise)[0]
+def check(
+    max_steps: int | None, num_back: int | None, back_share: float | None, acceptance: str
+) -> None:
+    """Raise a `ValueError` that names the argument; no `max_steps`, no upper bound."""
+    if acceptance not in ACCEPTANCES:
+        raise ValueError(f"acceptance must be one of {', '.join(ACCEPTANCES)}, got {acceptance!r}")
+    if (num_back is None) == (back_share is None):
+        raise ValueError(f"give num_back or back_share, not both, got {num_back} and {back_share}")
+    if num_back is not None and (num_back < 1 or (max_steps is not None and num_back > max_steps)):
+        limit = "at least 1" if max_steps is None else f"between 1 and max_steps = {max_steps}"
+        raise ValueError(f"num_back must be {limit}, got {num_back}")
+    if back_share is not None and not 0 < back_share <= 1:
+        raise ValueError(f"back_share must be in (0, 1], got {back_share}")
 
 
-def _walk_forth(gfn: GFlowNet, params: Params, walk: _Walk, noise: Array) -> _Walk:
-    """Steps of P_F until the object is complete; `noise` is `[max_steps, num_actions]`."""
-    env = gfn.env
-
-    def body(walk: _Walk) -> _Walk:
-        action = masking.sample(walk.forward, env.forward_mask(walk.state), noise[walk.length])
-        undo = env.backward_action(walk.state, action)
-        child = env.step(walk.state, action)
-        forward, backward = _evaluate(gfn, params, child)
-        return _Walk(
-            child,
-            forward,
-            backward,
-            walk.log_pf + walk.forward[action],
-            walk.log_pb + backward[undo],
-            walk.length + 1,
-        )
-
-    return lax.while_loop(lambda walk: ~env.is_terminal(walk.state), body, walk)
+def _steps_back(length: Array, num_back: int | None, back_share: float | None) -> Array:
+    """`[B]` K of trajectories of some length: a function of the length alone."""
+    if back_share is None:
+        assert num_back is not None  # checked
+        return jnp.minimum(length, num_back)
+    # A share such as .1 is not exact: it takes 3 steps of 30, not 4.
+    steps = jnp.ceil(length.astype(jnp.float32) * back_share - 1e-3).astype(jnp.int32)
+    return jnp.clip(steps, 1, length)
 
 
-def _evaluate(gfn: GFlowNet, params: Params, state: State) -> tuple[Array, Array]:
-    """log P_F `[num_actions]` and log P_B `[num_backward_actions]` of one state."""
-    output = gfn.policy.evaluate(params.policy, gfn.env, state)
-    backward = gfn.backward_policy(params)(gfn.env, state, output)
-    return (
-        masking.log_softmax(output.forward_logits, gfn.env.forward_mask(state)),
-        masking.log_softmax(backward, gfn.env.backward_mask(state)),
+def _tail(trajectories: Trajectory, cut: Array) -> Trajectory:
+    """Trajectories `[B, ...]` from step `cut` `[B]` on."""
+    horizon = trajectories.actions.shape[1]
+    index = cut[:, None] + jnp.arange(horizon + 1, dtype=jnp.int32)[None]
+    length = trajectories.length - cut
+    actions = _take(trajectories.actions, index[:, :-1])
+    live = index[:, :-1] < trajectories.length[:, None]
+    return Trajectory(
+        jax.tree.map(lambda x: _take(x, index), trajectories.states),
+        jnp.where(live, actions, 0),
+        length,
+        trajectories.log_reward,
     )
 
 
-def _select(condition: Array, new: _Walk, old: _Walk) -> _Walk:
-    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), new, old)
+def _splice(start: Trajectory, cut: Array, end: Trajectory) -> Trajectory:
+    """Trajectories `[B, ...]` that follow `start` for `cut` steps, then `end`."""
+    index = jnp.arange(start.actions.shape[1] + 1, dtype=jnp.int32)[None] - cut[:, None]
+
+    def join(x: Array, y: Array) -> Array:
+        place = index[:, : x.shape[1]]
+        later = place.reshape(place.shape + (1,) * (x.ndim - 2)) >= 0
+        return jnp.where(later, _take(y, place), x)
+
+    return Trajectory(
+        jax.tree.map(join, start.states, end.states),
+        join(start.actions, end.actions),
+        cut + end.length,
+        end.log_reward,
+    )
 
 
-def _gumbel(key: Array, *shape: int) -> Array:
-    # Drawn flat: on CPU a small last axis makes the generator several times slower.
-    return jax.random.gumbel(key, (math.prod(shape),)).reshape(shape)
+def _take(x: Array, index: Array) -> Array:
+    """`x[b, index[b, t]]`, the index clipped to `x`."""
+    return jax.vmap(lambda row, i: row[jnp.clip(i, 0, row.shape[0] - 1)])(x, index)
+
+
+def _build(gfn: GFlowNet, params: Params, key: Array, states: State) -> Trajectory:
+    """Forward steps of P_F, without exploration, from states `[B, ...]` to the end."""
+
+    def behaviour(state: State) -> tuple[Array, PyTree]:
+        output: PolicyOutput = gfn.policy.evaluate(params.policy, gfn.env, state)
+        return output.forward_logits, None
+
+    window = sampling.Window(states, gfn.env.max_steps)
+    num_states = jax.tree.leaves(states)[0].shape[0]
+    return sampling.sample_forward(gfn.env, behaviour, key, num_states, window)[0]
+
+
+def _log_ratio(gfn: GFlowNet, params: Params, old: Trajectory, new: Trajectory) -> Array:
+    """`[B]` r of paths `old` and `new` that start in the same state: one pass over both."""
+    both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), old, new)
+    model = gfn.env, gfn.policy, gfn.backward_policy(params), params.policy
+    scores = scoring.score(*model, both, chunk_size=gfn.chunk_size_for(both))
+    log_weight = scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
+    before, after = jnp.split(log_weight, 2)
+    return after - before
