@@ -118,7 +118,7 @@ def test_the_odds_of_stopping_are_flattened_and_nothing_else():
 
 def test_stop_flattening_mixes_with_uniform_actions():
     mixed = flat([1, 3, 36], 2.0, epsilon=0.5)
-    np.testing.assert_allclose(mixed, [11 / 96, 17 / 96, 68 / 96], atol=1e-6)
+    np.testing.assert_allclose(mixed, [19 / 96, 25 / 96, 52 / 96], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,8 @@ def test_a_run_explores_with_it(key):
     explore = jax.jit(gfn.explore, static_argnums=2)
     length = np.asarray(explore(params, key, 2000, values)[0].length)
     assert abs((length == 1).mean() - 0.5) < 4.5 * np.sqrt(0.25 / 2000)
-    assert (np.asarray(gfn.sample(params, key, 200).length) == 1).mean() > 0.95
+    plain = values._replace(temperature=jnp.ones(()))
+    assert (np.asarray(explore(params, key, 2000, plain)[0].length) == 1).mean() > 0.98
 
 
 def test_stop_flattening_needs_a_stop_action():
