@@ -11,6 +11,7 @@ from gfnjax.exploration import StopFlattening
 from gfnjax.objectives.base import check_abilities, name_of
 from gfnjax.policies.base import Policy
 from gfnjax.policies.causal import CausalPolicy, check_causal
+from gfnjax.policies.ensemble import EnsemblePolicy
 
 if TYPE_CHECKING:
     from gfnjax.training import GFlowNet
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 def check_gflownet(gfn: GFlowNet) -> None:
     """Raise a `TypeError` or `ValueError` that names the argument and what would do."""
-    if not isinstance(gfn.policy, Policy | CausalPolicy):
+    if not isinstance(gfn.policy, Policy | CausalPolicy | EnsemblePolicy):
         raise TypeError(
-            "policy must be a gfnjax.Policy or gfnjax.CausalPolicy, "
+            "policy must be a gfnjax.Policy, CausalPolicy or EnsemblePolicy, "
             f"got {type(gfn.policy).__name__}"
         )
     if isinstance(gfn.policy, CausalPolicy):
@@ -60,11 +61,21 @@ def _check_objective(gfn: GFlowNet) -> None:
     check_abilities(objective, gfn.env)
     if "log_prior" in objective.needs and gfn.prior is None:
         raise ValueError(f"{name} needs a prior: set prior=FrozenPolicy(policy, params)")
+    if isinstance(gfn.policy, EnsemblePolicy) and "log_inflow" in objective.needs:
+        raise ValueError(
+            f"{name} looks at all parents of a state, which is not done for each member of an "
+            "EnsemblePolicy: use TrajectoryBalance, DetailedBalance or SubTrajectoryBalance"
+        )
     if objective.on_policy:
         if gfn.num_updates > 1 and "previous" not in objective.needs:
             raise ValueError(
                 f"{name} takes one update a batch: num_updates must be 1, got {gfn.num_updates}; "
                 "EntropyPPO takes more"
+            )
+        if isinstance(gfn.policy, EnsemblePolicy):
+            raise ValueError(
+                f"{name} learns from the policy's own trajectories; those of an EnsemblePolicy "
+                "are built by single members"
             )
         for field, plain in (("epsilon", 0.0), ("temperature", 1.0)):
             value = getattr(gfn.hyperparameters, field, plain)

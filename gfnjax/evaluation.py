@@ -24,8 +24,8 @@ from gfnjax.envs.base import (
 from gfnjax.loop import RunInfo, RunState, Trainable
 from gfnjax.metrics import exact, sampled
 from gfnjax.metrics.graph import StateGraph
-from gfnjax.rewards.ising import IsingReward, neg_log_rmse
 from gfnjax.policies.backward import UniformBackward
+from gfnjax.rewards.ising import IsingReward, neg_log_rmse
 from gfnjax.sampling import terminal_states
 from gfnjax.state import Params, TrainState
 from gfnjax.training import GFlowNet

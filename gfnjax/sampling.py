@@ -49,7 +49,7 @@ def sample_forward(
     """
 
     def act(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
-        return memory, *_act(behaviour, state, live)
+        return memory, *act_live(behaviour, state, live)
 
     return rollout(env, act, (), key, batch_size, window)
 
@@ -188,8 +188,8 @@ def choose(condition: Array, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(lambda x, y: _where(condition, x, y), new, old)
 
 
-def _act(behaviour: Callable[[State], PyTree], state: State, live: Array) -> PyTree:
-    """Evaluate a batch of states, in a large batch the live ones only."""
+def act_live(behaviour: Callable[[PyTree], PyTree], state: PyTree, live: Array) -> PyTree:
+    """`behaviour` in a batch of states, in a large batch in the live ones only."""
     batch_size = live.size
     if batch_size < PACKED_BATCH:
         return jax.vmap(behaviour)(state)

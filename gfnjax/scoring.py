@@ -69,6 +69,24 @@ def score(
     Returns:
         Scores `[B, ...]`.
     """
+    look = partial(read, needs=needs)
+    model = env, backward, params, trajectories
+    rows = read_visits(*model, policy.evaluate, look, chunk_size=chunk_size, outputs=outputs)
+    return assemble(env, trajectories, rows, log_z, needs)
+
+
+def read_visits(
+    env: Environment,
+    backward: BackwardPolicy,
+    params: PyTree,
+    trajectories: Trajectory,
+    evaluate: Callable[[PyTree, Environment, State], PolicyOutput],
+    read: Callable[[PyTree, PolicyOutput, Visit], VisitScores],
+    *,
+    chunk_size: int | None = None,
+    outputs: PolicyOutput | None = None,
+) -> VisitScores:
+    """`[B, T + 1, ...]` what `read` makes of the output of `evaluate` in every visited state."""
     steps = jnp.arange(trajectories.actions.shape[1] + 1, dtype=jnp.int32)[None]
     live = steps <= trajectories.length[:, None]
     rows = jax.tree.map(_fold, visits(env, trajectories))
@@ -76,14 +94,13 @@ def score(
     known = None
     if outputs is not None:
         outputs = jax.tree.map(_fold, jax.lax.stop_gradient(outputs))
-        known = jax.vmap(partial(read, needs=needs), (None, 0, 0))(context, outputs, rows)
+        known = jax.vmap(read, (None, 0, 0))(context, outputs, rows)
 
     def visit_scores(params: PyTree, context: PyTree, visit: Visit) -> VisitScores:
-        return read(context, policy.evaluate(params, context[0], visit.state), visit, needs)
+        return read(context, evaluate(params, context[0], visit.state), visit)
 
     scores = _map(visit_scores, params, context, rows, _fold(live), chunk_size, known)
-    scores = jax.tree.map(lambda x: x.reshape(*live.shape, *x.shape[1:]), scores)
-    return assemble(env, trajectories, scores, log_z, needs)
+    return jax.tree.map(lambda x: x.reshape(*live.shape, *x.shape[1:]), scores)
 
 
 def assemble(

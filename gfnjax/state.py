@@ -25,7 +25,8 @@ class Params(NamedTuple):
 class TrainState(NamedTuple):
     """A run at one step.
 
-    `target` is None without a target network; `memory` is what the sampler remembers.
+    `target` is None without a target network; `memory` is what the sampler remembers, `observed`
+    what a backward policy with a training of its own does.
     """
 
     params: Params
@@ -35,6 +36,7 @@ class TrainState(NamedTuple):
     key: Array
     step: Array
     memory: PyTree = None
+    observed: PyTree = None
 
 
 class StepInfo(NamedTuple):

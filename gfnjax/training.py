@@ -1,6 +1,7 @@
 """A training run as a value: `GFlowNet.init` and `GFlowNet.step` are pure."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,16 +9,17 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from gfnjax import causal, hyperparameters, sampling, updates, views
+from gfnjax import causal, ensemble, hyperparameters, sampling, updates, views
 from gfnjax.checks import check_gflownet
 from gfnjax.envs.base import Environment, State
 from gfnjax.exploration import EpsilonTempered, Exploration
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.objectives.base import Objective, Regression, as_objective, weighted_loss
+from gfnjax.objectives.base import Objective, Regression, as_objective
 from gfnjax.objectives.regression import square
 from gfnjax.policies.backward import BackwardPolicy, LearnedBackward, TrainedBackward
 from gfnjax.policies.base import FrozenPolicy, Policy, check_output
 from gfnjax.policies.causal import CausalPolicy
+from gfnjax.policies.ensemble import EnsemblePolicy
 from gfnjax.samplers.base import OnPolicy, Sampler
 from gfnjax.state import Params, StepInfo, TrainState
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
@@ -30,7 +32,7 @@ class GFlowNet:
     Attributes:
         env: the environment.
         policy: forward logits, backward logits and flows; a `CausalPolicy` where states have one
-            parent each.
+            parent each; an `EnsemblePolicy` for Thompson sampling.
         objective: an `Objective`, or a function from one trajectory's `Scores` to `Residuals`.
         backward: learned, uniform or maximum-entropy backward policy, or a `TrainedBackward`.
         hyperparameters: learning rates and exploration, as floats or optax schedules.
@@ -51,7 +53,7 @@ class GFlowNet:
     """
 
     env: Environment
-    policy: Policy | CausalPolicy = struct.field(pytree_node=False)
+    policy: Policy | CausalPolicy | EnsemblePolicy = struct.field(pytree_node=False)
     objective: Objective = struct.field(pytree_node=False)
     backward: BackwardPolicy | TrainedBackward = LearnedBackward()
     hyperparameters: Hyperparameters = Hyperparameters()
@@ -96,10 +98,12 @@ class GFlowNet:
         )
         numbers = hyperparameters.numbers(self.hyperparameters, overrides)
         step = jnp.zeros((), jnp.int32)
-        opt_state = updates.init(self, params, self.values(numbers, step))
+        values = self.values(numbers, step)
+        opt_state = updates.init(self, params, values)
         target = None if self.target_rate is None else policy
         memory = self.sampler.init(self, params, keys[2])
-        return TrainState(params, opt_state, target, numbers, key, step, memory)
+        observed = self._init_observed(params, memory, key, values)
+        return TrainState(params, opt_state, target, numbers, key, step, memory, observed)
 
     def step(self, state: TrainState) -> tuple[TrainState, StepInfo]:
         """Draw a batch, score it, move the parameters. Pure: jit, scan, vmap it at will."""
@@ -107,7 +111,8 @@ class GFlowNet:
         key = jax.random.fold_in(state.key, state.step)
         batch, memory = self.sampler.draw(self, state.params, state.memory, key, values)
         if isinstance(self.backward, TrainedBackward):
-            state = updates.fit_backward(self, state, batch.trajectories)
+            backward_key = jax.random.fold_in(key, 2)
+            state = updates.fit_backward(self, state, batch.trajectories, backward_key)
         state, fitted = updates.fit(self, state, batch, jax.random.fold_in(key, 1))
         loss, scores = fitted.loss, fitted.scores
         complete = scores.complete.astype(loss.dtype)
@@ -158,9 +163,11 @@ class GFlowNet:
             output = self.policy.evaluate(params.policy, self.env, state)
             return act(state, output), output
 
+        model: tuple[Any, Any, Any] = self.env, self.policy, params.policy
         if isinstance(self.policy, CausalPolicy):
-            model = self.env, self.policy, params.policy
             return causal.sample_causal(*model, act, key, num_samples), None
+        if isinstance(self.policy, EnsemblePolicy) and values is not None:
+            return ensemble.sample_ensemble(*model, act, key, num_samples, window)
         return sampling.sample_forward(self.env, behaviour, key, num_samples, window)
 
     def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
@@ -203,6 +210,7 @@ class GFlowNet:
         outputs: PolicyOutput | None = None,
         key: Array | None = None,
         dense: bool = False,
+        members: bool = False,
     ) -> Scores:
         """Scores `[B, ...]` of a batch of trajectories, with all the objective needs.
 
@@ -215,6 +223,7 @@ class GFlowNet:
             outputs: policy outputs that a rollout of the same parameters has computed already.
             key: of the randomness in training a network of the objective's own.
             dense: evaluate padding too; slower, but not limited to reverse-mode gradients.
+            members: those of each member of an `EnsemblePolicy` instead, `[K, B, ...]`.
         """
         return views.score(
             self,
@@ -225,6 +234,7 @@ class GFlowNet:
             outputs=outputs,
             key=key,
             chunk_size=None if dense else self.chunk_size_for(trajectories),
+            members=members,
         )
 
     def loss(
@@ -235,8 +245,7 @@ class GFlowNet:
         key: Array | None = None,
     ) -> Array:
         """The weighted mean of g(residual) over a batch of trajectories `[B, ...]`."""
-        scores = self.score(params, trajectories, target=target, key=key)
-        return weighted_loss(self.objective, self.regression, scores)
+        return updates.judge(self, params, trajectories, target=target, key=key)[0]
 
     def update(self, state: TrainState, grads: Params) -> tuple[Params, PyTree]:
         """New parameters and optimiser state, each group of parameters at its own rate.
@@ -251,6 +260,14 @@ class GFlowNet:
             if isinstance(self.backward, TrainedBackward)
             else None
         )
+
+    def _init_observed(
+        self, params: Params, memory: PyTree, key: Array, values: Hyperparameters
+    ) -> PyTree:
+        if not isinstance(self.backward, TrainedBackward):
+            return None
+        draw = partial(self.sampler.draw, self)
+        return self.backward.start(jax.eval_shape(draw, params, memory, key, values)[0][0])
 
     def values(self, held: Hyperparameters, step: Array) -> Hyperparameters:
         """The numbers in force at a step: those held in the state, else the schedules' values."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -10,9 +9,11 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from gfnjax import ensemble
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.base import loss_and_errors
 from gfnjax.policies.backward import TrainedBackward
+from gfnjax.policies.ensemble import EnsemblePolicy
 from gfnjax.samplers.base import Batch
 from gfnjax.state import Params, TrainState
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
@@ -43,15 +44,8 @@ def fit(gfn: GFlowNet, state: TrainState, batch: Batch, key: Array) -> tuple[Tra
     before = state.params.policy
 
     def loss(params: Params, key: Array, outputs: PolicyOutput | None, previous: PyTree) -> Any:
-        scores = gfn.score(
-            params,
-            batch.trajectories,
-            target=state.target,
-            previous=previous,
-            outputs=outputs,
-            key=key,
-        )
-        value, errors = loss_and_errors(gfn.objective, gfn.regression, scores)
+        known: Any = {"target": state.target, "previous": previous, "outputs": outputs}
+        value, scores, errors = judge(gfn, params, batch.trajectories, key=key, **known)
         return value, (scores, errors)
 
     def step(
@@ -74,22 +68,46 @@ def fit(gfn: GFlowNet, state: TrainState, batch: Batch, key: Array) -> tuple[Tra
     return state, first
 
 
-def fit_backward(gfn: GFlowNet, state: TrainState, trajectories: Trajectory) -> TrainState:
+def judge(
+    gfn: GFlowNet, params: Params, trajectories: Trajectory, *, key: Array | None, **known: Any
+) -> tuple[Array, Scores, Array]:
+    """What trajectories `[B, ...]` cost: the loss, scores `[B, ...]` and each one's error `[B]`.
+
+    Of an ensemble: means over its members, and the scores of the first one.
+    """
+    if not isinstance(gfn.policy, EnsemblePolicy):
+        scores = gfn.score(params, trajectories, key=key, **known)
+        value, errors = loss_and_errors(gfn.objective, gfn.regression, scores)
+        return value, scores, errors
+    scores = gfn.score(params, trajectories, key=key, members=True, **known)
+    key = None if key is None else jax.random.fold_in(key, 0)
+    value, errors = ensemble.mean_loss(gfn.policy, gfn.objective, gfn.regression, scores, key)
+    return value, jax.tree.map(lambda x: x[0], scores), errors
+
+
+def fit_backward(
+    gfn: GFlowNet, state: TrainState, trajectories: Trajectory, key: Array
+) -> TrainState:
     """The steps of a `TrainedBackward` on a loss of its own."""
     backward = gfn.backward
     assert isinstance(backward, TrainedBackward)
     rate = gfn.values(state.hyperparameters, state.step).backward_learning_rate
-    chunk_size = gfn.chunk_size_for(trajectories)
-    loss = partial(backward.loss, env=gfn.env, trajectories=trajectories, chunk_size=chunk_size)
+    observed = backward.observe(state.observed, trajectories)
 
-    def step(_: Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
+    def loss(params: PyTree, batch: Trajectory) -> Array:
+        network = backward.network(params)
+        return backward.loss(network, gfn.env, batch, gfn.chunk_size_for(batch))
+
+    def step(carry: tuple[PyTree, PyTree], key: Array) -> tuple[tuple[PyTree, PyTree], None]:
         params, opt_state = carry
-        return _move(gfn, rate, jax.grad(loss)(params), opt_state, params)
+        grads = jax.grad(loss)(params, backward.recall(observed, trajectories, key))
+        return _move(gfn, rate, grads, opt_state, params), None
 
     start = state.params.backward, state.opt_state[BACKWARD]
-    params, moved = lax.fori_loop(0, backward.num_updates, step, start)
+    (params, moved), _ = lax.scan(step, start, jax.random.split(key, backward.num_updates))
     opt_state = (*state.opt_state[:BACKWARD], moved, *state.opt_state[BACKWARD + 1 :])
-    return state._replace(params=state.params._replace(backward=params), opt_state=opt_state)
+    params = state.params._replace(backward=backward.settle(params))
+    return state._replace(params=params, opt_state=opt_state, observed=observed)
 
 
 def update(gfn: GFlowNet, state: TrainState, grads: Params) -> tuple[Params, PyTree]:

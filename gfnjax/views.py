@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax import lax
 
-from gfnjax import causal, scoring
+from gfnjax import causal, ensemble, sampling, scoring
 from gfnjax.objectives.base import name_of, resolve_log_z
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.policies.causal import CausalPolicy
@@ -29,10 +29,13 @@ def score(
     outputs: PolicyOutput | None = None,
     key: Array | None = None,
     chunk_size: int | None = None,
+    members: bool = False,
 ) -> Scores:
     """`GFlowNet.score`, with the number of live states evaluated at a time or None."""
     needs = gfn.objective.needs
-    look = partial(view, gfn, params, trajectories=trajectories, chunk_size=chunk_size)
+    look = partial(
+        view, gfn, params, trajectories=trajectories, chunk_size=chunk_size, members=members
+    )
     scores = look(params.policy, outputs=outputs, key=key)
     if "log_inflow" in needs:
         inflow = scoring.log_inflow(
@@ -40,7 +43,8 @@ def score(
         )
         scores = scores._replace(log_inflow=inflow)
     if "log_prior" in needs:
-        scores = scores._replace(log_prior=_log_prior(gfn, trajectories, chunk_size))
+        log_prior = _log_prior(gfn, trajectories, chunk_size)
+        scores = scores._replace(log_prior=_repeat(log_prior, scores) if members else log_prior)
     if "target" in needs:
         if target is None:
             name = name_of(gfn.objective)
@@ -49,7 +53,8 @@ def score(
     if "previous" in needs:
         before = scores if previous is None else look(previous)
         scores = scores._replace(previous=lax.stop_gradient(before))
-    return resolve_log_z(gfn.objective.log_z, scores)
+    resolve = partial(resolve_log_z, gfn.objective.log_z)
+    return jax.vmap(resolve)(scores) if members else resolve(scores)
 
 
 def view(
@@ -60,24 +65,35 @@ def view(
     chunk_size: int | None = None,
     outputs: PolicyOutput | None = None,
     key: Array | None = None,
+    members: bool = False,
 ) -> Scores:
-    """What `policy` parameters say of trajectories `[B, ...]`, through `Objective.adapt`."""
+    """What `policy` parameters say of trajectories `[B, ...]`, through `Objective.adapt`.
+
+    Of an `EnsemblePolicy` with `members` that of each member: `[K, B, ...]`.
+    """
     # A trained backward policy has a loss of its own; the objective takes it as it is.
     backward = lax.stop_gradient(gfn.backward_policy(params))
     options: Any = {"log_z": params.log_z, "needs": gfn.objective.needs}
+    model: tuple[Any, Any, Any, Any] = gfn.env, gfn.policy, backward, policy
     if isinstance(gfn.policy, CausalPolicy):
-        model = gfn.env, gfn.policy, backward, policy
         scores = causal.score_causal(*model, trajectories, **options)
     else:
-        model = gfn.env, gfn.policy, backward, policy
         options |= {"chunk_size": chunk_size, "outputs": outputs}
-        scores = scoring.score(*model, trajectories, **options)
+        score = ensemble.score_ensemble if members else scoring.score
+        scores = score(*model, trajectories, **options)
     if params.objective is not None:
         assist = partial(gfn.objective.assist, params.objective, gfn.env)
         keys = None if key is None else jax.random.split(key, trajectories.length.size)
         over = 0, None if keys is None else 0
-        scores = scores._replace(auxiliary=jax.vmap(assist, over)(trajectories, keys))
-    return jax.vmap(gfn.objective.adapt)(scores)
+        auxiliary = jax.vmap(assist, over)(trajectories, keys)
+        scores = scores._replace(auxiliary=_repeat(auxiliary, scores) if members else auxiliary)
+    adapt = jax.vmap(gfn.objective.adapt)
+    return jax.vmap(adapt)(scores) if members else adapt(scores)
+
+
+def _repeat(values: PyTree, scores: Scores) -> PyTree:
+    """`[B, ...]` values for each member of an ensemble: `[K, B, ...]`."""
+    return sampling.tile(values, scores.length.shape[0])
 
 
 def _log_prior(gfn: GFlowNet, trajectories: Trajectory, chunk_size: int | None) -> Array:

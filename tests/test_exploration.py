@@ -5,11 +5,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from gfnjax import masking, sampling
-from gfnjax.exploration import epsilon_tempered
+from gfnjax import (
+    GFlowNet,
+    Hypergrid,
+    Hyperparameters,
+    TrajectoryBalance,
+    masking,
+    sampling,
+    tabular_policy,
+)
+from gfnjax.exploration import StopFlattening, epsilon_tempered
 from gfnjax.testing import diamond
 
 LOGITS = npst.arrays(np.float32, 4, elements=st.floats(-20, 20, width=32))
@@ -88,3 +97,82 @@ def test_a_compiled_schedule_may_overshoot():
         log_probs = behaviour_log_probs(logits, mask, value, one)
         expected = [0.25, 0.75] if value < 0.5 else [0.5, 0.5]
         np.testing.assert_allclose(np.exp(log_probs), expected, atol=1e-6)
+
+
+# ---------------------------------------------------------------- flattening only the stop action
+
+GRID = Hypergrid(2, 3)
+STOP = GRID.stop_action
+
+
+@jax.jit
+def flattened(logits, mask, epsilon, temperature):
+    values = Hyperparameters(epsilon=epsilon, temperature=temperature)
+    return StopFlattening()(GRID, logits, mask, values)
+
+
+def flat(weights, temperature, mask=(True, True, True), epsilon=0.0):
+    """Probabilities of going on twice and of stopping, from weights of the policy."""
+    arguments = jnp.asarray(mask), jnp.asarray(epsilon), jnp.asarray(temperature)
+    logits = jnp.log(jnp.array(weights, jnp.float32)) + 5.0  # a constant must not matter
+    return np.exp(flattened(logits, *arguments))
+
+
+def test_the_odds_of_stopping_are_flattened_and_nothing_else():
+    # Stops with 9/10: odds 9, at temperature 2 odds 3. The rest stays 1 : 3 of what is left.
+    np.testing.assert_allclose(flat([1, 3, 36], 2.0), [1 / 16, 3 / 16, 3 / 4], atol=1e-6)
+    # Sharpened at 1/2: odds 81.
+    np.testing.assert_allclose(flat([1, 3, 36], 0.5), [0.25 / 82, 0.75 / 82, 81 / 82], atol=1e-6)
+    np.testing.assert_allclose(flat([1, 3, 36], 1.0), [1 / 40, 3 / 40, 36 / 40], atol=1e-6)
+    # Odds of 1/4, at temperature 2 of 1/2, with one direction blocked.
+    blocked = flat([9, 4, 1], 2.0, mask=(False, True, True))
+    np.testing.assert_allclose(blocked, [0, 2 / 3, 1 / 3], atol=1e-6)
+
+
+def test_stop_flattening_mixes_with_uniform_actions():
+    mixed = flat([1, 3, 36], 2.0, epsilon=0.5)
+    np.testing.assert_allclose(mixed, [19 / 96, 25 / 96, 52 / 96], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        ((False, False, True), [0, 0, 1]),
+        ((True, True, False), [1 / 4, 3 / 4, 0]),
+        ((True, False, False), [1, 0, 0]),
+    ],
+)
+@pytest.mark.parametrize("temperature", [0.5, 4.0])
+def test_nothing_to_flatten(mask, expected, temperature):
+    np.testing.assert_allclose(flat([1, 3, 36], temperature, mask), expected, atol=1e-6)
+
+
+def test_no_valid_action_and_nan_at_masked_places():
+    arguments = jnp.asarray(0.3), jnp.asarray(2.0)
+    assert not np.isnan(flattened(jnp.zeros(3), jnp.zeros(3, bool), *arguments)).any()
+    logits, mask = jnp.array([jnp.nan, 0.0, 0.0]), jnp.array([False, True, True])
+    np.testing.assert_allclose(
+        np.exp(flattened(logits, mask, *arguments)), [0, 0.5, 0.5], atol=1e-6
+    )
+
+
+def test_a_run_explores_with_it(key):
+    # A policy that stops at once with odds e^6, flattened to odds 1 at a high temperature: the
+    # rest is shared by two directions. Exploration off, it stops.
+    policy = tabular_policy(GRID)
+    gfn = GFlowNet(GRID, policy, TrajectoryBalance(), exploration=StopFlattening())
+    params = gfn.init(key).params
+    table = params.policy["params"]
+    table["forward_logits"] = table["forward_logits"].at[:, STOP].set(6.0)
+    values = Hyperparameters(epsilon=jnp.zeros(()), temperature=jnp.asarray(1e4))
+    explore = jax.jit(gfn.explore, static_argnums=2)
+    length = np.asarray(explore(params, key, 2000, values)[0].length)
+    assert abs((length == 1).mean() - 0.5) < 4.5 * np.sqrt(0.25 / 2000)
+    plain = values._replace(temperature=jnp.ones(()))
+    assert (np.asarray(explore(params, key, 2000, plain)[0].length) == 1).mean() > 0.98
+
+
+def test_stop_flattening_needs_a_stop_action():
+    env = diamond()
+    with pytest.raises(TypeError, match=r"StopFlattening needs a Stoppable .* TabularDAG is not"):
+        GFlowNet(env, tabular_policy(env), TrajectoryBalance(), exploration=StopFlattening())

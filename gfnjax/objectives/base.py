@@ -157,9 +157,12 @@ def weighted_loss(objective: Objective, regression: Regression, scores: Scores) 
 
 
 def loss_and_errors(
-    objective: Objective, regression: Regression, scores: Scores
+    objective: Objective, regression: Regression, scores: Scores, keep: Array | None = None
 ) -> tuple[Array, Array]:
-    """`weighted_loss`, and `[B]` the weighted mean of g(residual) of each trajectory on its own."""
+    """`weighted_loss`, and `[B]` the weighted mean of g(residual) of each trajectory on its own.
+
+    The loss is over the trajectories for which `keep` `[B]` is True; over all of them without.
+    """
     residuals = jax.vmap(objective.residuals)(scores)
     if not isinstance(residuals, Residuals):
         raise TypeError(f"an objective must return Residuals, got {type(residuals).__name__}")
@@ -174,8 +177,9 @@ def loss_and_errors(
     tiny = jnp.finfo(values.dtype).tiny
     axes = tuple(range(1, values.ndim))
     totals, sizes = losses.sum(axis=axes), weights.sum(axis=axes)
-    loss = (
-        totals.sum() / jnp.maximum(sizes.sum(), tiny)
-        + jax.vmap(objective.extra_loss)(scores).mean()
-    )
+    extra = jax.vmap(objective.extra_loss)(scores)
+    kept = jnp.ones_like(totals) if keep is None else keep.astype(totals.dtype)
+    loss = (kept * totals).sum() / jnp.maximum((kept * sizes).sum(), tiny) + (
+        kept * extra
+    ).sum() / jnp.maximum(kept.sum(), 1)
     return loss, totals / jnp.maximum(sizes, tiny)

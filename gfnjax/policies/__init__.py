@@ -1,22 +1,41 @@
 """Policies and backward policies."""
 
-from gfnjax.policies.backward import LearnedBackward, MaximumEntropyBackward, UniformBackward
+from gfnjax.policies.backward import (
+    LearnedBackward,
+    MaximumEntropyBackward,
+    TrainedBackward,
+    UniformBackward,
+)
 from gfnjax.policies.base import Policy, from_flax
 from gfnjax.policies.causal import CausalPolicy, causal_transformer_policy
+from gfnjax.policies.ensemble import (
+    EnsemblePolicy,
+    ensemble_mlp_policy,
+    ensemble_tabular_policy,
+)
 from gfnjax.policies.graph import graph_policy
+from gfnjax.policies.likelihood import LikelihoodBackward, PessimisticBackward
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.nnx import from_nnx
+from gfnjax.policies.path_counts import LearnedMaximumEntropyBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.policies.transformer import transformer_policy
 from gfnjax.policies.trees import forest_policy
 
 __all__ = [
     "CausalPolicy",
+    "EnsemblePolicy",
     "LearnedBackward",
+    "LearnedMaximumEntropyBackward",
+    "LikelihoodBackward",
     "MaximumEntropyBackward",
+    "PessimisticBackward",
     "Policy",
+    "TrainedBackward",
     "UniformBackward",
     "causal_transformer_policy",
+    "ensemble_mlp_policy",
+    "ensemble_tabular_policy",
     "forest_policy",
     "from_flax",
     "from_nnx",

@@ -1,12 +1,17 @@
-"""Backward policies: learned, uniform, or maximum-entropy. Interchangeable in a `GFlowNet`."""
+"""Backward policies: learned, uniform, maximum-entropy, or with a training of their own.
 
-from typing import Protocol, runtime_checkable
+All are interchangeable in a `GFlowNet`.
+"""
+
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from gfnjax.envs.base import Enumerable, Environment, State
+from gfnjax.policies.base import Policy, check_output
 from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
 
 
@@ -51,27 +56,105 @@ class MaximumEntropyBackward:
         return jax.vmap(log_count)(jnp.arange(env.num_backward_actions, dtype=jnp.int32))
 
 
-@runtime_checkable
-class TrainedBackward(Protocol):
-    """A backward policy with a network of its own, trained by a loss of its own.
+@struct.dataclass
+class NetworkBackward:
+    """P_B from the backward logits of a network of its own.
 
-    A frozen pytree, in a `GFlowNet` beside the fixed ones. The objective sees its log P_B without
-    gradient; `GFlowNet.step` takes `num_updates` steps on `loss` before each step on the
-    objective, with the run's `backward_learning_rate`.
+    Attributes:
+        policy: the network; its forward logits are not used.
+        params: of the network.
     """
 
-    num_updates: int
+    policy: Policy = struct.field(pytree_node=False)
+    params: PyTree
 
-    def init(self, key: Array, env: Environment) -> PyTree:
-        """Parameters of the network."""
-        ...
+    def __call__(self, env: Environment, state: State, output: PolicyOutput) -> Array:
+        return self.policy.evaluate(self.params, env, state).backward_logits
 
-    def bind(self, params: PyTree) -> BackwardPolicy:
-        """The backward policy of these parameters."""
-        ...
+
+class Followed(NamedTuple):
+    """The parameters a loss moves, and their slowly moving average, which the objective sees."""
+
+    network: PyTree
+    average: PyTree
+
+
+@struct.dataclass
+class TrainedBackward:
+    """A backward policy with a network of its own, trained by a loss of its own.
+
+    Subclass it and write `loss`. The objective sees its log P_B without gradient;
+    `GFlowNet.step` takes `num_updates` steps on `loss` before each step on the objective, with
+    the run's optimiser and its `backward_learning_rate`.
+
+    Attributes:
+        policy: the network whose backward logits are P_B, `mlp_policy(env)` for instance.
+        num_updates: steps on `loss` a training step.
+        target_rate: what the objective sees is a moving average of the parameters, which moves by
+            this share of the difference each training step; None for the parameters themselves.
+
+    Raises:
+        TypeError, ValueError: for another kind of policy, or a number out of range.
+    """
+
+    policy: Policy = struct.field(pytree_node=False)
+    num_updates: int = struct.field(pytree_node=False, default=1)
+    target_rate: float | None = struct.field(pytree_node=False, default=None)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.policy, Policy):
+            raise TypeError(
+                "policy must be a gfnjax.Policy, such as mlp_policy(env), "
+                f"got {type(self.policy).__name__}"
+            )
+        if self.num_updates < 1:
+            raise ValueError(f"num_updates must be at least 1, got {self.num_updates}")
+        if self.target_rate is not None and not 0 < self.target_rate <= 1:
+            raise ValueError(f"target_rate must be in (0, 1], got {self.target_rate}")
 
     def loss(
         self, params: PyTree, env: Environment, trajectories: Trajectory, chunk_size: int
     ) -> Array:
-        """`[]` what its parameters minimise on trajectories `[B, ...]`."""
-        ...
+        """`[]` what the network's parameters minimise on trajectories `[B, ...]`.
+
+        Args:
+            params: of the network.
+            env: the environment.
+            trajectories: what `recall` says.
+            chunk_size: live states to be evaluated at a time.
+        """
+        raise NotImplementedError
+
+    def start(self, example: Trajectory) -> PyTree:
+        """The memory before the first step, for batches shaped like `example`; or None."""
+        return None
+
+    def observe(self, memory: PyTree, trajectories: Trajectory) -> PyTree:
+        """The memory once it has seen a step's batch of trajectories `[B, ...]`."""
+        return memory
+
+    def recall(self, memory: PyTree, trajectories: Trajectory, key: Array) -> Trajectory:
+        """Trajectories `[B, ...]` for one update, after the step's own have been observed."""
+        return trajectories
+
+    def init(self, key: Array, env: Environment) -> PyTree:
+        """What `Params.backward` holds: the network's parameters, and their average if any."""
+        params = self.policy.init(key, self.policy.observe(env, env.initial_state()))
+        check_output(self.policy, params, env)
+        return params if self.target_rate is None else Followed(params, params)
+
+    def network(self, params: PyTree) -> PyTree:
+        """The part of `Params.backward` that `loss` moves."""
+        return params if self.target_rate is None else params.network
+
+    def bind(self, params: PyTree) -> BackwardPolicy:
+        """The backward policy of `Params.backward`, as the objective sees it."""
+        seen = params if self.target_rate is None else params.average
+        return NetworkBackward(self.policy, seen)
+
+    def settle(self, params: PyTree) -> PyTree:
+        """`Params.backward` at the end of a training step: the average has moved."""
+        if self.target_rate is None:
+            return params
+        average = optax.incremental_update(params.network, params.average, self.target_rate)
+        return params._replace(average=average)

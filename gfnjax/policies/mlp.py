@@ -74,7 +74,10 @@ def _active_features(env: SparselyObserved, state: State) -> Array:
 
 
 def mlp_policy(
-    env: Environment, hidden_sizes: Sequence[int] = (256, 256), activation: str = "gelu"
+    env: Environment,
+    hidden_sizes: Sequence[int] = (256, 256),
+    activation: str = "gelu",
+    num_members: int = 1,
 ) -> Policy:
     """An MLP that fits `env`, by table look-up where the environment is `SparselyObserved`.
 
@@ -82,15 +85,19 @@ def mlp_policy(
         env: gives the number of actions and the observation.
         hidden_sizes: widths of the trunk, at least one.
         activation: "relu", "leaky_relu", "gelu" or "tanh".
+        num_members: sets of forward logits, more than one for an `EnsemblePolicy`.
 
     Raises:
-        ValueError: for an unknown activation or an empty trunk.
+        ValueError: for an unknown activation, an empty trunk or no members.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
     if not hidden_sizes or min(hidden_sizes) < 1:
         raise ValueError(f"hidden_sizes must be positive widths, got {tuple(hidden_sizes)}")
-    sizes = env.num_actions, env.num_backward_actions, tuple(hidden_sizes), activation
+    if num_members < 1:
+        raise ValueError(f"num_members must be at least 1, got {num_members}")
+    num_logits = num_members * env.num_actions
+    sizes = num_logits, env.num_backward_actions, tuple(hidden_sizes), activation
     if isinstance(env, SparselyObserved):
         return from_flax(MLP(*sizes, num_features=env.num_features), _active_features)
     return from_flax(MLP(*sizes))

@@ -32,15 +32,22 @@ def _state_index(env: Enumerable, state: State) -> Array:
     return env.state_index(state)
 
 
-def tabular_policy(env: Environment) -> Policy:
+def tabular_policy(env: Environment, num_members: int = 1) -> Policy:
     """A table over the states of an `Enumerable` environment.
 
     `params["params"]` holds `forward_logits`, `backward_logits` and `log_flow`, a row a state.
 
+    Args:
+        env: gives the sizes.
+        num_members: sets of forward logits, more than one for an `EnsemblePolicy`.
+
     Raises:
         TypeError: if `env` is not `Enumerable`.
+        ValueError: if `num_members` is not positive.
     """
     if not isinstance(env, Enumerable):
         raise TypeError(f"tabular_policy needs an Enumerable environment, got {type(env).__name__}")
-    table = Table(env.num_states, env.num_actions, env.num_backward_actions)
+    if num_members < 1:
+        raise ValueError(f"num_members must be at least 1, got {num_members}")
+    table = Table(env.num_states, num_members * env.num_actions, env.num_backward_actions)
     return from_flax(table, _state_index)

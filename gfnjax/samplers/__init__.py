@@ -2,6 +2,7 @@
 
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.samplers.mixed import Mixed
+from gfnjax.samplers.teacher import Teacher
 from gfnjax.samplers.windows import Windows
 
-__all__ = ["Batch", "Mixed", "OnPolicy", "Sampler", "Windows"]
+__all__ = ["Batch", "Mixed", "OnPolicy", "Sampler", "Teacher", "Windows"]
