@@ -105,7 +105,7 @@ def log_likelihood(
 def log_weights(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Array:
     """log w = log R + sum log P_B - sum log P_F of each of a batch of trajectories: `[B]`."""
     # A plain objective: parents and target networks need not be scored here.
-    plain = dataclasses.replace(gfn, objective=TrajectoryBalance())
+    plain = dataclasses.replace(gfn, objective=TrajectoryBalance(log_z="flow"))
     scores = plain.score(params, trajectories)
     return scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
 
