@@ -7,7 +7,7 @@ drawn from P_F lead from there to x'. The move is accepted with probability min(
     log q(x -> x') = log P_B(x -> s) + log P_F(s -> x'),
 
 both along the paths taken: detailed balance then holds path by path, for the distribution
-R(x) / Z P_B(tau | x) of trajectories. With the exact optimum F(s) P_F(s -> x) = R(x) P_B(x -> s),
+R(x) / Z P_B(tau | x) of trajectories. Where K is itself drawn, its probability is part of q. With the exact optimum F(s) P_F(s -> x) = R(x) P_B(x -> s),
 hence r = 0: a perfect sampler accepts always (Zhang et al., 2202.01361; Kim et al., 2310.02710).
 """
 
@@ -41,6 +41,8 @@ class Move(NamedTuple):
         accepted: `[B]` bool.
         trajectories: `[B, ...]` into `states`: where a proposal was accepted, tau up to s and
             then the path built from there, else tau.
+        rebuilt: `[B, ...]` the way forward, from s to x'.
+        num_undone: `[B]` int32, steps taken back.
     """
 
     states: State
@@ -48,6 +50,41 @@ class Move(NamedTuple):
     log_ratio: Array
     accepted: Array
     trajectories: Trajectory
+    rebuilt: Trajectory
+    num_undone: Array
+
+
+class Steps(NamedTuple):
+    """How many steps K a move goes back, at most to s_0.
+
+    `most`, or uniformly drawn from `least` to `most` where `least` is given; or `share` of the
+    trajectory's length, rounded up.
+    """
+
+    most: int | None
+    least: int | None
+    share: float | None
+
+    def draw(self, key: Array, length: Array) -> Array:
+        """`[B]` steps to take back along trajectories of some length."""
+        if self.share is not None:
+            # A share such as .1 is not exact: it takes 3 steps of 30, not 4.
+            steps = jnp.ceil(length.astype(jnp.float32) * self.share - 1e-3).astype(jnp.int32)
+            return jnp.clip(steps, 1, length)
+        assert self.most is not None  # checked
+        least = self.most if self.least is None else self.least
+        count = jax.random.randint(key, length.shape, least, self.most + 1, jnp.int32)
+        return jnp.minimum(length, count)
+
+    def ways(self, length: Array, steps: Array) -> Array:
+        """`[B]` how many equally likely draws take that many steps back along that length."""
+        if self.share is not None:
+            return (self.draw(jax.random.key(0), length) == steps).astype(jnp.int32)
+        assert self.most is not None  # checked
+        least = self.most if self.least is None else self.least
+        to_source = jnp.maximum(self.most + 1 - jnp.maximum(length, least), 0)
+        exactly = ((steps >= least) & (steps <= self.most)).astype(jnp.int32)
+        return jnp.where(steps == length, to_source, exactly)
 
 
 def back_and_forth(
@@ -57,16 +94,17 @@ def back_and_forth(
     states: State,
     num_back: int | None = None,
     *,
+    least_back: int | None = None,
     back_share: float | None = None,
     acceptance: Acceptance = "metropolis",
 ) -> Move:
     """Move terminal states `[B, ...]`, by default so that R / Z is invariant, whatever the policy.
 
-    K is `num_back`, or `back_share` of the length of the trajectory, rounded up. Where objects
-    are built in trajectories of different lengths, "metropolis" refuses a proposal that could
-    not lead back, because its trajectory would be cut elsewhere than in s: with `num_back`, one
-    of another length, unless both are cut at s_0. Set `num_back` to `env.max_steps` to start
-    every proposal there.
+    K is `num_back`, or drawn from `least_back` to `num_back`, or `back_share` of the length of the
+    trajectory, rounded up. Where objects are built in trajectories of different lengths,
+    "metropolis" refuses a proposal that could not lead back, because its trajectory would be cut
+    elsewhere than in s: with `num_back` alone, one of another length, unless both are cut at s_0.
+    Give `least_back`, or set `num_back` to `env.max_steps` to start every proposal in s_0.
 
     Args:
         gfn: the sampler; its environment gives the reward.
@@ -74,16 +112,19 @@ def back_and_forth(
         key: a typed PRNG key.
         states: where the chains are.
         num_back: steps taken back at most.
+        least_back: draw the steps of each chain uniformly from here to `num_back`.
         back_share: in (0, 1], instead of `num_back`.
         acceptance: "metropolis", or "greedy" for any proposal with a higher reward.
 
     Raises:
         ValueError: if an argument is out of range, or both or neither of the two lengths given.
     """
-    check(gfn.env.max_steps, num_back, back_share, acceptance)
+    check(gfn.env.max_steps, num_back, back_share, acceptance, least_back)
+    steps = Steps(num_back, least_back, back_share)
     back_key, forth_key, accept_key = jax.random.split(key, 3)
     back = gfn.sample_backward(params, back_key, states)
-    cut = back.length - _steps_back(back.length, num_back, back_share)
+    num_undone = steps.draw(jax.random.fold_in(key, 3), back.length)
+    cut = back.length - num_undone
     tail = _tail(back, cut)
     forth = _build(gfn, params, forth_key, jax.tree.map(lambda x: x[:, 0], tail.states))
     proposal = _splice(back, cut, forth)
@@ -92,17 +133,26 @@ def back_and_forth(
         accepted = forth.log_reward > back.log_reward
         log_ratio = forth.log_reward - back.log_reward
     else:
-        leads_back = proposal.length - _steps_back(proposal.length, num_back, back_share) == cut
-        log_ratio = jnp.where(leads_back, _log_ratio(gfn, params, tail, forth), masking.FILL)
+        log_ratio = _log_ratio(gfn, params, tail, forth)
+        ways_back = steps.ways(proposal.length, forth.length)
+        ways = steps.ways(back.length, num_undone)
+        log_ratio += jnp.log(jnp.maximum(ways_back, 1) / jnp.maximum(ways, 1)).astype(
+            log_ratio.dtype
+        )
+        log_ratio = jnp.where(ways_back > 0, log_ratio, masking.FILL)
         draws = jax.random.uniform(accept_key, log_ratio.shape, log_ratio.dtype)
         accepted = jnp.log(draws) < log_ratio
     states = sampling.choose(accepted, proposals, states)
     trajectories = sampling.choose(accepted, proposal, back)
-    return Move(states, proposals, log_ratio, accepted, trajectories)
+    return Move(states, proposals, log_ratio, accepted, trajectories, forth, num_undone)
 
 
 def check(
-    max_steps: int | None, num_back: int | None, back_share: float | None, acceptance: str
+    max_steps: int | None,
+    num_back: int | None,
+    back_share: float | None,
+    acceptance: str,
+    least_back: int | None = None,
 ) -> None:
     """Raise a `ValueError` that names the argument; no `max_steps`, no upper bound."""
     if acceptance not in ACCEPTANCES:
@@ -112,18 +162,12 @@ def check(
     if num_back is not None and (num_back < 1 or (max_steps is not None and num_back > max_steps)):
         limit = "at least 1" if max_steps is None else f"between 1 and max_steps = {max_steps}"
         raise ValueError(f"num_back must be {limit}, got {num_back}")
+    if least_back is not None and not 1 <= least_back <= (num_back or 0):
+        raise ValueError(
+            f"least_back must be between 1 and num_back = {num_back}, got {least_back}"
+        )
     if back_share is not None and not 0 < back_share <= 1:
         raise ValueError(f"back_share must be in (0, 1], got {back_share}")
-
-
-def _steps_back(length: Array, num_back: int | None, back_share: float | None) -> Array:
-    """`[B]` K of trajectories of some length: a function of the length alone."""
-    if back_share is None:
-        assert num_back is not None  # checked
-        return jnp.minimum(length, num_back)
-    # A share such as .1 is not exact: it takes 3 steps of 30, not 4.
-    steps = jnp.ceil(length.astype(jnp.float32) * back_share - 1e-3).astype(jnp.int32)
-    return jnp.clip(steps, 1, length)
 
 
 def _tail(trajectories: Trajectory, cut: Array) -> Trajectory:

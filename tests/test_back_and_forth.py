@@ -16,7 +16,7 @@ from gfnjax.sampling import terminal_states
 from gfnjax.testing import exact_optimum
 from gfnjax.training import GFlowNet
 
-move = jax.jit(back_and_forth, static_argnames="num_back")
+move = jax.jit(back_and_forth, static_argnames=("num_back", "least_back"))
 
 
 def slope(position, side):
@@ -82,7 +82,34 @@ def test_the_target_is_invariant_under_any_policy(num_back, key):
     assert 0.1 < float(moved.accepted.mean()) < 0.9
 
 
+def test_a_drawn_number_of_steps_back_accepts_other_lengths(key):
+    env = Hypergrid(2, 3)
+    gfn, optimum = tabular(env), exact_optimum(env, key)
+    states = terminal_states(gfn.sample(optimum, key, 400))
+    moved = move(gfn, optimum, key, states, num_back=3, least_back=1)
+    forth = np.asarray(moved.rebuilt.length)
+    undone = np.asarray(moved.num_undone)
+    assert set(undone) <= {1, 2, 3}
+    source = np.asarray(moved.rebuilt.states.position[:, 0]).sum(axis=1) == 0
+    source &= ~np.asarray(moved.rebuilt.states.stopped[:, 0])
+    # K leads to s_0 if it is at least the length of the way: 3 + 1 - length numbers out of 3 do.
+    ways = {n: 4 - n for n in (1, 2, 3)}
+    for i in range(400):
+        if forth[i] > 3:
+            expected = masking.FILL
+        elif source[i]:
+            expected = np.log(ways[int(forth[i])] / ways[int(undone[i])])
+        else:
+            expected = 0.0
+        np.testing.assert_allclose(moved.log_ratio[i], expected, atol=3e-5, rtol=1e-6)
+    assert ((forth != undone) & np.asarray(moved.accepted)).any()
+    ends = jax.tree.map(lambda x: x[:, -1], moved.rebuilt.states)
+    np.testing.assert_array_equal(ends.position, moved.proposals.position)
+
+
 def test_errors(key):
     env = Hypergrid(2, 3)
     with pytest.raises(ValueError, match="num_back must be between 1 and max_steps = 5, got 6"):
         back_and_forth(tabular(env), None, key, env.initial_state(), 6)
+    with pytest.raises(ValueError, match="least_back must be between 1 and num_back = 2, got 3"):
+        back_and_forth(tabular(env), None, key, env.initial_state(), 2, 3)

@@ -98,7 +98,7 @@ def log_likelihood(
 
     def log_ratio(key: Array) -> Array:
         trajectories = gfn.sample_backward(params, key, terminal_states)
-        scores = _score(gfn, params, trajectories, TrajectoryBalance())
+        scores = _score(gfn, params, trajectories, TrajectoryBalance(log_z="flow"))
         return scores.log_pf.sum(axis=1) - scores.log_pb.sum(axis=1)
 
     log_ratios = lax.map(log_ratio, jax.random.split(key, num_trajectories))
@@ -115,7 +115,7 @@ def log_weights(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Arra
         log_reference = scores.log_prior
         assert log_reference is not None
     else:
-        scores = _score(gfn, params, trajectories, TrajectoryBalance())
+        scores = _score(gfn, params, trajectories, TrajectoryBalance(log_z="flow"))
         log_reference = scores.log_pb
     return scores.log_reward + log_reference.sum(axis=1) - scores.log_pf.sum(axis=1)
 

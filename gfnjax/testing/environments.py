@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gfnjax.envs.base import Enumerable, Environment, SparselyObserved
+from gfnjax.envs.base import Conditioned, Enumerable, Environment, SparselyObserved
+from gfnjax.testing.conditions import broken_promise
 from gfnjax.types import Array, PyTree
 
 MAX_CHECKED_STATES = 256
@@ -29,8 +30,8 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
     A pytree; shapes and masks; round trips of forward and backward steps along every edge of the
     states visited by random trajectories; absorbing terminals; termination within `max_steps`;
     equality under jit and vmap, a batch of one included; finite rewards and reward gradients;
-    and, where the environment has these abilities, a consistent enumeration and sparse
-    observation.
+    and, where the environment has these abilities, a consistent enumeration, a sparse observation
+    and sources whose condition every step keeps.
 
     Args:
         env: the environment.
@@ -58,6 +59,9 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
         _check_enumeration(env, visited)
     if isinstance(env, SparselyObserved):
         _check_sparse_observation(env, visited)
+    if isinstance(env, Conditioned):
+        message = broken_promise(env, key, num_trajectories)
+        _require(message is None, str(message))
 
 
 def _require(condition: Any, message: str) -> None:
@@ -86,7 +90,11 @@ def _agree(a: PyTree, b: PyTree) -> bool:
     """`_equal` on the host."""
 
     def equal(x: Any, y: Any) -> bool:
-        return np.allclose(x, y, 1e-5) if np.asarray(x).dtype.kind == "f" else np.array_equal(x, y)
+        return (
+            np.allclose(x, y, 1e-5, 1e-6)
+            if np.asarray(x).dtype.kind == "f"
+            else np.array_equal(x, y)
+        )
 
     return all(jax.tree.leaves(jax.tree.map(equal, a, b)))
 

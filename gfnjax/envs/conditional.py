@@ -1,0 +1,259 @@
+"""Conditional environments: a reward temperature or preferences, drawn once a trajectory.
+
+With c the condition, each trajectory starts from a source (s_0, c) of its own, every step keeps c,
+and log R(x | c) = reward(log R_1(x) .. log R_m(x), c). Policy, flow and log Z(c) = log F(s_0, c)
+then depend on c: one network samples R(. | c) / Z(c) for all of them.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from gfnjax.envs.base import (
+    Enumerable,
+    Environment,
+    Panel,
+    PartialReward,
+    Renderable,
+    State,
+    Stoppable,
+)
+from gfnjax.envs.conditions import Conditions, Dirichlet, LogUniform, Uniform
+from gfnjax.rewards.scalarisation import Temperature, WeightedSum
+from gfnjax.types import Array, PyTree
+
+
+class ConditionalState(NamedTuple):
+    """`inner`, a state of the rules; `condition` `[k]`."""
+
+    inner: State
+    condition: Array
+
+
+@struct.dataclass
+class Conditional:
+    """Rules of an environment, with a condition in the state; build one with `conditional`.
+
+    The observation is the inner one and the encoded condition, a pair. What else the inner
+    environments can do (partial rewards, stopping, drawing) this one can, and `at` a fixed
+    condition it is `Enumerable` if they are. It is not `SparselyObserved`: a condition is not
+    binary.
+
+    Attributes:
+        envs: the same rules with rewards R_1 .. R_m.
+        conditions: the distribution of the condition, and how a network sees it.
+        reward: callable pytree `(log_rewards [m], condition [k]) -> log R`.
+        condition: `[k]` that of every trajectory; None draws one for each.
+    """
+
+    envs: tuple[Any, ...]
+    conditions: Conditions
+    reward: Callable[[Array, Array], Array]
+    condition: Array | None = None
+
+    def at(self, condition: Array | float | Sequence[float]) -> Self:
+        """The environment of trajectories with this condition `[k]` only.
+
+        Same states, actions and observations, so a policy for all conditions fits:
+        `dataclasses.replace(gfn, env=gfn.env.at(2.0))` samples and evaluates at beta = 2.
+
+        Raises:
+            ValueError: if the condition has another length.
+        """
+        value = jnp.atleast_1d(jnp.asarray(condition, jnp.result_type(float)))
+        expected = jax.eval_shape(self.conditions.centre).shape
+        if value.shape != expected:
+            raise ValueError(f"condition must be of shape {expected}, got {value.shape}")
+        return _build(self.envs, self.conditions, self.reward, value)
+
+    @property
+    def rules(self) -> Any:
+        """The inner environment; all of them have the same rules."""
+        return self.envs[0]
+
+    @property
+    def num_actions(self) -> int:
+        return self.rules.num_actions
+
+    @property
+    def num_backward_actions(self) -> int:
+        return self.rules.num_backward_actions
+
+    @property
+    def max_steps(self) -> int:
+        return self.rules.max_steps
+
+    def initial_state(self) -> ConditionalState:
+        """The source of the fixed condition, or of a typical one."""
+        condition = self.conditions.centre() if self.condition is None else self.condition
+        return ConditionalState(self.rules.initial_state(), condition)
+
+    def step(self, state: ConditionalState, action: Array) -> ConditionalState:
+        return state._replace(inner=self.rules.step(state.inner, action))
+
+    def backward_step(self, state: ConditionalState, backward_action: Array) -> ConditionalState:
+        return state._replace(inner=self.rules.backward_step(state.inner, backward_action))
+
+    def forward_mask(self, state: ConditionalState) -> Array:
+        return self.rules.forward_mask(state.inner)
+
+    def backward_mask(self, state: ConditionalState) -> Array:
+        return self.rules.backward_mask(state.inner)
+
+    def backward_action(self, state: ConditionalState, action: Array) -> Array:
+        return self.rules.backward_action(state.inner, action)
+
+    def forward_action(self, state: ConditionalState, backward_action: Array) -> Array:
+        return self.rules.forward_action(state.inner, backward_action)
+
+    def is_terminal(self, state: ConditionalState) -> Array:
+        return self.rules.is_terminal(state.inner)
+
+    def observe(self, state: ConditionalState) -> PyTree:
+        return self.rules.observe(state.inner), self.conditions.encode(state.condition)
+
+    def log_rewards(self, state: ConditionalState) -> Array:
+        """`[m]` log R_1 .. log R_m of a terminal state, whatever the condition."""
+        return jnp.stack([env.log_reward(state.inner) for env in self.envs])
+
+    def log_reward(self, state: ConditionalState) -> Array:
+        return self.reward(self.log_rewards(state), state.condition)
+
+
+# The abilities of a conditional environment are those of its class, as everywhere, and `_kind`
+# puts together the class that has the right ones.
+
+
+class _Draw:
+    def draw_initial_state(self: Any, key: Array) -> ConditionalState:
+        return ConditionalState(self.rules.initial_state(), self.conditions.draw(key))
+
+
+class _Value:
+    def log_partial_reward(self: Any, state: ConditionalState) -> Array:
+        values = jnp.stack([env.log_partial_reward(state.inner) for env in self.envs])
+        return self.reward(values, state.condition)
+
+
+class _Stop:
+    @property
+    def stop_action(self: Any) -> int:
+        return self.rules.stop_action
+
+
+class _Enumerate:
+    @property
+    def num_states(self: Any) -> int:
+        return self.rules.num_states
+
+    def state_index(self: Any, state: ConditionalState) -> Array:
+        return self.rules.state_index(state.inner)
+
+    def state_at(self: Any, index: Array) -> ConditionalState:
+        return ConditionalState(self.rules.state_at(index), self.condition)
+
+
+class _Render:
+    def render(self: Any, states: ConditionalState, weights: np.ndarray) -> tuple[Panel, ...]:
+        return self.rules.render(states.inner, weights)
+
+
+ABILITIES = (
+    (PartialReward, _Value),
+    (Stoppable, _Stop),
+    (Renderable, _Render),
+    (Enumerable, _Enumerate),
+)
+
+
+@lru_cache(maxsize=64)
+def _kind(abilities: tuple[type, ...]) -> Any:
+    return struct.dataclass(type("Conditional", (*abilities, Conditional), {"__reduce__": _reduce}))
+
+
+def _reduce(self: Any) -> tuple:
+    """Pickled by what it is made of: its class was made at run time."""
+    return _build, (self.envs, self.conditions, self.reward, self.condition)
+
+
+def _build(envs: tuple[Any, ...], conditions: Any, reward: Any, condition: Any) -> Any:
+    found = [own for ability, own in ABILITIES if all(isinstance(env, ability) for env in envs)]
+    if condition is None:
+        found = [_Draw, *(own for own in found if own is not _Enumerate)]
+    return _kind(tuple(found))(envs, conditions, reward, condition)
+
+
+def conditional(
+    envs: Environment | Sequence[Environment],
+    conditions: Conditions,
+    reward: Callable[[Array, Array], Array],
+) -> Conditional:
+    """An environment whose reward depends on a condition drawn once a trajectory.
+
+    Args:
+        envs: one environment, or the same rules with several rewards.
+        conditions: `Uniform`, `LogUniform`, `Dirichlet`, `choice(...)` or of the same form.
+        reward: callable pytree `(log_rewards [m], condition [k]) -> log R`.
+
+    Raises:
+        ValueError: without an environment, or if their rules differ.
+    """
+    given = tuple(envs) if isinstance(envs, Sequence) else (envs,)
+    if not given:
+        raise ValueError("envs must hold at least one environment, got none")
+    sizes = {(type(e), e.num_actions, e.num_backward_actions, e.max_steps) for e in given}
+    if len(sizes) > 1:
+        raise ValueError("envs must have the same rules and differ in their rewards only")
+    if callable(reward) and jax.tree_util.all_leaves([reward]):
+        reward = jax.tree_util.Partial(reward)
+    return _build(given, conditions, reward, None)
+
+
+def temperature_conditional(
+    env: Environment, low: float, high: float, *, log_uniform: bool = True
+) -> Conditional:
+    """log R_beta(x) = beta log R(x), with beta or its logarithm uniform on [low, high].
+
+    Raises:
+        ValueError: unless low < high, and low > 0 for the logarithm.
+    """
+    conditions = LogUniform(low, high) if log_uniform else Uniform(low, high)
+    return conditional(env, conditions, Temperature())
+
+
+def preference_conditional(
+    env: Any,
+    *rewards: Any,
+    concentration: float = 1.0,
+    reward: Callable[[Array, Array], Array] | None = None,
+) -> Conditional:
+    """log R_w(x) = log sum_i w_i R_i(x) with w ~ Dirichlet(concentration) (2210.12765).
+
+    Args:
+        env: an environment with a field `reward`, such as `Hypergrid` or `Set`: the rules.
+        rewards: at least two, in the form that `env` takes.
+        concentration: of the preferences; 1 is uniform on the simplex.
+        reward: how rewards and preferences combine: `WeightedSum()` by default,
+            `WeightedProduct()`, or of the same form.
+
+    Raises:
+        TypeError: if `env` has no field `reward`.
+        ValueError: for fewer than two rewards, or a concentration that is not positive.
+    """
+    fields = dataclasses.fields(env) if dataclasses.is_dataclass(env) else ()
+    if "reward" not in {field.name for field in fields}:
+        raise TypeError(
+            f"preference_conditional needs an environment with a field reward, got "
+            f"{type(env).__name__}; use conditional((env_1, env_2), Dirichlet(), WeightedSum())"
+        )
+    if len(rewards) < 2:
+        raise ValueError(f"preference_conditional needs at least 2 rewards, got {len(rewards)}")
+    envs = [dataclasses.replace(env, reward=each) for each in rewards]
+    combine = WeightedSum() if reward is None else reward
+    return conditional(envs, Dirichlet(len(rewards), concentration), combine)

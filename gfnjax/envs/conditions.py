@@ -1,0 +1,156 @@
+"""Distributions of conditions: what is drawn once a trajectory, and how a network sees it."""
+
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from gfnjax.types import Array
+
+
+class Conditions(Protocol):
+    """A frozen pytree: a distribution over vectors of k numbers."""
+
+    def draw(self, key: Array) -> Array:
+        """`[k]` a condition at random."""
+        ...
+
+    def centre(self) -> Array:
+        """`[k]` a typical condition."""
+        ...
+
+    def encode(self, condition: Array) -> Array:
+        """`[m]` what a network sees of a condition `[k]`, of the order of 1."""
+        ...
+
+
+@struct.dataclass
+class Uniform:
+    """One number c, uniform on [low, high], seen as 2 (c - low) / (high - low) - 1.
+
+    Raises:
+        ValueError: unless low < high.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check_range(self.low, self.high)
+
+    def draw(self, key: Array) -> Array:
+        return self._at(jax.random.uniform(key, (1,), jnp.result_type(float)))
+
+    def centre(self) -> Array:
+        return self._at(jnp.full(1, 0.5, jnp.result_type(float)))
+
+    def encode(self, condition: Array) -> Array:
+        return 2 * (condition - self.low) / (self.high - self.low) - 1
+
+    def _at(self, share: Array) -> Array:
+        return self.low + (self.high - self.low) * share
+
+
+@struct.dataclass
+class LogUniform:
+    """One positive number c, its logarithm uniform on [log low, log high] and seen from -1 to 1.
+
+    Raises:
+        ValueError: unless 0 < low < high.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check_range(self.low, self.high)
+        if isinstance(self.low, int | float) and self.low <= 0:
+            raise ValueError(f"low must be positive, got {self.low}")
+
+    def draw(self, key: Array) -> Array:
+        return jnp.exp(self._logs().draw(key))
+
+    def centre(self) -> Array:
+        return jnp.exp(self._logs().centre())
+
+    def encode(self, condition: Array) -> Array:
+        return self._logs().encode(jnp.log(condition))
+
+    def _logs(self) -> Uniform:
+        low, high = (jnp.log(jnp.asarray(x, jnp.result_type(float))) for x in (self.low, self.high))
+        return Uniform(low, high)  # pyrefly: ignore[bad-argument-type]
+
+
+@struct.dataclass
+class Dirichlet:
+    """k preferences w_i >= 0 that sum to 1, with density prod w_i^(concentration - 1).
+
+    A network sees them from -1 to 1 for two, as w k - 1 in general.
+
+    Args:
+        num_weights: k, at least 2.
+        concentration: 1 is uniform on the simplex; less favours its corners.
+
+    Raises:
+        ValueError: for an argument out of range.
+    """
+
+    num_weights: int = struct.field(pytree_node=False, default=2)
+    concentration: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.num_weights < 2:
+            raise ValueError(f"num_weights must be at least 2, got {self.num_weights}")
+        if isinstance(self.concentration, int | float) and not self.concentration > 0:
+            raise ValueError(f"concentration must be positive, got {self.concentration}")
+
+    def draw(self, key: Array) -> Array:
+        dtype = jnp.result_type(float)
+        alpha = jnp.full(self.num_weights, self.concentration, dtype)
+        return jax.random.dirichlet(key, alpha, dtype=dtype)
+
+    def centre(self) -> Array:
+        return jnp.full(self.num_weights, 1 / self.num_weights, jnp.result_type(float))
+
+    def encode(self, condition: Array) -> Array:
+        return self.num_weights * condition - 1
+
+
+@struct.dataclass
+class Choice:
+    """One of the rows of `values` `[n, k]`, each as likely as the others, seen as it is.
+
+    Build one with `choice`.
+    """
+
+    values: Array
+
+    def draw(self, key: Array) -> Array:
+        return self.values[jax.random.randint(key, (), 0, self.values.shape[0])]
+
+    def centre(self) -> Array:
+        return self.values[0]
+
+    def encode(self, condition: Array) -> Array:
+        return condition
+
+
+def choice(values: object) -> Choice:
+    """`Choice` of numbers `[n]` or of vectors `[n, k]`.
+
+    Raises:
+        ValueError: for another shape, or numbers that are not finite.
+    """
+    table = np.asarray(values, np.float64)
+    table = table[:, None] if table.ndim == 1 else table
+    if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all():
+        raise ValueError(f"values must be n finite numbers or vectors, got {values!r}")
+    return Choice(jnp.asarray(table, jnp.result_type(float)))
+
+
+def _check_range(low: object, high: object) -> None:
+    # While JAX maps trees these are arrays, tracers or placeholders.
+    if isinstance(low, int | float) and isinstance(high, int | float) and not low < high:
+        raise ValueError(f"low must be less than high, got {low} and {high}")

@@ -1,0 +1,113 @@
+"""Markov chains: R / Z is invariant and is reached, by chi-square; learning; errors."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from gfnjax import Hypergrid, random_dag, tabular_policy
+from gfnjax.baselines import mars, metropolis_hastings
+from gfnjax.envs import additive_set
+from gfnjax.metrics import exact, sampled
+from gfnjax.metrics.graph import build_graph
+from gfnjax.sampling import terminal_states
+
+# Upper one in a thousand of the chi-square distribution, by Wilson and Hilferty.
+
+
+def critical(df):
+    return df * (1 - 2 / (9 * df) + 3.09 * np.sqrt(2 / (9 * df))) ** 3
+
+
+def slope(position, side):
+    return position[0].astype(float) - 0.5 * position[1].astype(float)
+
+
+def chi_square(env, graph, states):
+    """The statistic, and its degrees of freedom, of objects drawn independently."""
+    target = np.exp(np.asarray(exact.target_distribution(graph)[0], np.float64))
+    index = np.asarray(jax.vmap(env.state_index)(states))
+    objects = np.asarray(graph.terminal)
+    counts = np.bincount(index, minlength=env.num_states)[objects]
+    expected = index.size * target[objects]
+    assert expected.min() > 5
+    return ((counts - expected) ** 2 / expected).sum(), objects.sum() - 1
+
+
+CASES = {
+    "grid": (lambda: Hypergrid(2, 3, slope), 2),
+    "grid-far": (lambda: Hypergrid(2, 3, slope), 5),
+    "set": (lambda: additive_set(np.array([0.1, -0.6, 0.3, 1.0]), 2), 1),
+    "dag": (lambda: random_dag(3, 9), 2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_target_is_invariant_and_is_reached(name, key):
+    make, num_back = CASES[name]
+    env = make()
+    graph = build_graph(env)
+    chains = metropolis_hastings(env, 4_000, min(num_back, env.max_steps))
+    state = chains.init(key)
+    step = jax.jit(lambda state, n: jax.lax.fori_loop(0, n, lambda _, s: chains.step(s)[0], state))
+    start = sampled.sample_target(env, graph, key, chains.num_chains)
+    statistic, df = chi_square(env, graph, step(state._replace(memory=start), 1).memory)
+    assert statistic < critical(df)
+    statistic, df = chi_square(env, graph, state.memory)
+    assert statistic > 5 * critical(df)  # where the chains start, the test sees the difference
+    statistic, df = chi_square(env, graph, step(state, 100).memory)
+    assert statistic < critical(df)
+
+
+def test_samples_are_trajectories_and_transitions_are_counted(key):
+    env = Hypergrid(2, 3, slope)
+    chains = metropolis_hastings(env, 8, 2)
+    state, info = chains.step(chains.init(key))
+    # One or two steps back and one or more forth, for each of the eight chains.
+    assert 16 <= int(info.transitions) <= 8 * (2 + env.max_steps)
+    assert 0 <= float(info.acceptance) <= 1
+    log_rewards = jax.vmap(env.log_reward)(state.memory)
+    np.testing.assert_allclose(info.log_reward, log_rewards.mean(), rtol=1e-5)
+    trajectories = chains.sample(state, key, 20)
+    assert trajectories.actions.shape == (20, env.max_steps)
+    assert np.asarray(trajectories.states.position[:, 0] == 0).all()
+    ends = terminal_states(trajectories)
+    assert np.asarray(ends.stopped).all()
+    np.testing.assert_allclose(trajectories.log_reward, jax.vmap(env.log_reward)(ends))
+    moves = np.asarray(ends.position.sum(axis=1)) + 1
+    np.testing.assert_array_equal(trajectories.length, moves)
+
+
+def test_a_learned_proposal_reaches_better_objects_and_keeps_the_target(key):
+    env = additive_set(np.array([3.0, 0.0, -1.0, -2.0, 3.0]), 2)
+    policy = tabular_policy(env)
+    chains = mars(env, policy, 256, 2, learning_rate=optax.constant_schedule(0.05))
+    state = chains.init(key)
+    run = jax.jit(lambda s: jax.lax.scan(lambda s, _: chains.step(s), s, None, length=60))
+    trained, info = run(state)
+    log_pf = exact.policy_table(env, policy, chains.proposal.backward, trained.params.policy).log_pf
+    # From the empty set all elements were as likely; the two costly ones seldom improve a set.
+    first = np.exp(np.asarray(log_pf[int(env.state_index(env.initial_state()))]))
+    assert first[[0, 4]].sum() < 0.2 < first[[2, 3]].sum()
+    assert float(info.loss[0]) > 0
+    # With the proposal frozen the chains sample the target, whatever it has learned.
+    frozen = dataclasses.replace(chains, learn=False)
+    graph = build_graph(env)
+    states = terminal_states(jax.jit(frozen.sample, static_argnums=2)(trained, key, 256 * 20))
+    distance = sampled.empirical_total_variation(env, graph, states).total_variation
+    assert float(distance) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda env: metropolis_hastings(env, 0), "num_chains must be at least 1, got 0"),
+        (lambda env: metropolis_hastings(env, 4, 0), "num_back must be between 1 and max_steps"),
+        (lambda env: mars(env, tabular_policy(env), 4, 9), "max_steps = 5, got 9"),
+    ],
+)
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(Hypergrid(2, 3))
