@@ -24,7 +24,6 @@ from gfnjax.envs.ising import Ising, IsingState
 from gfnjax.metrics import exact, graphs
 from gfnjax.metrics.graph import build_graph
 from gfnjax.metrics.sampled import log_weights
-from gfnjax.policies.graph import graph_policy
 from gfnjax.policies.stopping import flow_from_stop
 from gfnjax.rewards.dag_data import erdos_renyi_dag, linear_gaussian_data
 from gfnjax.rewards.dags import posterior
@@ -36,18 +35,21 @@ SIGMA = 0.2
 
 
 def dag(seed: int, num_steps: int) -> dict[str, float]:
-    """Modified detailed balance on the BGe posterior of synthetic data, as in the literature."""
+    """Modified detailed balance on the BGe posterior of synthetic data, as in the literature.
+
+    An MLP in place of the graph network: faster at 5 nodes, and closer after as many steps.
+    """
     graph_key, data_key, key = jax.random.split(jax.random.key(seed), 3)
     truth = erdos_renyi_dag(graph_key, 5)
     env = DAGs(5, posterior(bge(linear_gaussian_data(data_key, truth).data)))
     gfn = GFlowNet(
         env,
-        flow_from_stop(graph_policy(env, width=64), env),
+        flow_from_stop(gfnjax.mlp_policy(env, (256, 256)), env),
         gfnjax.DetailedBalance(),
         backward=gfnjax.UniformBackward(),
-        batch_size=32,
+        batch_size=64,
         hyperparameters=Hyperparameters(
-            learning_rate=optax.cosine_decay_schedule(1e-3, num_steps, alpha=0.02),
+            learning_rate=optax.cosine_decay_schedule(3e-3, num_steps, alpha=0.02),
             epsilon=optax.linear_schedule(1.0, 0.1, num_steps // 2),
         ),
         regression=gfnjax.regression.huber,
@@ -134,7 +136,7 @@ def ebgfn(seed: int, num_steps: int) -> dict[str, float]:
     }
 
 
-OUTCOMES = {"dag": (dag, 10_000), "ising": (ising, 5_000), "ebgfn": (ebgfn, 2_000)}
+OUTCOMES = {"dag": (dag, 8_000), "ising": (ising, 5_000), "ebgfn": (ebgfn, 2_000)}
 
 
 def main() -> None:
