@@ -1,6 +1,7 @@
 """Outcomes on structure learning and Ising models: python benchmarks/graphical_models.py dag
 
-Each prints one line a seed: what was reached, after how many steps, in how many seconds.
+Each prints one line a seed: what was reached, after how many steps, in how many seconds (of wall
+time and of the process, compilation and evaluation included).
 
     dag     exact Jensen-Shannon divergence to the posterior over 29,281 DAGs of 5 nodes
     ising   error of log Z on the 4 x 4 lattice, sigma = .2
@@ -22,8 +23,8 @@ from gfnjax.envs.dags import DAGs
 from gfnjax.envs.ising import Ising, IsingState
 from gfnjax.metrics import exact, graphs
 from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.sampled import log_weights
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
-from gfnjax.policies.graph import graph_policy
 from gfnjax.rewards.dag_data import erdos_renyi_dag, linear_gaussian_data
 from gfnjax.rewards.dags import posterior
 from gfnjax.rewards.gaussian_networks import bge
@@ -34,18 +35,21 @@ SIGMA = 0.2
 
 
 def dag(seed: int, num_steps: int) -> dict[str, float]:
-    """Modified detailed balance on the BGe posterior of synthetic data, as in the literature."""
+    """Modified detailed balance on the BGe posterior of synthetic data, as in the literature.
+
+    An MLP in place of the graph network: faster at 5 nodes, and closer after as many steps.
+    """
     graph_key, data_key, key = jax.random.split(jax.random.key(seed), 3)
     truth = erdos_renyi_dag(graph_key, 5)
     env = DAGs(5, posterior(bge(linear_gaussian_data(data_key, truth).data)))
     gfn = GFlowNet(
         env,
-        graph_policy(env, width=64),
+        gfnjax.mlp_policy(env, (256, 256)),
         ModifiedDetailedBalance(),
         backward=gfnjax.UniformBackward(),
-        batch_size=32,
+        batch_size=64,
         hyperparameters=Hyperparameters(
-            learning_rate=optax.cosine_decay_schedule(1e-3, num_steps, alpha=0.02),
+            learning_rate=optax.cosine_decay_schedule(3e-3, num_steps, alpha=0.02),
             epsilon=optax.linear_schedule(1.0, 0.1, num_steps // 2),
         ),
         regression=gfnjax.regression.huber,
@@ -72,7 +76,10 @@ def dag(seed: int, num_steps: int) -> dict[str, float]:
 
 
 def ising(seed: int, num_steps: int) -> dict[str, float]:
-    """Trajectory balance with a learned backward policy."""
+    """Trajectory balance with a learned backward policy.
+
+    The learned log Z ends below the truth by half the loss, the variance of the log weights.
+    """
     env = Ising(4, lattice(4, SIGMA))
     gfn = GFlowNet(
         env,
@@ -85,8 +92,12 @@ def ising(seed: int, num_steps: int) -> dict[str, float]:
         ),
     )
     state, history = gfnjax.train(gfn, jax.random.key(seed), num_steps)
+    samples = jax.jit(gfn.sample, static_argnums=2)(state.params, jax.random.key(seed), 4_000)
+    weights = jax.jit(log_weights)(gfn, state.params, samples)
+    estimate = jax.nn.logsumexp(weights) - jnp.log(weights.size)
     return {
         "log Z error": abs(float(state.params.log_z) - LOG_Z),
+        "of the estimate from 4,000 weighted samples": abs(float(estimate) - LOG_Z),
         "loss": float(history.info.loss[-100:].mean()),
     }
 
@@ -125,7 +136,7 @@ def ebgfn(seed: int, num_steps: int) -> dict[str, float]:
     }
 
 
-OUTCOMES = {"dag": (dag, 10_000), "ising": (ising, 3_000), "ebgfn": (ebgfn, 2_000)}
+OUTCOMES = {"dag": (dag, 8_000), "ising": (ising, 5_000), "ebgfn": (ebgfn, 2_000)}
 
 
 def main() -> None:
@@ -137,11 +148,11 @@ def main() -> None:
     measure, steps = OUTCOMES[arguments.outcome]
     steps = arguments.steps or steps
     for seed in range(arguments.seeds):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         result = measure(seed, steps)
-        seconds = time.perf_counter() - start
+        wall, cpu = time.perf_counter() - start, time.process_time() - cpu_start
         numbers = ", ".join(f"{name} {value:.4f}" for name, value in result.items())
-        print(f"seed {seed}: {numbers} ({steps} steps, {seconds:.0f} s)", flush=True)
+        print(f"seed {seed}: {numbers} ({steps} steps, {wall:.0f} s, CPU {cpu:.0f} s)", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ drawn from P_F lead from there to x'. The move is accepted with probability min(
     log q(x -> x') = log P_B(x -> s) + log P_F(s -> x'),
 
 both along the paths taken: detailed balance then holds path by path, for the distribution
-R(x) / Z P_B(tau | x) of trajectories. Where K is itself drawn, its probability is part of q. With the exact optimum F(s) P_F(s -> x) = R(x) P_B(x -> s),
-hence r = 0: a perfect sampler accepts always (Zhang et al., 2202.01361; Kim et al., 2310.02710).
+R(x) / Z P_B(tau | x) of trajectories. Where K is itself drawn, its probability is part of q. With
+the exact optimum F(s) P_F(s -> x) = R(x) P_B(x -> s), hence r = 0: a perfect sampler accepts always
+(Zhang et al., 2202.01361; Kim et al., 2310.02710).
 """
 
 from __future__ import annotations
