@@ -29,6 +29,6 @@ def with_return(scores: Scores, returns: Return) -> Scores:
 
 
 def entropy(log_policy: Array) -> Array:
-    """-sum_a pi log pi, nats, over the last axis; forbidden actions (`masking.FILL`) add nothing."""
+    """-sum_a pi log pi, nats, over the last axis; what is forbidden adds nothing."""
     probability = jnp.exp(log_policy)
     return -(probability * jnp.where(probability > 0, log_policy, 0.0)).sum(axis=-1)
