@@ -22,8 +22,8 @@ from gfnjax.envs.dags import DAGs
 from gfnjax.envs.ising import Ising, IsingState
 from gfnjax.metrics import exact, graphs
 from gfnjax.metrics.graph import build_graph
+from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
 from gfnjax.policies.graph import graph_policy
-from gfnjax.policies.stopping import flow_from_stop
 from gfnjax.rewards.dag_data import erdos_renyi_dag, linear_gaussian_data
 from gfnjax.rewards.dags import posterior
 from gfnjax.rewards.gaussian_networks import bge
@@ -40,8 +40,8 @@ def dag(seed: int, num_steps: int) -> dict[str, float]:
     env = DAGs(5, posterior(bge(linear_gaussian_data(data_key, truth).data)))
     gfn = GFlowNet(
         env,
-        flow_from_stop(graph_policy(env, width=64), env),
-        gfnjax.DetailedBalance(),
+        graph_policy(env, width=64),
+        ModifiedDetailedBalance(),
         backward=gfnjax.UniformBackward(),
         batch_size=32,
         hyperparameters=Hyperparameters(

@@ -61,6 +61,11 @@ def _check_objective(gfn: GFlowNet) -> None:
     if "log_prior" in objective.needs and gfn.prior is None:
         raise ValueError(f"{name} needs a prior: set prior=FrozenPolicy(policy, params)")
     if objective.on_policy:
+        if gfn.num_updates > 1 and "previous" not in objective.needs:
+            raise ValueError(
+                f"{name} takes one update a batch: num_updates must be 1, got {gfn.num_updates}; "
+                "EntropyPPO takes more"
+            )
         for field, plain in (("epsilon", 0.0), ("temperature", 1.0)):
             value = getattr(gfn.hyperparameters, field, plain)
             if callable(value) or (isinstance(value, int | float) and value != plain):

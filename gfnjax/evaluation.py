@@ -13,6 +13,7 @@ from gfnjax.config import Config, UsageError
 from gfnjax.envs.base import Enumerable, State
 from gfnjax.metrics import exact, sampled
 from gfnjax.metrics.graph import StateGraph
+from gfnjax.policies.backward import UniformBackward
 from gfnjax.sampling import terminal_states
 from gfnjax.state import Params, StepInfo, TrainState
 from gfnjax.training import GFlowNet
@@ -135,7 +136,7 @@ def _exact_metrics(
 ) -> exact.ExactMetrics:
     assert isinstance(gfn.env, Enumerable)
     table = exact.policy_table(gfn.env, gfn.policy, gfn.backward_policy(params), params.policy)
-    return exact.evaluate(graph, table.log_pf, log_z)
+    return exact.evaluate(graph, table.log_pf, log_z, _log_prior(gfn, graph))
 
 
 @jax.jit
@@ -146,7 +147,17 @@ def _exact_distributions(
     table = exact.policy_table(gfn.env, gfn.policy, gfn.backward_policy(params), params.policy)
     states = jax.vmap(gfn.env.state_at)(jnp.arange(graph.num_states, dtype=jnp.int32))
     learned = exact.terminating_distribution(graph, table.log_pf)
-    return states, learned, exact.target_distribution(graph)[0]
+    return states, learned, exact.target_distribution(graph, _log_prior(gfn, graph))[0]
+
+
+def _log_prior(gfn: GFlowNet, graph: StateGraph) -> Array | None:
+    """`[N]` what the run's prior makes of R, where the objective is relative to one."""
+    if "log_prior" not in gfn.objective.needs:
+        return None
+    assert gfn.prior is not None  # checked at construction
+    assert isinstance(gfn.env, Enumerable)
+    table = exact.policy_table(gfn.env, gfn.prior.policy, UniformBackward(), gfn.prior.params)
+    return exact.terminating_distribution(graph, table.log_pf)
 
 
 @partial(jax.jit, static_argnames="num_samples")

@@ -30,6 +30,8 @@ class PolicyTable(NamedTuple):
 class ExactMetrics(NamedTuple):
     """Distances between a policy's terminating distribution and R / Z, `[]` each.
 
+    With a prior read prior(x) R(x) / Z for R / Z.
+
     Attributes:
         total_variation: half the sum of |P - R/Z|.
         l1: the mean of |P - R/Z| over terminal states.
@@ -86,10 +88,17 @@ def terminating_distribution(graph: StateGraph, log_pf: Array) -> Array:
     return jnp.where(graph.terminal, visits, masking.FILL)
 
 
-def target_distribution(graph: StateGraph) -> tuple[Array, Array]:
-    """log R(x) / Z `[N]`, `masking.FILL` off terminal states, and log Z `[]`."""
-    log_z = masking.logsumexp(graph.log_reward, graph.terminal)
-    return jnp.where(graph.terminal, graph.log_reward - log_z, masking.FILL), log_z
+def target_distribution(graph: StateGraph, log_prior: Array | None = None) -> tuple[Array, Array]:
+    """log R(x) / Z `[N]`, `masking.FILL` off terminal states, and log Z `[]`.
+
+    Args:
+        graph: of the environment.
+        log_prior: `[N]` log-probabilities of terminal states, the `terminating_distribution` of
+            a prior policy: the target is then prior(x) R(x) / Z, with Z the prior's mean of R.
+    """
+    log_weight = graph.log_reward if log_prior is None else graph.log_reward + log_prior
+    log_z = masking.logsumexp(log_weight, graph.terminal)
+    return jnp.where(graph.terminal, log_weight - log_z, masking.FILL), log_z
 
 
 def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
@@ -117,10 +126,22 @@ def log_path_counts(graph: StateGraph) -> Array:
     return _forward(graph, jnp.zeros(graph.parents.shape), masking.logsumexp)
 
 
-def evaluate(graph: StateGraph, log_pf: Array, log_z: Array | float = jnp.nan) -> ExactMetrics:
-    """Compare a policy `log_pf` `[N, num_actions]` and an estimate of log Z with the truth."""
+def evaluate(
+    graph: StateGraph,
+    log_pf: Array,
+    log_z: Array | float = jnp.nan,
+    log_prior: Array | None = None,
+) -> ExactMetrics:
+    """Compare a policy with the truth.
+
+    Args:
+        graph: of the environment.
+        log_pf: `[N, num_actions]`.
+        log_z: `[]` an estimate.
+        log_prior: `[N]` as in `target_distribution`.
+    """
     log_p = terminating_distribution(graph, log_pf)
-    log_q, true_log_z = target_distribution(graph)
+    log_q, true_log_z = target_distribution(graph, log_prior)
     return ExactMetrics(
         total_variation=distances.total_variation(log_p, log_q),
         l1=distances.l1(log_p, log_q) / graph.terminal.sum().astype(log_p.dtype),

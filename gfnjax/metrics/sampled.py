@@ -23,10 +23,12 @@ from gfnjax.envs.base import Enumerable, State
 from gfnjax.metrics import distances
 from gfnjax.metrics.exact import target_distribution
 from gfnjax.metrics.graph import StateGraph
+from gfnjax.objectives.base import Objective
+from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.state import Params
 from gfnjax.training import GFlowNet
-from gfnjax.types import Array, Trajectory
+from gfnjax.types import Array, Scores, Trajectory
 
 # Above this, Stirling's series is exact in double precision's first ten digits.
 STIRLING_FROM = 16
@@ -96,18 +98,34 @@ def log_likelihood(
 
     def log_ratio(key: Array) -> Array:
         trajectories = gfn.sample_backward(params, key, terminal_states)
-        return trajectories.log_reward - log_weights(gfn, params, trajectories)
+        scores = _score(gfn, params, trajectories, TrajectoryBalance(log_z="flow"))
+        return scores.log_pf.sum(axis=1) - scores.log_pb.sum(axis=1)
 
     log_ratios = lax.map(log_ratio, jax.random.split(key, num_trajectories))
     return jax.nn.logsumexp(log_ratios, axis=0) - jnp.log(num_trajectories).astype(log_ratios.dtype)
 
 
 def log_weights(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Array:
-    """log w = log R + sum log P_B - sum log P_F of each of a batch of trajectories: `[B]`."""
-    # A plain objective: parents and target networks need not be scored here.
-    plain = dataclasses.replace(gfn, objective=TrajectoryBalance(log_z="flow"))
-    scores = plain.score(params, trajectories)
-    return scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
+    """log w = log R + sum log P_B - sum log P_F of each of a batch of trajectories: `[B]`.
+
+    Where the objective is relative to a prior, sum log prior takes the place of sum log P_B.
+    """
+    if "log_prior" in gfn.objective.needs:
+        scores = _score(gfn, params, trajectories, RelativeTrajectoryBalance())
+        log_reference = scores.log_prior
+        assert log_reference is not None
+    else:
+        scores = _score(gfn, params, trajectories, TrajectoryBalance(log_z="flow"))
+        log_reference = scores.log_pb
+    return scores.log_reward + log_reference.sum(axis=1) - scores.log_pf.sum(axis=1)
+
+
+def _score(gfn: GFlowNet, params: Params, trajectories: Trajectory, objective: Objective) -> Scores:
+    """Scores for a plain objective: parents and target networks need not be scored here.
+
+    One that takes log F(s_0) for log Z, so that it goes with conditional environments too.
+    """
+    return dataclasses.replace(gfn, objective=objective).score(params, trajectories)
 
 
 def correlation(x: Array, y: Array) -> Correlation:

@@ -43,6 +43,7 @@ class Objective:
         on_policy: whether it is only meant for trajectories of the current policy.
         value_scale: log F = value_scale * logsumexp(forward logits) at the optimum, for
             objectives that read values off the logits; None for the others.
+        looks_forward: whether the network holds log F minus the partial reward.
     """
 
     log_z: ClassVar[LogZ] = "learned"
@@ -53,6 +54,10 @@ class Objective:
     @property
     def value_scale(self) -> float | None:
         return None
+
+    @property
+    def looks_forward(self) -> bool:
+        return False
 
     def residuals(self, scores: Scores) -> Residuals:
         """Residuals `[R]` and weights `[R]` of one trajectory."""
@@ -126,6 +131,12 @@ def check_abilities(objective: Objective, env: Environment) -> None:
             'condition: use an objective whose log_z is "flow", such as '
             'TrajectoryBalance(log_z="flow")'
         )
+
+
+def terminal_step(scores: Scores) -> Array:
+    """`[T + 1]` True where s_t is the terminal state of one trajectory; nowhere in a window."""
+    step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
+    return (step == scores.length) & scores.complete
 
 
 def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:

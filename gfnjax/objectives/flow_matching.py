@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.objectives.base import LogZ, Objective, terminal_step
 from gfnjax.types import Residuals, Scores
 
 
@@ -21,8 +21,7 @@ def flow_matching(scores: Scores, epsilon: float, terminal_weight: float) -> Res
     if epsilon > 0:
         inflow = jnp.logaddexp(inflow, math.log(epsilon))
         outflow = jnp.logaddexp(outflow, math.log(epsilon))
-    last = jnp.arange(1, scores.mask.size + 1, dtype=jnp.int32) == scores.length
-    terminal = last & scores.complete
+    terminal = terminal_step(scores)[1:]
     weight = jnp.where(scores.mask, jnp.where(terminal, terminal_weight, 1.0), 0.0)
     return Residuals(jnp.where(scores.mask, inflow - outflow, 0.0), weight)
 

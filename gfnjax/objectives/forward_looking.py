@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.objectives.base import LogZ, Objective, terminal_step
 from gfnjax.types import Array, Residuals, Scores
 
 
@@ -21,9 +21,18 @@ def forward_looking_flow(scores: Scores, anchor_terminal: bool = True) -> Array:
     if not anchor_terminal:
         assert scores.raw_flow is not None
         return scores.raw_flow + scores.log_partial_reward
-    step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
-    before_the_end = step < scores.length + (~scores.complete).astype(jnp.int32)
-    return scores.log_flow + jnp.where(before_the_end, scores.log_partial_reward, 0.0)
+    # At the terminal state the partial reward is log R, which log_flow has already.
+    ahead = jnp.where(terminal_step(scores), 0.0, scores.log_partial_reward)
+    return scores.log_flow + ahead
+
+
+def require_flows(base: Objective) -> None:
+    """Raise a `ValueError` if `base` reads what does not follow from the flows of states."""
+    if "log_inflow" in base.needs or base.log_z in ("batch", "pair"):
+        raise ValueError(
+            "base must balance flows along a trajectory, as DetailedBalance(), "
+            f"SubTrajectoryBalance() and TrajectoryBalance() do, got {base!r}"
+        )
 
 
 @dataclass(frozen=True)
@@ -47,11 +56,7 @@ class ForwardLooking(Objective):
     anchor_terminal: bool = True
 
     def __post_init__(self) -> None:
-        if "log_inflow" in self.base.needs or self.base.log_z in ("batch", "pair"):
-            raise ValueError(
-                "base must balance flows along a trajectory, as DetailedBalance(), "
-                f"SubTrajectoryBalance() and TrajectoryBalance() do, got {self.base!r}"
-            )
+        require_flows(self.base)
         if not self.anchor_terminal:
             warnings.warn(
                 "anchor_terminal=False does not identify the target: policies far from it reach "
@@ -67,6 +72,10 @@ class ForwardLooking(Objective):
     @property
     def incomplete(self) -> bool:  # pyrefly: ignore[bad-override]
         return self.base.incomplete
+
+    @property
+    def looks_forward(self) -> bool:
+        return True
 
     def adapt(self, scores: Scores) -> Scores:
         flow = forward_looking_flow(scores, self.anchor_terminal)

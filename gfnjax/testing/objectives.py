@@ -1,6 +1,7 @@
 """`check_objective`: does an objective vanish at the exact optimum, and only there?"""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from gfnjax.envs.base import Environment
 from gfnjax.envs.tabular import random_dag
 from gfnjax.metrics import exact
 from gfnjax.metrics.graph import build_graph
-from gfnjax.objectives.base import Objective, as_objective
+from gfnjax.objectives.base import Objective, as_objective, weighted_loss
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.state import Params
 from gfnjax.testing.environments import ConformanceError
@@ -18,19 +19,31 @@ from gfnjax.training import GFlowNet
 from gfnjax.types import Array, Residuals, Scores
 
 
-def exact_optimum(env: Environment, key: Array, value_scale: float | None = None) -> Params:
+def exact_optimum(
+    env: Environment, key: Array, value_scale: float | None = None, looks_forward: bool = False
+) -> Params:
     """Parameters of `tabular_policy(env)` at the optimum for a random positive P_B.
 
     P_B is drawn, F and P_F follow from R by dynamic programming, log Z is exact. The forward
-    logits are log P_F, plus log F / value_scale where there is one, as soft Q-learning wants.
+    logits are log P_F, plus log F / value_scale where there is one, as soft Q-learning wants;
+    with `looks_forward` the flows of states that are not terminal are log F minus the partial
+    reward, as forward-looking objectives want. An objective's attributes say which it is.
     """
     graph = build_graph(env)
     logits = jax.random.normal(key, graph.parents.shape, graph.log_reward.dtype)
     log_pb = masking.log_softmax(logits, graph.backward_mask)
     log_flow, log_pf = exact.optimal_flow(graph, log_pb)
     logits = log_pf if value_scale is None else log_pf + (log_flow / value_scale)[:, None]
+    if looks_forward:
+        log_flow = log_flow - jnp.where(graph.terminal, 0.0, _log_partial_rewards(env))
     table = {"forward_logits": logits, "backward_logits": log_pb, "log_flow": log_flow}
     return Params({"params": table}, exact.target_distribution(graph)[1])
+
+
+def _log_partial_rewards(env: Any) -> Array:
+    """`[num_states]` of an environment with partial rewards."""
+    index = jnp.arange(env.num_states, dtype=jnp.int32)
+    return jax.vmap(lambda i: env.log_partial_reward(env.state_at(i)))(index)
 
 
 def check_objective(
@@ -47,8 +60,8 @@ def check_objective(
         key: a typed PRNG key.
         env: an `Enumerable` environment; a random DAG by default.
         batch_size: trajectories of the uniform policy the loss is taken over.
-        tolerance: for the square root of the loss and for each gradient entry; the default is for
-            single precision.
+        tolerance: for the square root of the loss and for each gradient entry, and ten times
+            that for an `extra_loss`; the default is for single precision.
 
     Raises:
         ConformanceError: with the loss or gradient that should have been zero, or was.
@@ -58,14 +71,21 @@ def check_objective(
     name = getattr(objective, "function", type(objective)).__name__
     keys = jax.random.split(key, 3)
     gfn = GFlowNet(env, tabular_policy(env), objective, target_rate=1.0)
-    optimum = exact_optimum(env, keys[0], objective.value_scale)
+    optimum = exact_optimum(env, keys[0], objective.value_scale, objective.looks_forward)
     uniform = jax.tree.map(jnp.zeros_like, optimum)
     trajectories = gfn.sample(uniform, keys[1], batch_size)
-    value_and_grad = jax.jit(
-        lambda p: jax.value_and_grad(gfn.loss)(p, trajectories, jax.lax.stop_gradient(p.policy))
-    )
-    loss, grads = value_and_grad(optimum)
-    _require(jnp.sqrt(loss) < tolerance, f"{name}: must be 0 at the exact optimum, got {loss:.3g}")
+
+    def loss(params: Params) -> tuple[Array, Array]:
+        """The loss, and its part that is no mean of g(residual)."""
+        target = jax.lax.stop_gradient(params.policy)
+        scores = gfn.score(params, trajectories, target=target)
+        extra = jax.vmap(objective.extra_loss)(scores).mean()
+        return weighted_loss(objective, gfn.regression, scores), extra
+
+    value_and_grad = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    (total, extra), grads = value_and_grad(optimum)
+    zero = (jnp.sqrt(jnp.abs(total - extra)) < tolerance) & (jnp.abs(extra) < 10 * tolerance)
+    _require(zero, f"{name}: must be 0 at the exact optimum, got {total:.3g}")
     worst = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
     _require(
         worst < tolerance,
@@ -77,8 +97,10 @@ def check_objective(
         for k, x in zip(jax.random.split(keys[2], len(leaves)), leaves, strict=True)
     ]
     perturbed = jax.tree.map(jnp.add, optimum, structure.unflatten(noise))
-    loss, _ = value_and_grad(perturbed)
-    _require(loss > 1e-2, f"{name}: must be positive away from the optimum, got {loss:.3g}")
+    (total, _), _ = value_and_grad(perturbed)
+    # The surrogate of a policy gradient may have either sign.
+    away = jnp.abs(total) > 1e-2
+    _require(away, f"{name}: must be positive away from the optimum, got {total:.3g}")
 
 
 def _require(condition: Array | bool, message: str) -> None:

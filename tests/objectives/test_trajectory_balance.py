@@ -6,6 +6,7 @@ import pytest
 from gfnjax import LogPartitionVariance, TrajectoryBalance
 from gfnjax.objectives.base import resolve_log_z, weighted_loss
 from gfnjax.objectives.regression import huber, square
+from gfnjax.objectives.trajectory_balance import ContrastiveBalance
 
 
 def test_residuals_by_hand(two):
@@ -64,3 +65,22 @@ def test_a_trajectory_of_length_zero_does_not_count(two):
     scores = two._replace(length=jnp.array([0, 3], jnp.int32))
     loss = weighted_loss(TrajectoryBalance(), square, scores)
     np.testing.assert_allclose(loss, 1.9**2, rtol=1e-5)
+
+
+def test_contrastive_balance_by_hand(two):
+    # The residuals without log Z are -1.1 and .7: each minus the next, the last minus the first.
+    scores = resolve_log_z(ContrastiveBalance().log_z, two)
+    residuals = jax.vmap(ContrastiveBalance().residuals)(scores)
+    np.testing.assert_allclose(residuals.values, [[-1.8], [1.8]], rtol=1e-5)
+
+
+def test_contrastive_balance_is_a_difference_of_residuals(random_scores, x64):
+    scores = jax.tree.map(jnp.asarray, random_scores(1, batch=5))
+    plain = jax.vmap(TrajectoryBalance().residuals)(scores).values[:, 0] - scores.log_z
+    ours = resolve_log_z(ContrastiveBalance().log_z, scores)
+    values = jax.vmap(ContrastiveBalance().residuals)(ours).values[:, 0]
+    for i in range(5):
+        np.testing.assert_allclose(values[i], plain[i] - plain[(i + 1) % 5], rtol=1e-12)
+    one = jax.tree.map(lambda x: x[:1], scores)
+    one = resolve_log_z(ContrastiveBalance().log_z, one)
+    np.testing.assert_allclose(weighted_loss(ContrastiveBalance(), square, one), 0, atol=1e-24)

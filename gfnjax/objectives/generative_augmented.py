@@ -1,0 +1,130 @@
+"""GAFlowNet: flows with intrinsic rewards for states that are still new."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gfnjax.envs.base import Environment
+from gfnjax.objectives.base import LogZ, Objective, terminal_step
+from gfnjax.objectives.forward_looking import require_flows
+from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
+from gfnjax.objectives.trajectory_balance import TrajectoryBalance
+from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
+
+
+def augmented(scores: Scores, edge_reward: Array, terminal_reward: Array) -> Scores:
+    """Scores with P_B + r(s -> s') / F(s') for P_B, and R + r(x) for R (Pan et al., 2210.03308).
+
+    F(s) P_F(s' | s) = F(s') P_B(s | s') + r(s -> s'): as if an edge led out of the graph beside
+    each one, that nobody takes.
+
+    Args:
+        scores: of one trajectory.
+        edge_reward: `[T]`, not negative.
+        terminal_reward: `[]`, not negative.
+    """
+    log_reward = jnp.logaddexp(scores.log_reward, _log(terminal_reward))
+    log_flow = jnp.where(terminal_step(scores), log_reward, scores.log_flow)
+    log_pb = jnp.logaddexp(scores.log_pb, _log(edge_reward) - log_flow[1:])
+    log_pb = jnp.where(scores.mask, log_pb, 0.0)
+    return scores._replace(log_reward=log_reward, log_flow=log_flow, log_pb=log_pb)
+
+
+def _log(x: Array) -> Array:
+    return jnp.log(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
+
+
+@dataclass(frozen=True)
+class GAFlowNet(Objective):
+    """`base` on `augmented` scores, with rewards by random network distillation.
+
+    The novelty of a state is the mean square by which a trained network misses the outputs of a
+    random one that is never trained (1810.12894); it shrinks where training has been. An edge
+    earns `edge_scale` times the novelty of the state it leads to, a terminal state
+    `terminal_scale` times its own. The flows see novelty without gradient.
+
+    The target is R only as far as the intrinsic rewards vanish: beside F they should be small by
+    the end of training. With both scales at zero this is `base` exactly.
+
+    Attributes:
+        base: TrajectoryBalance(), DetailedBalance() or SubTrajectoryBalance().
+        edge_scale: of the rewards of edges, in units of R; not negative.
+        terminal_scale: of the rewards of terminal states, in units of R; not negative.
+        num_features: outputs of the two networks.
+        hidden_sizes: widths of the two networks.
+
+    Raises:
+        ValueError: if `base` does not balance flows along a trajectory, or a number is out of
+            range.
+    """
+
+    base: Objective = TrajectoryBalance()
+    edge_scale: float = 1.0
+    terminal_scale: float = 1.0
+    num_features: int = 16
+    hidden_sizes: tuple[int, ...] = (64,)
+
+    def __post_init__(self) -> None:
+        require_flows(self.base)
+        for name in ("edge_scale", "terminal_scale"):
+            value = getattr(self, name)
+            if not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"{name} must not be negative, got {value}")
+        if self.num_features < 1:
+            raise ValueError(f"num_features must be at least 1, got {self.num_features}")
+        check_sizes(self.hidden_sizes)
+
+    @property
+    def log_z(self) -> LogZ:  # pyrefly: ignore[bad-override]
+        return self.base.log_z
+
+    @property
+    def needs(self) -> frozenset[str]:  # pyrefly: ignore[bad-override]
+        return self.base.needs
+
+    @property
+    def incomplete(self) -> bool:  # pyrefly: ignore[bad-override]
+        return self.base.incomplete
+
+    @property
+    def network(self) -> Any:
+        """Both networks, from the observation of a state."""
+        return FeedForward(tuple(self.hidden_sizes), self.num_features)
+
+    def init(self, key: Array, env: Environment) -> PyTree:
+        seen = flatten(env.observe(env.initial_state()))
+        random, predictor = jax.random.split(key)
+        return {
+            "random": self.network.init(random, seen),
+            "predictor": self.network.init(predictor, seen),
+        }
+
+    def assist(
+        self, params: PyTree, env: Environment, path: Trajectory, key: Array | None
+    ) -> Array:
+        """`[T + 1]` the novelty of the visited states, zero after the end."""
+
+        def novelty(state: PyTree) -> Array:
+            seen = flatten(env.observe(state))
+            goal = lax.stop_gradient(self.network.apply(params["random"], seen))
+            return ((self.network.apply(params["predictor"], seen) - goal) ** 2).mean()
+
+        live = jnp.arange(path.actions.size + 1, dtype=jnp.int32) <= path.length
+        return jnp.where(live, jax.vmap(novelty)(path.states), 0.0)
+
+    def adapt(self, scores: Scores) -> Scores:
+        return self.base.adapt(scores)
+
+    def residuals(self, scores: Scores) -> Residuals:
+        novelty = lax.stop_gradient(scores.auxiliary)
+        at_the_end = jnp.where(terminal_step(scores), novelty, 0.0).sum()
+        rewards = self.edge_scale * novelty[1:], self.terminal_scale * at_the_end
+        return self.base.residuals(augmented(scores, *rewards))
+
+    def extra_loss(self, scores: Scores) -> Array:
+        count = (scores.length + 1).astype(scores.auxiliary.dtype)
+        return scores.auxiliary.sum() / count
