@@ -7,7 +7,6 @@ over the environment's own actions, by `gfnjax.back_and_forth`. Each chain reach
 such moves connect them; with num_back = `env.max_steps` they always do.
 """
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -148,9 +147,7 @@ def metropolis_hastings(env: Environment, num_chains: int = 16, num_back: int = 
     Raises:
         ValueError: for an argument out of range.
     """
-    if num_chains < 1:
-        raise ValueError(f"num_chains must be at least 1, got {num_chains}")
-    return MarkovChains(_proposal(env, uniform_policy(env), num_chains), num_back)
+    return MarkovChains(_proposal(env, uniform_policy(env), num_chains, 0.0), num_back)
 
 
 def mars(
@@ -176,23 +173,18 @@ def mars(
     Raises:
         ValueError: for an argument out of range.
     """
-    chains = metropolis_hastings(env, num_chains, num_back)
-    proposal = _proposal(env, policy, num_chains, Hyperparameters(learning_rate=learning_rate))
-    return dataclasses.replace(chains, proposal=proposal, learn=True)
+    return MarkovChains(_proposal(env, policy, num_chains, learning_rate), num_back, learn=True)
 
 
-def _proposal(
-    env: Environment,
-    policy: Policy,
-    num_chains: int,
-    hyperparameters: Hyperparameters = Hyperparameters(),
-) -> GFlowNet:
+def _proposal(env: Environment, policy: Policy, num_chains: int, learning_rate: Any) -> GFlowNet:
+    if num_chains < 1:
+        raise ValueError(f"num_chains must be at least 1, got {num_chains}")
     # No objective is ever evaluated; this one goes with every environment.
     return GFlowNet(
         env,
         policy,
         TrajectoryBalance(log_z="flow"),
         backward=UniformBackward(),
-        hyperparameters=hyperparameters,
+        hyperparameters=Hyperparameters(learning_rate=learning_rate),
         batch_size=num_chains,
     )

@@ -121,7 +121,10 @@ def log_weights(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Arra
 
 
 def _score(gfn: GFlowNet, params: Params, trajectories: Trajectory, objective: Objective) -> Scores:
-    """Scores for a plain objective: parents and target networks need not be scored here."""
+    """Scores for a plain objective: parents and target networks need not be scored here.
+
+    One that takes log F(s_0) for log Z, so that it goes with conditional environments too.
+    """
     return dataclasses.replace(gfn, objective=objective).score(params, trajectories)
 
 
