@@ -1,81 +1,33 @@
-"""From a `Config` to a `GFlowNet`. Equal settings give equal descriptions: compiled code is shared.
+"""From a `Config` to a `GFlowNet`.
 
-The tables here are what the names on the command line mean.
+Equal settings give equal descriptions, so that compiled code is shared.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import optax
 
-from gfnjax.config import Config, EnvironmentConfig, Training
+from gfnjax.catalogue import BACKWARDS, OBJECTIVES, REGRESSIONS, REPLAYS, make_network
+from gfnjax.config import Config, Sampling, Training
 from gfnjax.ebgfn import EnergyGFlowNet
 from gfnjax.envs.base import Environment
+from gfnjax.exploration import EpsilonTempered, StopFlattening
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.metrics.exact import log_path_counts
-from gfnjax.metrics.graph import StateGraph, build_graph
-from gfnjax.objectives import regression
-from gfnjax.objectives.base import Objective, Regression
-from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
-from gfnjax.objectives.flow_matching import FlowMatching
-from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
-from gfnjax.objectives.trajectory_balance import LogPartitionVariance, TrajectoryBalance
-from gfnjax.policies.backward import (
-    BackwardPolicy,
-    LearnedBackward,
-    MaximumEntropyBackward,
-    UniformBackward,
-)
-from gfnjax.policies.base import Policy
-from gfnjax.policies.causal import CausalPolicy, causal_transformer_policy
-from gfnjax.policies.graph import graph_policy
+from gfnjax.local_search import LocalSearch
+from gfnjax.objectives.base import Objective
+from gfnjax.policies.base import FrozenPolicy, Policy
+from gfnjax.policies.causal import CausalPolicy
+from gfnjax.policies.ensemble import EnsemblePolicy, ensemble_mlp_policy
 from gfnjax.policies.mlp import mlp_policy
-from gfnjax.policies.transformer import transformer_policy
-from gfnjax.policies.trees import forest_policy
+from gfnjax.policies.uniform import uniform_policy
+from gfnjax.samplers import Mixed, OnPolicy, Sampler, Teacher, Windows
 from gfnjax.training import GFlowNet
 
-OBJECTIVES: dict[str, tuple[str, Callable[[Training], Objective]]] = {
-    "tb": ("trajectory balance", lambda t: TrajectoryBalance()),
-    "db": ("detailed balance", lambda t: DetailedBalance()),
-    "target-db": ("detailed balance against a target network", lambda t: TargetDetailedBalance()),
-    "subtb": ("sub-trajectory balance", lambda t: SubTrajectoryBalance(t.subtb_lambda)),
-    "fm": ("flow matching through all parents", lambda t: FlowMatching()),
-    "vargrad": ("trajectory balance with the batch's log Z", lambda t: LogPartitionVariance()),
-}
-
-BACKWARDS: dict[str, tuple[str, Callable[[EnvironmentConfig], BackwardPolicy]]] = {
-    "learned": ("a head of the network", lambda env: LearnedBackward()),
-    "uniform": ("all parents alike", lambda env: UniformBackward()),
-    "maximum-entropy": ("all trajectories alike", lambda env: _maximum_entropy(env)),
-}
-
-REGRESSIONS: dict[str, tuple[str, Regression]] = {
-    "square": ("the residual squared", regression.square),
-    "huber": ("squared, then linear from 1 on", regression.huber),
-    "forward-kl": ("gradients of KL(target || policy)", regression.forward_kl),
-    "hellinger": ("gradients of the Hellinger distance", regression.hellinger),
-    "chi-square": ("gradients of chi^2(policy || target)", regression.chi_square),
-}
-
-NETWORKS: dict[str, tuple[str, Callable[[Any, Training], Policy | CausalPolicy]]] = {
-    "mlp": (
-        "hidden layers on the whole state",
-        lambda env, t: mlp_policy(env, t.hidden_sizes, t.activation),
-    ),
-    "transformer": (
-        "attention among the parts of a sequence, in any order",
-        lambda env, t: transformer_policy(env, t.width, t.num_heads, t.num_layers),
-    ),
-    "causal": (
-        "a transformer with a key/value cache, where letters are appended",
-        lambda env, t: causal_transformer_policy(env, t.width, t.num_heads, t.num_layers),
-    ),
-    "graph": ("messages along the edges of a DAG", lambda env, t: graph_policy(env, t.width)),
-    "forest": (
-        "attention among the trees of a forest",
-        lambda env, t: forest_policy(env, t.width, t.num_heads, t.num_layers),
-    ),
+EXPLORATIONS: dict[str, Any] = {
+    "epsilon": EpsilonTempered(),
+    "stop-flattening": StopFlattening(),
 }
 
 
@@ -95,48 +47,66 @@ def build(config: Config) -> GFlowNet | EnergyGFlowNet:
         ValueError, TypeError, OSError: for values that are out of range or do not go together,
             and files that are missing.
     """
-    sampler = _sampler(config)
+    gfn = _gflownet(config)
     if isinstance(config.env, LearnsReward):
-        return config.env.learn_reward(sampler)
-    return sampler
+        return config.env.learn_reward(gfn)
+    return gfn
 
 
-def _sampler(config: Config) -> GFlowNet:
+def _gflownet(config: Config) -> GFlowNet:
     settings = config.training
     env = config.env.make()
+    objective = OBJECTIVES[settings.objective][1](settings)
     return GFlowNet(
         env=env,
-        policy=_network(env, settings),
-        objective=OBJECTIVES[settings.objective][1](settings),
-        backward=BACKWARDS[settings.backward][1](config.env),
+        policy=_policy(env, config),
+        objective=objective,
+        backward=BACKWARDS[settings.backward][1](config.env, settings),
         hyperparameters=_hyperparameters(settings),
+        prior=_prior(env, objective),
         regression=REGRESSIONS[settings.regression][1],
+        sampler=_sampler(env, config.sampling, settings),
+        exploration=EXPLORATIONS[config.sampling.exploration],
         batch_size=settings.batch_size,
+        num_updates=settings.num_updates,
         max_grad_norm=settings.max_grad_norm,
         target_rate=settings.target_rate,
     )
 
 
-def _network(env: Environment, settings: Training) -> Policy | CausalPolicy:
-    try:
-        return NETWORKS[settings.network][1](env, settings)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"network {settings.network} does not fit: {error}") from error
+def _policy(env: Environment, config: Config) -> Policy | CausalPolicy | EnsemblePolicy:
+    settings, members = config.training, config.sampling.thompson
+    if members == 1:
+        return make_network(env, settings)
+    if settings.network != "mlp":
+        raise ValueError(f"thompson needs network mlp, got {settings.network}")
+    return ensemble_mlp_policy(env, members, settings.hidden_sizes, settings.activation)
 
 
-@lru_cache(maxsize=2)
-def state_graph(env_config: EnvironmentConfig) -> StateGraph:
-    """The state graph of an enumerable environment; the last ones are kept.
-
-    Raises:
-        TypeError, ValueError: where `build_graph` does.
-    """
-    env: Environment = env_config.make()
-    return build_graph(env)
+def _prior(env: Environment, objective: Objective) -> FrozenPolicy | None:
+    """The uniform policy, for objectives that are relative to one."""
+    if "log_prior" not in objective.needs:
+        return None
+    policy = uniform_policy(env)
+    observation = policy.observe(env, env.initial_state())
+    return FrozenPolicy(policy, policy.init(jax.random.key(0), observation))
 
 
-def _maximum_entropy(env_config: EnvironmentConfig) -> Any:
-    return MaximumEntropyBackward(log_path_counts(state_graph(env_config)))
+def _sampler(env: Environment, sampling: Sampling, settings: Training) -> Sampler:
+    if sampling.teacher_share > 0:
+        network = mlp_policy(env, settings.hidden_sizes, settings.activation)
+        rates = Hyperparameters(settings.learning_rate, settings.log_z_learning_rate)
+        return Teacher(network, sampling.teacher_share, rates)
+    fresh = OnPolicy() if sampling.window is None else Windows(sampling.window)
+    replay = REPLAYS[sampling.replay][1](sampling.replay_capacity, sampling.replay_unique)
+    search = None
+    if sampling.local_search > 0:
+        search = LocalSearch(
+            sampling.local_search, sampling.search_back, acceptance=sampling.acceptance
+        )
+    if replay is None and search is None:
+        return fresh
+    return Mixed(replay, sampling.replay_share, search, sampling.search_share, fresh)
 
 
 def _hyperparameters(settings: Training) -> Hyperparameters:
@@ -148,7 +118,11 @@ def _hyperparameters(settings: Training) -> Hyperparameters:
     if settings.epsilon_decay is not None and epsilon > 0:
         epsilon = _linear_decay(epsilon, settings.final_epsilon, settings.epsilon_decay)
     return Hyperparameters(
-        learning_rate, settings.log_z_learning_rate, epsilon, settings.temperature
+        learning_rate,
+        settings.log_z_learning_rate,
+        epsilon,
+        settings.temperature,
+        settings.backward_learning_rate,
     )
 
 

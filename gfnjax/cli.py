@@ -21,9 +21,9 @@ import tyro
 from jax.errors import JaxRuntimeError
 
 from gfnjax import plotting, run
-from gfnjax.build import BACKWARDS, NETWORKS, OBJECTIVES, REGRESSIONS
+from gfnjax.catalogue import BACKWARDS, NETWORKS, OBJECTIVES, REGRESSIONS, REPLAYS
 from gfnjax.checkpoint import CheckpointError
-from gfnjax.config import Config, E, Loggers, Training, UsageError
+from gfnjax.config import Config, E, Loggers, Sampling, Training, UsageError
 from gfnjax.logging import duration
 from gfnjax.presets import PRESETS
 
@@ -48,18 +48,19 @@ class TrainPreset(Generic[E]):
     environment: tyro.conf.Suppress[str]
     env: E
     training: Training
+    sampling: Sampling = Sampling()
     loggers: Loggers = Loggers()
     output: Path | None = None
     """folder of the run, new or empty; runs/<environment>-<number> without"""
 
     def __call__(self) -> int:
-        config = Config(self.environment, self.env, self.training, self.loggers)
+        config = Config(self.environment, self.env, self.training, self.loggers, self.sampling)
         return _conclude(run.start(config, self.output))
 
 
 def _train_preset(name: str) -> Any:
     preset = PRESETS[name]
-    default = TrainPreset(name, preset.env, preset.training)
+    default = TrainPreset(name, preset.env, preset.training, preset.sampling)
     command = tyro.conf.subcommand(name, default=default, description=preset.summary)
     generic: Any = TrainPreset  # a type that depends on a value, for the parser alone
     return Annotated[generic[type(preset.env)], command]
@@ -115,7 +116,7 @@ class List:
                 print(_entry("", flags, gap="  "))
             print(_entry("", [_settings(preset.training)]))
         tables = {"objective": OBJECTIVES, "network": NETWORKS}
-        tables |= {"backward": BACKWARDS, "regression": REGRESSIONS}
+        tables |= {"backward": BACKWARDS, "replay": REPLAYS, "regression": REGRESSIONS}
         for flag, table in tables.items():
             print(f"\n--{flag}")
             for name, (summary, _) in table.items():

@@ -27,8 +27,38 @@ class EnvironmentConfig(Protocol):
 
 E = TypeVar("E", bound=EnvironmentConfig)
 
-ObjectiveName = Literal["tb", "db", "target-db", "subtb", "fm", "vargrad"]
-BackwardName = Literal["learned", "uniform", "maximum-entropy"]
+ObjectiveName = Literal[
+    "tb",
+    "tb-flow",
+    "db",
+    "target-db",
+    "subtb",
+    "fm",
+    "vargrad",
+    "contrastive",
+    "mdb",
+    "fl-tb",
+    "fl-db",
+    "fl-subtb",
+    "led-db",
+    "led-subtb",
+    "soft-dqn",
+    "munchausen",
+    "reinforce",
+    "reward-to-go",
+    "baseline",
+    "gae",
+    "ent-ppo",
+    "rtb",
+    "ga-tb",
+    "ga-db",
+    "ppo",
+    "sac",
+]
+BackwardName = Literal["learned", "uniform", "maximum-entropy", "tlm", "pessimistic", "path-counts"]
+ExplorationName = Literal["epsilon", "stop-flattening"]
+ReplayName = Literal["none", "fifo", "prioritised", "residual", "terminal"]
+AcceptanceName = Literal["greedy", "metropolis"]
 RegressionName = Literal["square", "huber", "forward-kl", "hellinger", "chi-square"]
 ActivationName = Literal["relu", "leaky_relu", "gelu", "tanh"]
 NetworkName = Literal["mlp", "transformer", "causal", "graph", "forest"]
@@ -48,7 +78,15 @@ class Training:
     objective: ObjectiveName = "tb"
     """what the policy is trained with"""
     subtb_lambda: float = 0.9
-    """lambda of the subtb objective"""
+    """lambda of the subtb objectives"""
+    munchausen_alpha: float = 0.15
+    """alpha of the munchausen objective"""
+    gae_lambda: float = 0.95
+    """lambda of the advantages of gae, ent-ppo and ppo"""
+    num_updates: int = 1
+    """updates a batch serves for (for ent-ppo and ppo)"""
+    anchor_terminal: bool = True
+    """forward-looking flows are 1 at terminal states; without, the target is not identified"""
     backward: BackwardName = "learned"
     """backward policy"""
     regression: RegressionName = "square"
@@ -65,6 +103,10 @@ class Training:
     """the network's rate falls to this by the last step, along a cosine; constant without"""
     log_z_learning_rate: float = 1e-1
     """of log Z (Adam)"""
+    backward_learning_rate: float = 1e-3
+    """of a backward policy with a training of its own (Adam)"""
+    backward_updates: int = 1
+    """its updates a step"""
     epsilon: float = 0.0
     """probability of a uniformly random action while exploring"""
     final_epsilon: float = 0.0
@@ -92,7 +134,7 @@ class Training:
     max_grad_norm: float | None = None
     """clip the gradient to this norm"""
     target_rate: float | None = None
-    """keep a target network that moves by this share each step (for target-db)"""
+    """keep a target network that moves by this share each step (for objectives that need one)"""
     chunk_size: int = 250
     """steps between two evaluations and checkpoints; an interrupt loses at most these"""
     log_every: int = 10
@@ -118,7 +160,8 @@ class Training:
         return max(round(self.epsilon_share * self.planned_steps), 1)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "chunk_size", "log_every"):
+        counts = "steps", "batch_size", "chunk_size", "log_every", "num_updates", "backward_updates"
+        for name in counts:
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         for name in ("epsilon_steps", "schedule_steps"):
             value = getattr(self, name)
@@ -144,6 +187,46 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """Where the trajectories of a training step come from."""
+
+    exploration: ExplorationName = "epsilon"
+    """what the temperature acts on: the whole policy, or whether to stop"""
+    thompson: int = 1
+    """members of an ensemble of heads, one of which acts in each trajectory (mlp)"""
+    teacher_share: float = 0.0
+    """share of a batch that an off-policy teacher samples"""
+    window: int | None = None
+    """learn from every so many steps of rollouts under way, instead of complete trajectories"""
+    replay: ReplayName = "none"
+    """kind of replay buffer"""
+    replay_share: float = 0.5
+    """share of a batch that is replayed"""
+    replay_capacity: int = 10_000
+    """trajectories in the buffer"""
+    replay_unique: bool = False
+    """keep one trajectory an object"""
+    local_search: int = 0
+    """rounds of local search"""
+    search_share: float = 0.25
+    """share of a batch that is searched"""
+    search_back: float = 0.5
+    """share of a trajectory that a round takes back"""
+    acceptance: AcceptanceName = "greedy"
+    """when a round of local search accepts"""
+
+    def __post_init__(self) -> None:
+        for name in ("thompson", "replay_capacity"):
+            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        _require(self.local_search >= 0, "local_search", "at least 0", self.local_search)
+        share = self.teacher_share
+        _require(0 <= share < 1, "teacher_share", "in [0, 1)", share)
+        mixed = self.replay != "none" or self.local_search > 0
+        if share > 0 and (mixed or self.window is not None):
+            raise ValueError("teacher_share must be 0 with replay, local_search or window")
+
+
+@dataclass(frozen=True)
 class Loggers:
     """Where metrics go besides metrics.jsonl."""
 
@@ -161,6 +244,7 @@ class Config(Generic[E]):
     env: E
     training: Training = Training()
     loggers: Loggers = Loggers()
+    sampling: Sampling = Sampling()
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -179,6 +263,7 @@ def from_dict(values: dict[str, Any], env_type: type[E]) -> Config[E]:
             environment=values["environment"],
             env=_dataclass(env_type, values["env"]),
             training=_dataclass(Training, values["training"]),
+            sampling=_dataclass(Sampling, values["sampling"]),
             loggers=_dataclass(Loggers, values["loggers"]),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -1,5 +1,6 @@
 """What is measured between chunks: exact distances where the objects can be listed."""
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax.build import state_graph
+from gfnjax.catalogue import state_graph
 from gfnjax.config import Config, UsageError
 from gfnjax.ebgfn import EnergyGFlowNet, EnergyState
 from gfnjax.envs.base import (
@@ -21,9 +22,10 @@ from gfnjax.envs.base import (
     State,
     Target,
 )
+from gfnjax.envs.conditional import Conditional
 from gfnjax.loop import RunInfo, RunState, Trainable
 from gfnjax.metrics import exact, sampled
-from gfnjax.metrics.graph import StateGraph
+from gfnjax.metrics.graph import StateGraph, build_graph
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.rewards.ising import IsingReward, neg_log_rmse
 from gfnjax.sampling import terminal_states
@@ -79,7 +81,12 @@ def make_evaluator(config: Config, gfn: Trainable) -> Evaluator:
     Raises:
         UsageError: if the run is to stop at a total variation that cannot be computed.
     """
-    if isinstance(gfn, GFlowNet) and is_exact(gfn):
+    if isinstance(gfn, GFlowNet) and isinstance(gfn.env, Conditional):
+        # One condition stands for all: what is measured is the policy at a typical one.
+        gfn = dataclasses.replace(gfn, env=gfn.env.at(gfn.env.conditions.centre()))
+        if is_exact(gfn):
+            return ExactEvaluator(gfn, build_graph(gfn.env))
+    elif isinstance(gfn, GFlowNet) and is_exact(gfn):
         return ExactEvaluator(gfn, state_graph(config.env))
     if config.training.stop_at_tv is not None:
         raise UsageError(

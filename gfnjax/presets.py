@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from gfnjax import tasks
-from gfnjax.config import Config, E, Training, UsageError, from_dict
+from gfnjax.config import Config, E, Sampling, Training, UsageError, from_dict
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Preset(Generic[E]):
     summary: str
     env: E
     training: Training = Training()
+    sampling: Sampling = Sampling()
 
 
 PRESETS: dict[str, Preset[Any]] = {
@@ -98,14 +99,14 @@ PRESETS: dict[str, Preset[Any]] = {
         "the posterior over Bayesian networks, of synthetic data or your own (--data)",
         tasks.DAGConfig(),
         Training(
-            objective="vargrad",
+            objective="mdb",
             backward="uniform",
             regression="huber",
-            steps=5_000,
+            steps=4_000,
             chunk_size=500,
-            batch_size=32,
-            learning_rate=1e-3,
-            final_learning_rate=2e-5,
+            batch_size=64,
+            learning_rate=3e-3,
+            final_learning_rate=6e-5,
             epsilon=1.0,
             final_epsilon=0.1,
             epsilon_share=0.5,
@@ -161,7 +162,8 @@ def default_config(name: str) -> Config[Any]:
     """
     if name not in PRESETS:
         raise UsageError(f"environment must be one of {', '.join(PRESETS)}, got {name!r}")
-    return Config(name, PRESETS[name].env, PRESETS[name].training)
+    preset = PRESETS[name]
+    return Config(name, preset.env, preset.training, sampling=preset.sampling)
 
 
 def config_from_dict(values: dict[str, Any]) -> Config[Any]:

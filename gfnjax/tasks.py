@@ -5,7 +5,7 @@ after a field is its help text. To put one on the command line, add it to `gfnja
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,11 @@ import optax
 from gfnjax.ebgfn import EnergyGFlowNet
 from gfnjax.envs.amp import VariableSequence, antimicrobial_peptides
 from gfnjax.envs.bits import BitSequence, bit_sequence
+from gfnjax.envs.conditional import (
+    Conditional,
+    preference_conditional,
+    temperature_conditional,
+)
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.ising import Ising, IsingState
@@ -26,8 +31,11 @@ from gfnjax.rewards.dags import UNIFORM, EdgePrior, posterior
 from gfnjax.rewards.gaussian_networks import bge, linear_gaussian
 from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
 from gfnjax.rewards.ising import IsingReward, lattice, sample_ising
+from gfnjax.rewards.sets import SetEnergy
 from gfnjax.training import GFlowNet
 from gfnjax.userdata import absolute, read_matrix, read_sequences
+
+ConditionName = Literal["none", "temperature", "preferences"]
 
 
 @dataclass(frozen=True)
@@ -44,15 +52,22 @@ class HypergridConfig:
     """parameters of the corners reward"""
     r0: float | None = None
     """replaces the reward of the plain cells (for sparse: of all but the modes)"""
+    condition: ConditionName = "none"
+    """drawn once a trajectory: a reward temperature, or preferences between reward and cosine"""
+    beta_low: float = 0.5
+    """lowest reward temperature"""
+    beta_high: float = 2.0
+    """highest reward temperature"""
 
-    def make(self) -> Hypergrid:
+    def make(self) -> Hypergrid | Conditional:
         if self.preset != "standard" and self.reward != "corners":
             raise ValueError(
                 f"preset must be standard with reward {self.reward}, got {self.preset}"
             )
         if self.r0 is not None and not self.r0 > 0:
             raise ValueError(f"r0 must be positive, got {self.r0}")
-        return Hypergrid(self.num_dims, self.side, self._reward())
+        env = Hypergrid(self.num_dims, self.side, self._reward())
+        return _conditional(self, env, Cosine())
 
     def _reward(self) -> Corners | Cosine | Deceptive | Sparse:
         if self.reward == "sparse":
@@ -70,9 +85,27 @@ class SetConfig:
 
     task: Literal["small", "medium", "large"] = "small"
     """20 of 30, 60 of 80 or 80 of 100 elements"""
+    condition: ConditionName = "none"
+    """drawn once a trajectory: a reward temperature, or preferences between two sets of energies"""
+    beta_low: float = 0.5
+    """lowest reward temperature"""
+    beta_high: float = 2.0
+    """highest reward temperature"""
 
-    def make(self) -> Set:
-        return published_set(self.task)
+    def make(self) -> Set | Conditional:
+        env = published_set(self.task)
+        assert isinstance(env.reward, SetEnergy)
+        # The second objective values the elements in the opposite order.
+        return _conditional(self, env, SetEnergy(env.reward.energies[::-1]))
+
+
+def _conditional(task: Any, env: Any, other_reward: Any) -> Any:
+    """`env` with the condition that a task asks for, if any."""
+    if task.condition == "temperature":
+        return temperature_conditional(env, task.beta_low, task.beta_high)
+    if task.condition == "preferences":
+        return preference_conditional(env, env.reward, other_reward)
+    return env
 
 
 @dataclass(frozen=True)

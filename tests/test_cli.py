@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gfnjax import build, cli, data
+from gfnjax import catalogue, cli, data
 from gfnjax.presets import PRESETS
 
 TINY = "train hypergrid --side 4 --batch-size 4 --hidden-sizes 8 --chunk-size 4 --steps 8"
@@ -125,7 +125,13 @@ def test_list_names_everything_there_is(capsys):
     assert run("list") == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
-    tables = PRESETS, build.OBJECTIVES, build.NETWORKS, build.BACKWARDS, build.REGRESSIONS
+    tables = (
+        PRESETS,
+        catalogue.OBJECTIVES,
+        catalogue.NETWORKS,
+        catalogue.BACKWARDS,
+        catalogue.REGRESSIONS,
+    )
     for name in [name for table in tables for name in table]:
         assert re.search(rf"^  {re.escape(name)} ", out, re.MULTILINE), name
     assert "--side 32  --reward corners|cosine|deceptive|sparse" in out

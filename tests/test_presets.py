@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gfnjax
-from gfnjax import build, data
-from gfnjax.config import Config, Loggers, Training, UsageError, to_dict
+from gfnjax import build, catalogue, data
+from gfnjax.config import Config, Loggers, Sampling, Training, UsageError, to_dict
 from gfnjax.ebgfn import EnergyGFlowNet
 from gfnjax.envs.base import Renderable
 from gfnjax.policies.mlp import ACTIVATIONS
 from gfnjax.presets import PRESETS, config_from_dict, default_config
-from gfnjax.tasks import HypergridConfig
+from gfnjax.tasks import HypergridConfig, SetConfig
 
 TINY = Training(batch_size=4, hidden_sizes=(8,))
 
@@ -93,14 +93,14 @@ def test_a_network_that_does_not_fit_is_named(network, reason):
     ),
     training=st.builds(
         Training,
-        objective=st.sampled_from(list(build.OBJECTIVES)),
+        objective=st.sampled_from(list(catalogue.OBJECTIVES)),
         steps=st.integers(1, 10**9),
         hidden_sizes=st.lists(st.integers(1, 999), max_size=4).map(tuple),
         epsilon=st.floats(0, 1),
         epsilon_steps=st.none() | st.integers(1, 10**6),
         epsilon_share=st.none() | st.floats(1e-6, 1),
         final_learning_rate=st.none() | st.floats(0, 1e-3),
-        network=st.sampled_from(list(build.NETWORKS)),
+        network=st.sampled_from(list(catalogue.NETWORKS)),
         max_grad_norm=st.none() | st.floats(1e-3, 1e3),
         stop_at_tv=st.none() | st.floats(1e-6, 0.99),
     ),
@@ -121,15 +121,15 @@ def test_unknown_fields_and_values_are_refused():
 
 def test_the_names_on_the_command_line_are_those_of_the_tables():
     hints = get_type_hints(Training)
-    tables = {"objective": build.OBJECTIVES, "backward": build.BACKWARDS}
-    tables |= {"regression": build.REGRESSIONS, "activation": ACTIVATIONS}
-    tables |= {"network": build.NETWORKS}
+    tables = {"objective": catalogue.OBJECTIVES, "backward": catalogue.BACKWARDS}
+    tables |= {"regression": catalogue.REGRESSIONS, "activation": ACTIVATIONS}
+    tables |= {"network": catalogue.NETWORKS}
     for field, table in tables.items():
         assert get_args(hints[field]) == tuple(table)
 
 
 def test_the_regressions_are_the_ones_they_say():
-    assert {n: f for n, (_, f) in build.REGRESSIONS.items()} == gfnjax.regression.REGRESSIONS
+    assert {n: f for n, (_, f) in catalogue.REGRESSIONS.items()} == gfnjax.regression.REGRESSIONS
 
 
 @pytest.mark.parametrize(
@@ -239,11 +239,80 @@ def test_maximum_entropy_counts_paths():
     assert counts[0, 3, 3] == pytest.approx(20, rel=1e-5)
 
 
-@pytest.mark.parametrize("objective", build.OBJECTIVES)
+@pytest.mark.parametrize("objective", catalogue.OBJECTIVES)
 def test_every_objective_fits_the_other_settings(objective, key):
-    settings = {"epsilon": 0.2, "epsilon_steps": 5, "target_rate": 0.1}
+    settings = {"target_rate": 0.1}
+    if not catalogue.OBJECTIVES[objective][1](TINY).on_policy:
+        settings |= {"epsilon": 0.2, "epsilon_steps": 5}
     gfn = build.build(with_training(objective=objective, **settings))
     before = jax.eval_shape(gfn.init, key)
     after, info = jax.eval_shape(gfn.step, before)
     assert jax.tree.structure(after) == jax.tree.structure(before)
     assert [x.shape for x in jax.tree.leaves(info)] == [()] * 5
+
+
+@pytest.mark.parametrize(
+    ("training", "sampling"),
+    [
+        ({"objective": "db"}, {"window": 3}),
+        ({"objective": "fl-subtb"}, {"window": 3, "replay": "residual"}),
+        ({}, {"replay": "fifo", "replay_unique": True, "exploration": "stop-flattening"}),
+        ({}, {"replay": "prioritised", "local_search": 2, "acceptance": "metropolis"}),
+        ({"backward": "tlm"}, {"replay": "terminal"}),
+        ({"backward": "pessimistic", "backward_updates": 2}, {"thompson": 3}),
+        ({"backward": "path-counts"}, {"teacher_share": 0.5}),
+        ({"objective": "gae", "num_updates": 1}, {"window": 4}),
+        ({"objective": "ent-ppo", "num_updates": 3}, {}),
+    ],
+)
+def test_ways_of_sampling_fit_together(training, sampling, key):
+    config = dataclasses.replace(with_training(**training), sampling=Sampling(**sampling))
+    assert config_from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    gfn = build.build(config)
+    before = jax.eval_shape(gfn.init, key)
+    after, _ = jax.eval_shape(gfn.step, before)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    shapes = [[x.shape for x in jax.tree.leaves(state)] for state in (before, after)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(
+    ("training", "sampling", "message"),
+    [
+        ({"objective": "tb"}, {"window": 3}, "complete trajectories"),
+        ({"objective": "gae", "epsilon": 0.1}, {}, "epsilon must be 0"),
+        ({"objective": "gae"}, {"replay": "fifo"}, "policy's own trajectories"),
+        ({"objective": "soft-dqn"}, {}, "target_rate"),
+        ({"objective": "reinforce", "num_updates": 2}, {}, "num_updates must be 1"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(training, sampling, message):
+    config = dataclasses.replace(with_training(**training), sampling=Sampling(**sampling))
+    with pytest.raises(ValueError, match=message):
+        build.build(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"thompson": 0}, "thompson"),
+        ({"replay_capacity": 0}, "replay_capacity"),
+        ({"local_search": -1}, "local_search"),
+        ({"teacher_share": 1.0}, "teacher_share"),
+        ({"teacher_share": 0.5, "replay": "fifo"}, "teacher_share must be 0"),
+    ],
+)
+def test_ways_of_sampling_out_of_range_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Sampling(**settings)
+
+
+@pytest.mark.parametrize("condition", ["temperature", "preferences"])
+def test_a_condition_needs_flows(condition, key):
+    for env in (HypergridConfig(2, 4, condition=condition), SetConfig(condition=condition)):
+        config = Config("hypergrid", env, TINY)
+        with pytest.raises(ValueError, match="one for each"):
+            build.build(config)
+        flowing = dataclasses.replace(TINY, objective="tb-flow")
+        gfn = build.build(dataclasses.replace(config, training=flowing))
+        jax.eval_shape(gfn.step, jax.eval_shape(gfn.init, key))

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import pytest
 
-from gfnjax import build, run
+from gfnjax import catalogue, run
 from gfnjax.checkpoint import CheckpointError, DamagedCheckpointWarning
 from gfnjax.config import Config, Training, UsageError
 from gfnjax.logging import PlainLines
@@ -37,7 +37,7 @@ def nan_beyond_log_z(scores):
 def objectives(monkeypatch):
     for name, function in (("tb", counted), ("db", nan_beyond_log_z)):
         objective = FunctionObjective(function)
-        monkeypatch.setitem(build.OBJECTIVES, name, ("", lambda t, o=objective: o))
+        monkeypatch.setitem(catalogue.OBJECTIVES, name, ("", lambda t, o=objective: o))
 
 
 def config(side=4, **settings):
@@ -82,7 +82,7 @@ def whole(tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:
         objective = FunctionObjective(counted)
-        patch.setitem(build.OBJECTIVES, "tb", ("", lambda t: objective))
+        patch.setitem(catalogue.OBJECTIVES, "tb", ("", lambda t: objective))
         start(directory)
     return SimpleNamespace(path=directory, content=content(directory))
 
