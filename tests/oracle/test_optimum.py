@@ -39,6 +39,7 @@ from gfnjax.objectives.base import (
     as_objective,
     check_abilities,
     resolve_log_z,
+    terminal_step,
     weighted_loss,
 )
 from gfnjax.objectives.entropy_ppo import EntropyPPO
@@ -57,19 +58,16 @@ def prefix_balance(scores):
     return Residuals(jnp.where(scores.mask, balance, 0.0), scores.mask.astype(balance.dtype))
 
 
-BALANCE = {
+OBJECTIVES = {
     "tb": TrajectoryBalance(),
     "db": DetailedBalance(),
     "subtb-.9": SubTrajectoryBalance(0.9),
-    "subtb-2": SubTrajectoryBalance(2.0),
     "fm": FlowMatching(),
-    "fm-weighted": FlowMatching(epsilon=1e-3, terminal_weight=10.0),
     "vargrad": LogPartitionVariance(),
+    "subtb-2": SubTrajectoryBalance(2.0),
+    "fm-weighted": FlowMatching(epsilon=1e-3, terminal_weight=10.0),
     "target-db": TargetDetailedBalance(),
     "function": prefix_balance,
-}
-# With the square alone, for the time it takes to compile.
-OBJECTIVES = BALANCE | {
     "cb": ContrastiveBalance(),
     "mdb": ModifiedDetailedBalance(),
     "fl-db": ForwardLooking(DetailedBalance()),
@@ -81,6 +79,8 @@ OBJECTIVES = BALANCE | {
     "pg-gae": PolicyGradient("gae"),
     "ent-ppo": EntropyPPO(),
 }
+# The others with the square alone, for the time it takes to compile.
+ALL_REGRESSIONS = ("tb", "db", "subtb-.9", "fm", "vargrad")
 NUM_PATHS = 40
 
 
@@ -95,7 +95,9 @@ def is_for(objective, env):
 def cases(env):
     """Names of objectives that `env` is fit for, each with its regressions."""
     fit = [name for name, objective in OBJECTIVES.items() if is_for(objective, env)]
-    return [(name, g) for name in fit for g in (REGRESSIONS if name in BALANCE else ["square"])]
+    return [
+        (name, g) for name in fit for g in (REGRESSIONS if name in ALL_REGRESSIONS else ["square"])
+    ]
 
 
 @dataclass(frozen=True)
@@ -107,47 +109,38 @@ class Everything(TrajectoryBalance):
     @classmethod
     def of(cls, env):
         given = [need for need, what in NEEDS.items() if what is None or hasattr(env, what[1])]
-        return cls(needs=frozenset(given) - {"log_prior"})
-
-
-def parametrised(env, params, value_scale, looks_forward):
-    """The same flow in the parameters that an objective wants: see `exact_optimum`."""
-    table = dict(params.policy["params"])
-    log_flow = table["log_flow"]
-    if value_scale is not None:
-        table["forward_logits"] += (log_flow / value_scale)[:, None]
-    if looks_forward:
-        states = jax.vmap(env.state_at)(jnp.arange(env.num_states, dtype=jnp.int32))
-        partial_reward = jax.vmap(env.log_partial_reward)(states)
-        table["log_flow"] = log_flow - jnp.where(
-            jax.vmap(env.is_terminal)(states), 0.0, partial_reward
-        )
-    return params._replace(policy={"params": table})
+        return cls(needs=frozenset(given) - {"log_prior", "target", "previous"})
 
 
 def as_seen(objective, scores):
-    """Scores as `GFlowNet.score` gives them to an objective."""
-    adapt = jax.vmap(objective.adapt)
-    target, previous = adapt(scores.target), adapt(scores.previous)
-    seen = adapt(scores)._replace(target=target, previous=previous)
-    return resolve_log_z(objective.log_z, seen)
+    """Scores as `GFlowNet.score` gives them to an objective, of tables in the form it wants.
+
+    The form is that of `exact_optimum`: logits plus log F / value_scale, log F minus the partial
+    reward. On scores that is the same as on tables, and they need not be scored again.
+    """
+    interior = ~jax.vmap(terminal_step)(scores)
+    if objective.value_scale is not None:
+        offset = jnp.where(interior, scores.log_flow, 0.0) / objective.value_scale
+        scores = scores._replace(log_value=scores.log_value + offset)
+    if objective.looks_forward:
+        offset = jnp.where(interior, scores.log_partial_reward, 0.0)
+        scores = scores._replace(log_flow=scores.log_flow - offset)
+    seen = jax.vmap(objective.adapt)(scores)
+    same = jax.lax.stop_gradient(seen)
+    return resolve_log_z(objective.log_z, seen._replace(target=same, previous=same))
 
 
 @partial(jax.jit, static_argnames="policy")
 def losses_and_gradients(env, policy, params, trajectories):
     """Losses `[n]`, one for each of `cases`, and their gradients, a row a loss."""
-    gfn = GFlowNet(env, policy, Everything.of(env), target_rate=1.0)
+    gfn = GFlowNet(env, policy, Everything.of(env))
 
     def losses(params):
-        scored, values = {}, []
+        scores = gfn.score(params, trajectories)
+        values = []
         for name, g in cases(env):
             objective = as_objective(OBJECTIVES[name])
-            chart = objective.value_scale, objective.looks_forward
-            if chart not in scored:
-                moved = parametrised(env, params, *chart)
-                target = jax.lax.stop_gradient(moved.policy)
-                scored[chart] = gfn.score(moved, trajectories, target=target)
-            seen = as_seen(objective, scored[chart])
+            seen = as_seen(objective, scores)
             values.append(weighted_loss(objective, REGRESSIONS[g], seen))
         return jnp.stack(values)
 
