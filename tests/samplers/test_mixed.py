@@ -265,15 +265,21 @@ KINDS = {
 }
 
 
-@jax.jit
-def total_variation(params):
-    table = exact.policy_table(GRID, GRID_POLICY, LearnedBackward(), params.policy)
-    return exact.evaluate(build_graph(GRID), table.log_pf).total_variation
+@pytest.fixture(scope="module")
+def total_variation():
+    graph = build_graph(GRID)
+
+    @jax.jit
+    def distance(params):
+        table = exact.policy_table(GRID, GRID_POLICY, LearnedBackward(), params.policy)
+        return exact.evaluate(graph, table.log_pf).total_variation
+
+    return distance
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_training_on_every_kind_of_batch_comes_close_to_the_target(kind, key):
+def test_training_on_every_kind_of_batch_comes_close_to_the_target(kind, key, total_variation):
     sampler, objective = KINDS[kind]
     rates = Hyperparameters(0.05, 0.1, epsilon=0.05)
     gfn = describe(sampler, objective, GRID, GRID_POLICY, hyperparameters=rates, batch_size=32)
@@ -285,7 +291,7 @@ def test_training_on_every_kind_of_batch_comes_close_to_the_target(kind, key):
 
     before, after = (float(total_variation(state.params)) for state in run(key))
     print(f"{kind}: TV {before:.3f} -> {after:.4f}")
-    assert before > 0.5
+    assert before > 0.4
     assert after < 0.1
 
 

@@ -1,0 +1,108 @@
+"""What replay and local search cost and pay: python benchmarks/replay.py [--quick] [--seeds 3]
+
+Trajectory balance on a hard 16x16 grid (R0 = .001), batch 16, an MLP of 2x128: exact total
+variation after the same number of steps, milliseconds a step, and rewards evaluated a step. A
+searched trajectory costs two rollouts a round, a replayed one none. The last table fills buffers
+of several capacities: a step must not cost more the more there is to remember.
+"""
+
+import argparse
+import time
+
+import jax
+import numpy as np
+
+from gfnjax import (
+    Corners,
+    DetailedBalance,
+    GFlowNet,
+    Hypergrid,
+    Hyperparameters,
+    LearnedBackward,
+    TrajectoryBalance,
+    mlp_policy,
+)
+from gfnjax.local_search import LocalSearch
+from gfnjax.loop import init, run_chunk
+from gfnjax.metrics import exact
+from gfnjax.metrics.graph import build_graph
+from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
+from gfnjax.samplers import Mixed, OnPolicy, Windows
+
+ENV = Hypergrid(2, 16, Corners(1e-3, 0.5, 2.0))
+POLICY = mlp_policy(ENV, (128, 128))
+CAPACITY = 2000
+SAMPLERS = {
+    "OnPolicy()": OnPolicy(),
+    "Fifo": Mixed(Fifo(CAPACITY)),
+    "RewardPrioritised": Mixed(RewardPrioritised(CAPACITY)),
+    "RewardPrioritised, unique": Mixed(RewardPrioritised(CAPACITY, unique=True)),
+    "ResidualPrioritised": Mixed(ResidualPrioritised(CAPACITY)),
+    "TerminalReplay(Fifo)": Mixed(TerminalReplay(Fifo(CAPACITY))),
+    "greedy search": Mixed(local_search=LocalSearch()),
+    "Metropolis search": Mixed(local_search=LocalSearch(acceptance="metropolis")),
+    "all: reward, unique, greedy": Mixed(
+        RewardPrioritised(CAPACITY, unique=True), 0.5, LocalSearch(), 0.25
+    ),
+    "Windows(4), DB": Windows(4),
+    "Windows(4), DB, RewardPrioritised": Mixed(RewardPrioritised(CAPACITY), fresh=Windows(4)),
+}
+
+
+def describe(sampler, windows=False):
+    objective = DetailedBalance() if windows else TrajectoryBalance()
+    rates = Hyperparameters(1e-3, 0.1, epsilon=0.05)
+    return GFlowNet(ENV, POLICY, objective, hyperparameters=rates, sampler=sampler)
+
+
+def timed(gfn, state, num_steps):
+    start = time.perf_counter()
+    state, _ = run_chunk(gfn, state, num_steps, num_steps)
+    jax.block_until_ready(state)
+    return state, 1e3 * (time.perf_counter() - start) / num_steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the steps, one seed")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    seeds, num_steps = (1, 200) if options.quick else (options.seeds, 2000)
+    graph = build_graph(ENV)
+
+    @jax.jit
+    def total_variation(params):
+        table = exact.policy_table(ENV, POLICY, LearnedBackward(), params.policy)
+        return exact.evaluate(graph, table.log_pf).total_variation
+
+    print(f"jax {jax.__version__}, {jax.devices()[0].platform}, {num_steps} steps\n")
+    print("| sampler | total variation | spread | ms a step |")
+    print("|---|---|---|---|")
+    for name, sampler in SAMPLERS.items():
+        gfn = describe(sampler, "DB" in name)
+        run_chunk(gfn, init(gfn, jax.random.key(0)), num_steps, num_steps)
+        runs = [timed(gfn, init(gfn, jax.random.key(s)), num_steps) for s in range(seeds)]
+        distances = np.array([total_variation(state.params) for state, _ in runs])
+        cost = np.median([ms for _, ms in runs])
+        print(
+            f"| {name} | {distances.mean():.3f} | {distances.std():.3f} | {cost:.2f} |", flush=True
+        )
+
+    print("\n| capacity | Fifo ms | RewardPrioritised ms | unique ms | ResidualPrioritised ms |")
+    print("|---|---|---|---|---|")
+    for capacity in (1_000, 10_000, 100_000):
+        row = []
+        for make in (
+            Fifo,
+            RewardPrioritised,
+            lambda c: RewardPrioritised(c, unique=True),
+            ResidualPrioritised,
+        ):
+            gfn = describe(Mixed(make(capacity)))
+            state, _ = timed(gfn, init(gfn, jax.random.key(0)), 50)
+            row.append(np.median([timed(gfn, state, 50)[1] for _ in range(3)]))
+        print(f"| {capacity} | " + " | ".join(f"{ms:.2f}" for ms in row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
