@@ -21,7 +21,7 @@ def check_gflownet(gfn: GFlowNet) -> None:
     """Raise a `TypeError` or `ValueError` that names the argument and what would do."""
     if not isinstance(gfn.policy, Policy | CausalPolicy | EnsemblePolicy):
         raise TypeError(
-            "policy must be a gfnjax.Policy, CausalPolicy or EnsemblePolicy, "
+            "policy must be a gfnjax.Policy (or a CausalPolicy, an EnsemblePolicy), "
             f"got {type(gfn.policy).__name__}"
         )
     if isinstance(gfn.policy, CausalPolicy):
