@@ -1,30 +1,34 @@
 """Metropolis-Hastings with a GFlowNet as proposal: take a few steps back, then build again.
 
-From x, K backward steps drawn from P_B lead to s, and forward steps drawn from P_F lead to x'.
-The move is accepted with probability min(1, exp(r)),
+From x, a trajectory tau drawn from P_B( . | x) is cut K steps before its end, in s; forward steps
+drawn from P_F lead from there to x'. The move is accepted with probability min(1, exp(r)),
 
     r = log R(x') - log R(x) + log q(x' -> x) - log q(x -> x'),
     log q(x -> x') = log P_B(x -> s) + log P_F(s -> x'),
 
-both along the paths taken: detailed balance then holds path by path. Where K is itself drawn,
-its probability is part of q. With the exact optimum
-F(s) P_F(s -> x) = R(x) P_B(x -> s), hence r = 0: a perfect sampler accepts always
-(Zhang et al., 2202.01361; Kim et al., 2310.02710).
+both along the paths taken: detailed balance then holds path by path, for the distribution
+R(x) / Z P_B(tau | x) of trajectories. Where K is drawn, its probability is part of q. With the
+exact optimum F(s) P_F(s -> x) = R(x) P_B(x -> s), hence r = 0 for a given K: a perfect sampler
+accepts always (Zhang et al., 2202.01361; Kim et al., 2310.02710).
 """
 
-import math
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from gfnjax import masking
+from gfnjax import masking, sampling, scoring
 from gfnjax.envs.base import State
-from gfnjax.sampling import terminal_states, tile
-from gfnjax.state import Params
-from gfnjax.training import GFlowNet
-from gfnjax.types import Array, Trajectory
+from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
+
+if TYPE_CHECKING:
+    from gfnjax.state import Params
+    from gfnjax.training import GFlowNet
+
+Acceptance = Literal["metropolis", "greedy"]
+ACCEPTANCES = ("metropolis", "greedy")
 
 
 class Move(NamedTuple):
@@ -33,29 +37,22 @@ class Move(NamedTuple):
     Attributes:
         states: `[B, ...]` terminal states after the step.
         proposals: `[B, ...]` terminal states proposed.
-        log_ratio: `[B]` r, nats; `masking.FILL` where K steps back from x' do not lead to s.
+        log_ratio: `[B]` r, nats; `masking.FILL` where no cut of the new trajectory leads to s. In a
+            greedy step, log R(x') - log R(x).
         accepted: `[B]` bool.
-        rebuilt: `[B, ...]` the way forward, from s to x'.
-        num_undone: `[B]` int32, steps taken back.
+        trajectories: `[B, ...]` into `states`: where a proposal was accepted, tau up to s and
+            then the path built from there, else tau.
+        rebuilt: `[B, ...]` the path proposed, from s to x'.
+        num_undone: `[B]` int32, steps taken back from x to s.
     """
 
     states: State
     proposals: State
     log_ratio: Array
     accepted: Array
+    trajectories: Trajectory
     rebuilt: Trajectory
     num_undone: Array
-
-
-class _Walk(NamedTuple):
-    """A state, log P_F and log P_B there, and of the path: log P_F, log P_B and length."""
-
-    state: State
-    forward: Array
-    backward: Array
-    log_pf: Array
-    log_pb: Array
-    length: Array
 
 
 def back_and_forth(
@@ -63,157 +60,167 @@ def back_and_forth(
     params: Params,
     key: Array,
     states: State,
-    num_back: int,
+    num_back: int | None = None,
+    *,
+    back_share: float | None = None,
     least_back: int | None = None,
+    acceptance: Acceptance = "metropolis",
 ) -> Move:
-    """Move terminal states `[B, ...]` in a way that leaves R / Z invariant, whatever the policy.
+    """Move terminal states `[B, ...]`, by default so that R / Z is invariant, whatever the policy.
 
-    Where objects are built in trajectories of different lengths, a proposal whose way forward has
-    another length than the way back is refused, unless both start at s_0: set `num_back` to
-    `env.max_steps` to start every proposal there, or give `least_back`.
+    K is `num_back`, or `back_share` of the length of the trajectory, rounded up. Where objects
+    are built in trajectories of different lengths, "metropolis" refuses a proposal that could
+    not lead back, because its trajectory would be cut elsewhere than in s: with `num_back`, one
+    of another length, unless both are cut at s_0. Set `num_back` to `env.max_steps` to start
+    every proposal there, or give `least_back`.
 
     Args:
         gfn: the sampler; its environment gives the reward.
         params: of the sampler.
         key: a typed PRNG key.
         states: where the chains are.
-        num_back: K, steps taken back at most.
-        least_back: draw K of each chain uniformly from `least_back` to `num_back`; a way forward of
-            any length in that range can then be accepted. None takes `num_back` always.
+        num_back: steps taken back at most.
+        back_share: in (0, 1], instead of `num_back`.
+        least_back: draw K of each chain uniformly from `least_back` to `num_back`; a path forward
+            of any length in that range can then lead back. None takes `num_back` always.
+        acceptance: "metropolis", or "greedy" for any proposal with a higher reward.
 
     Raises:
-        ValueError: if `num_back` or `least_back` is out of range.
+        ValueError: if an argument is out of range, or both or neither of the two lengths given.
     """
-    env = gfn.env
-    if not 1 <= num_back <= env.max_steps:
-        raise ValueError(
-            f"num_back must be between 1 and max_steps = {env.max_steps}, got {num_back}"
-        )
-    least = num_back if least_back is None else least_back
-    if not 1 <= least <= num_back:
-        raise ValueError(
-            f"least_back must be between 1 and num_back = {num_back}, got {least_back}"
-        )
+    check(gfn.env.max_steps, num_back, back_share, acceptance, least_back)
     back_key, forth_key, accept_key = jax.random.split(key, 3)
-    batch_size = jax.tree.leaves(states)[0].shape[0]
-    back_noise = _gumbel(back_key, batch_size, num_back, env.num_backward_actions)
-    forth_noise = _gumbel(forth_key, batch_size, env.max_steps, env.num_actions)
-    count_key = jax.random.fold_in(key, 3)
-    counts = jax.random.randint(count_key, (batch_size,), least, num_back + 1, jnp.int32)
-
-    def row(
-        state: State, count: Array, back_noise: Array, forth_noise: Array
-    ) -> tuple[Array, Trajectory, Array]:
-        def start(state: State) -> _Walk:
-            zero = jnp.zeros((), jnp.result_type(float))
-            return _Walk(state, *_evaluate(gfn, params, state), zero, zero, jnp.int32(0))
-
-        back = _walk_back(gfn, params, start(state), count, back_noise)
-        forth, rebuilt = _walk_forth(gfn, params, start(back.state), forth_noise)
-        from_source = ~env.backward_mask(back.state).any()
-        ways_back = _num_counts(forth.length, from_source, least, num_back)
-        ways = _num_counts(back.length, from_source, least, num_back)
-        log_ratio = (
-            rebuilt.log_reward
-            - env.log_reward(state)
-            + (forth.log_pb + back.log_pf)
-            - (back.log_pb + forth.log_pf)
-            + jnp.log(jnp.maximum(ways_back, 1).astype(back.log_pf.dtype))
-            - jnp.log(ways.astype(back.log_pf.dtype))
-        )
-        return jnp.where(ways_back > 0, log_ratio, masking.FILL), rebuilt, back.length
-
-    log_ratio, rebuilt, num_undone = jax.vmap(row)(states, counts, back_noise, forth_noise)
-    proposals = terminal_states(rebuilt)
-    draws = jax.random.uniform(accept_key, log_ratio.shape, log_ratio.dtype)
-    accepted = jnp.log(draws) < log_ratio
-
-    def choose(new: Array, old: Array) -> Array:
-        return jnp.where(accepted.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
-
-    chosen = jax.tree.map(choose, proposals, states)
-    return Move(chosen, proposals, log_ratio, accepted, rebuilt, num_undone)
+    back = gfn.sample_backward(params, back_key, states)
+    steps = num_back
+    if num_back is not None and least_back is not None:
+        shape, step_key = back.length.shape, jax.random.fold_in(key, 3)
+        steps = jax.random.randint(step_key, shape, least_back, num_back + 1, jnp.int32)
+    cut = back.length - _steps_back(back.length, steps, back_share)
+    tail = _tail(back, cut)
+    forth = _build(gfn, params, forth_key, jax.tree.map(lambda x: x[:, 0], tail.states))
+    proposal = _splice(back, cut, forth)
+    proposals = sampling.terminal_states(forth)
+    if acceptance == "greedy":
+        accepted = forth.log_reward > back.log_reward
+        log_ratio = forth.log_reward - back.log_reward
+    else:
+        options = num_back, back_share, least_back
+        ways_back = _num_ways(proposal.length, cut, *options)
+        ways = _num_ways(back.length, cut, *options)
+        log_ratio = _log_ratio(gfn, params, tail, forth)
+        log_ratio += jnp.log(jnp.maximum(ways_back, 1).astype(log_ratio.dtype))
+        log_ratio -= jnp.log(ways.astype(log_ratio.dtype))
+        log_ratio = jnp.where(ways_back > 0, log_ratio, masking.FILL)
+        draws = jax.random.uniform(accept_key, log_ratio.shape, log_ratio.dtype)
+        accepted = jnp.log(draws) < log_ratio
+    states = sampling.choose(accepted, proposals, states)
+    trajectories = sampling.choose(accepted, proposal, back)
+    return Move(states, proposals, log_ratio, accepted, trajectories, forth, tail.length)
 
 
-def _num_counts(length: Array, from_source: Array, least: int, most: int) -> Array:
-    """How many K in [least, most] lead from the end of a way of `length` to its start."""
-    to_source = most + 1 - jnp.maximum(length, least)
-    exact = ((length >= least) & (length <= most)).astype(jnp.int32)
-    return jnp.maximum(jnp.where(from_source, to_source, exact), 0)
+def check(
+    max_steps: int | None,
+    num_back: int | None,
+    back_share: float | None,
+    acceptance: str,
+    least_back: int | None = None,
+) -> None:
+    """Raise a `ValueError` that names the argument; no `max_steps`, no upper bound."""
+    if acceptance not in ACCEPTANCES:
+        raise ValueError(f"acceptance must be one of {', '.join(ACCEPTANCES)}, got {acceptance!r}")
+    if (num_back is None) == (back_share is None):
+        raise ValueError(f"give num_back or back_share, not both, got {num_back} and {back_share}")
+    if num_back is not None and (num_back < 1 or (max_steps is not None and num_back > max_steps)):
+        limit = "at least 1" if max_steps is None else f"between 1 and max_steps = {max_steps}"
+        raise ValueError(f"num_back must be {limit}, got {num_back}")
+    if back_share is not None and not 0 < back_share <= 1:
+        raise ValueError(f"back_share must be in (0, 1], got {back_share}")
+    if least_back is not None and not (num_back is not None and 1 <= least_back <= num_back):
+        limit = f"between 1 and num_back = {num_back}"
+        raise ValueError(f"least_back must be {limit}, got {least_back}")
 
 
-def _walk_back(gfn: GFlowNet, params: Params, walk: _Walk, count: Array, noise: Array) -> _Walk:
-    """`count` steps of P_B, or to s_0; `noise` is `[K, num_backward_actions]`."""
-    env = gfn.env
-
-    def body(walk: _Walk, noise: Array) -> tuple[_Walk, None]:
-        mask = env.backward_mask(walk.state)
-        undo = masking.sample(walk.backward, mask, noise)
-        action = env.forward_action(walk.state, undo)
-        parent = env.backward_step(walk.state, undo)
-        forward, backward = _evaluate(gfn, params, parent)
-        moved = _Walk(
-            parent,
-            forward,
-            backward,
-            walk.log_pf + forward[action],
-            walk.log_pb + walk.backward[undo],
-            walk.length + 1,
-        )
-        return _select(mask.any() & (walk.length < count), moved, walk), None
-
-    return lax.scan(body, walk, noise)[0]
+def _num_ways(
+    length: Array,
+    cut: Array,
+    num_back: int | None,
+    back_share: float | None,
+    least_back: int | None,
+) -> Array:
+    """`[B]` how many of the values that K may take cut trajectories of `length` at `cut`."""
+    if num_back is None or least_back is None:
+        return (length - _steps_back(length, num_back, back_share) == cut).astype(jnp.int32)
+    steps = length - cut
+    inner = ((steps >= least_back) & (steps <= num_back)).astype(jnp.int32)
+    # All K of at least the length lead to s_0.
+    to_source = jnp.maximum(num_back + 1 - jnp.maximum(length, least_back), 0)
+    return jnp.where(cut == 0, to_source, inner)
 
 
-def _walk_forth(
-    gfn: GFlowNet, params: Params, walk: _Walk, noise: Array
-) -> tuple[_Walk, Trajectory]:
-    """Steps of P_F until the object is complete; `noise` is `[max_steps, num_actions]`."""
-    env = gfn.env
-    steps = jnp.arange(env.max_steps + 1, dtype=jnp.int32)
-
-    def body(carry: tuple[_Walk, State, Array]) -> tuple[_Walk, State, Array]:
-        walk, states, actions = carry
-        action = masking.sample(walk.forward, env.forward_mask(walk.state), noise[walk.length])
-        undo = env.backward_action(walk.state, action)
-        child = env.step(walk.state, action)
-        forward, backward = _evaluate(gfn, params, child)
-        states = jax.tree.map(lambda x, y: x.at[walk.length].set(y), states, walk.state)
-        moved = _Walk(
-            child,
-            forward,
-            backward,
-            walk.log_pf + walk.forward[action],
-            walk.log_pb + backward[undo],
-            walk.length + 1,
-        )
-        return moved, states, actions.at[walk.length].set(action)
-
-    start = walk, tile(walk.state, steps.size), jnp.zeros(env.max_steps, jnp.int32)
-    walk, states, actions = lax.while_loop(lambda c: ~env.is_terminal(c[0].state), body, start)
-
-    def pad(x: Array, last: Array) -> Array:
-        before = (steps < walk.length).reshape((-1,) + (1,) * last.ndim)
-        return jnp.where(before, x, last[None])
-
-    states = jax.tree.map(pad, states, walk.state)
-    return walk, Trajectory(states, actions, walk.length, env.log_reward(walk.state))
+def _steps_back(length: Array, num_back: int | Array | None, back_share: float | None) -> Array:
+    """`[B]` K of trajectories of some length, at most the length."""
+    if back_share is None:
+        assert num_back is not None  # checked
+        return jnp.minimum(length, num_back)
+    # A share such as .1 is not exact: it takes 3 steps of 30, not 4.
+    steps = jnp.ceil(length.astype(jnp.float32) * back_share - 1e-3).astype(jnp.int32)
+    return jnp.clip(steps, 1, length)
 
 
-def _evaluate(gfn: GFlowNet, params: Params, state: State) -> tuple[Array, Array]:
-    """log P_F `[num_actions]` and log P_B `[num_backward_actions]` of one state."""
-    output = gfn.policy.evaluate(params.policy, gfn.env, state)
-    backward = gfn.backward_policy(params)(gfn.env, state, output)
-    return (
-        masking.log_softmax(output.forward_logits, gfn.env.forward_mask(state)),
-        masking.log_softmax(backward, gfn.env.backward_mask(state)),
+def _tail(trajectories: Trajectory, cut: Array) -> Trajectory:
+    """Trajectories `[B, ...]` from step `cut` `[B]` on."""
+    horizon = trajectories.actions.shape[1]
+    index = cut[:, None] + jnp.arange(horizon + 1, dtype=jnp.int32)[None]
+    length = trajectories.length - cut
+    actions = _take(trajectories.actions, index[:, :-1])
+    live = index[:, :-1] < trajectories.length[:, None]
+    return Trajectory(
+        jax.tree.map(lambda x: _take(x, index), trajectories.states),
+        jnp.where(live, actions, 0),
+        length,
+        trajectories.log_reward,
     )
 
 
-def _select(condition: Array, new: _Walk, old: _Walk) -> _Walk:
-    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), new, old)
+def _splice(start: Trajectory, cut: Array, end: Trajectory) -> Trajectory:
+    """Trajectories `[B, ...]` that follow `start` for `cut` steps, then `end`."""
+    index = jnp.arange(start.actions.shape[1] + 1, dtype=jnp.int32)[None] - cut[:, None]
+
+    def join(x: Array, y: Array) -> Array:
+        place = index[:, : x.shape[1]]
+        later = place.reshape(place.shape + (1,) * (x.ndim - 2)) >= 0
+        return jnp.where(later, _take(y, place), x)
+
+    return Trajectory(
+        jax.tree.map(join, start.states, end.states),
+        join(start.actions, end.actions),
+        cut + end.length,
+        end.log_reward,
+    )
 
 
-def _gumbel(key: Array, *shape: int) -> Array:
-    # Drawn flat: on CPU a small last axis makes the generator several times slower.
-    return jax.random.gumbel(key, (math.prod(shape),)).reshape(shape)
+def _take(x: Array, index: Array) -> Array:
+    """`x[b, index[b, t]]`, the index clipped to `x`."""
+    return jax.vmap(lambda row, i: row[jnp.clip(i, 0, row.shape[0] - 1)])(x, index)
+
+
+def _build(gfn: GFlowNet, params: Params, key: Array, states: State) -> Trajectory:
+    """Forward steps of P_F, without exploration, from states `[B, ...]` to the end."""
+
+    def behaviour(state: State) -> tuple[Array, PyTree]:
+        output: PolicyOutput = gfn.policy.evaluate(params.policy, gfn.env, state)
+        return output.forward_logits, None
+
+    window = sampling.Window(states, gfn.env.max_steps)
+    num_states = jax.tree.leaves(states)[0].shape[0]
+    return sampling.sample_forward(gfn.env, behaviour, key, num_states, window)[0]
+
+
+def _log_ratio(gfn: GFlowNet, params: Params, old: Trajectory, new: Trajectory) -> Array:
+    """`[B]` r of paths `old` and `new` that start in the same state: one pass over both."""
+    both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), old, new)
+    model = gfn.env, gfn.policy, gfn.backward_policy(params), params.policy
+    scores = scoring.score(*model, both, chunk_size=gfn.chunk_size_for(both))
+    log_weight = scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
+    before, after = jnp.split(log_weight, 2)
+    return after - before

@@ -100,7 +100,7 @@ def rollout(
         buffers = _write(states, state, t), _write(actions, action, t), _write(records, record, t)
         following = jax.vmap(env.step)(state, action)
         if window is not None:  # only there a state that has ended may allow a step
-            following = jax.tree.map(lambda old, new: _where(ended, old, new), state, following)
+            following = choose(ended, state, following)
         # With records, a trajectory is done when its terminal state has been evaluated as well.
         done = ended if recording else jax.vmap(env.is_terminal)(following)
         length = length + (~ended).astype(jnp.int32)
@@ -144,7 +144,7 @@ def sample_backward(
         mask = jax.vmap(env.backward_mask)(state)
         undo = masking.sample(jax.vmap(behaviour)(state), mask, gumbel[t])
         parent = jax.vmap(env.backward_step)(state, undo)
-        parent = jax.tree.map(lambda old, new: _where(ended, old, new), state, parent)
+        parent = choose(ended, state, parent)
         action = jax.vmap(env.forward_action)(state, undo)
         buffers = _write(states, state, t), _write(actions, action, t)
         return t + 1, at_source(parent).all(), parent, length + (~ended).astype(jnp.int32), buffers
@@ -181,6 +181,11 @@ def draw_sources(env: Environment, key: Array, batch_size: int) -> State:
 def terminal_states(trajectories: Trajectory) -> State:
     """The objects a batch of trajectories `[B, ...]` ended in, `[B, ...]`."""
     return jax.tree.map(lambda x: x[:, -1], trajectories.states)
+
+
+def choose(condition: Array, new: PyTree, old: PyTree) -> PyTree:
+    """`[B, ...]` rows of `new` where `condition` `[B]` holds, else of `old`."""
+    return jax.tree.map(lambda x, y: _where(condition, x, y), new, old)
 
 
 def _act(behaviour: Callable[[State], PyTree], state: State, live: Array) -> PyTree:

@@ -168,6 +168,8 @@ class GFlowNet:
         backward = self.backward_policy(params)
 
         def behaviour(state: State) -> Array:
+            if self.env.num_backward_actions == 1:  # nothing to choose, no network to ask
+                return jnp.zeros(1, params.log_z.dtype)
             output = self.policy.evaluate(params.policy, self.env, state)
             return backward(self.env, state, output)
 

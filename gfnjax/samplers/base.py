@@ -20,10 +20,12 @@ class Batch(NamedTuple):
         trajectories: complete ones, or windows of unfinished ones.
         outputs: `[B, T + 1, ...]` what the current parameters say in all of their states, where
             sampling has computed that already; else None.
+        note: whatever the sampler wants to see again in `learn`.
     """
 
     trajectories: Trajectory
     outputs: PolicyOutput | None = None
+    note: PyTree = None
 
 
 class Sampler(Protocol):

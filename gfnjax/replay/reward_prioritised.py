@@ -1,0 +1,79 @@
+"""Half of a batch from the best tenth; the best tenth is kept."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gfnjax.replay.base import Buffer, Replay, draw_slots
+from gfnjax.types import Array
+
+
+@dataclass(frozen=True)
+class RewardPrioritised(Replay):
+    """`top_fraction_of_batch` of what is drawn from the `top_share` with the highest log R.
+
+    The others are drawn from all that is not in the top (Shen et al., 2305.07170). The top is
+    spared when new items come in; the rest is first in, first out. Only complete items have a
+    reward to be ranked by: those of interior transitions belong to the rest, hence stay as long
+    as anything does, instead of losing to every terminal one.
+
+    Attributes:
+        top_share: of the complete items, in (0, 1).
+        top_fraction_of_batch: in [0, 1].
+
+    Raises:
+        ValueError: for numbers out of range, or a capacity that leaves nothing besides the top.
+    """
+
+    top_share: float = 0.1
+    top_fraction_of_batch: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.top_share < 1:
+            raise ValueError(f"top_share must be in (0, 1), got {self.top_share}")
+        if not 0 <= self.top_fraction_of_batch <= 1:
+            raise ValueError(
+                f"top_fraction_of_batch must be in [0, 1], got {self.top_fraction_of_batch}"
+            )
+        if self.room < 1:
+            raise ValueError(
+                f"capacity must leave a slot besides the top {self._largest_top}, "
+                f"got {self.capacity}"
+            )
+
+    @property
+    def _largest_top(self) -> int:
+        # A share such as .1 is not exact: 30 slots have a top of 3, not 4.
+        return math.ceil(self.top_share * self.capacity - 1e-4)
+
+    @property
+    def room(self) -> int:
+        return self.capacity - self._largest_top
+
+    def spared(self, buffer: Buffer) -> Array:
+        return self._top(buffer, jnp.asarray(self._largest_top, jnp.int32))
+
+    def draw(self, buffer: Buffer, key: Array, num_samples: int) -> Array:
+        filled = jnp.arange(self.capacity, dtype=jnp.int32) < buffer.size
+        ranked = (filled & buffer.complete).sum(dtype=jnp.int32)
+        share = self.top_share * ranked.astype(buffer.priority.dtype) - 1e-4
+        top = self._top(buffer, jnp.ceil(share).astype(jnp.int32))
+        num_top = round(self.top_fraction_of_batch * num_samples)
+        halves = (top, num_top), (filled & ~top, num_samples - num_top)
+        slots = [
+            # Where one of the two is empty, the other stands in.
+            draw_slots(jnp.where(half.any(), half, filled).astype(buffer.priority.dtype), k, n)
+            for (half, n), k in zip(halves, jax.random.split(key), strict=True)
+        ]
+        return jnp.concatenate(slots)
+
+    def _top(self, buffer: Buffer, count: Array) -> Array:
+        """`[C]` the `count` complete items with the highest log R, the lower slot first."""
+        ranked = buffer.complete & (jnp.arange(self.capacity, dtype=jnp.int32) < buffer.size)
+        _, best = lax.top_k(jnp.where(ranked, buffer.priority, -jnp.inf), self._largest_top)
+        inside = jnp.arange(self._largest_top, dtype=jnp.int32) < count
+        return jnp.zeros(self.capacity, bool).at[best].set(inside) & ranked

@@ -1,0 +1,200 @@
+"""Batches of fresh, searched and replayed trajectories in fixed shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gfnjax import hyperparameters
+from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.local_search import LocalSearch
+from gfnjax.objectives.base import name_of
+from gfnjax.replay import Buffer, Replay, TerminalReplay
+from gfnjax.samplers.base import Batch, OnPolicy, Sampler
+from gfnjax.samplers.windows import Windows
+from gfnjax.sampling import choose, terminal_states
+from gfnjax.types import Array, PyTree, Trajectory
+
+if TYPE_CHECKING:
+    from gfnjax.state import Params
+    from gfnjax.training import GFlowNet
+
+
+class Memory(NamedTuple):
+    """What the source of fresh trajectories remembers, and the replay buffer or None."""
+
+    fresh: PyTree
+    buffer: Buffer | None
+
+
+class Counts(NamedTuple):
+    """How many trajectories of a batch are of each kind, in the order they stand in it."""
+
+    fresh: int
+    searched: int
+    replayed: int
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Part of each batch is fresh, part improved by local search, part replayed.
+
+    Fresh and searched trajectories go into the buffer once they have been learned from; while it
+    is empty, fresh ones stand in for replayed ones. Searching starts from the fresh ones. What
+    is replayed is scored by the current policy like everything else.
+
+        Mixed(RewardPrioritised(10_000), local_search=LocalSearch(), search_share=.25)
+        Mixed(ResidualPrioritised(10_000), fresh=Windows(8))
+
+    Attributes:
+        replay: a buffer; None for no replay.
+        replay_share: of the batch, in (0, 1), where there is a buffer.
+        local_search: None for none.
+        search_share: of the batch, in (0, 1), where there is local search.
+        fresh: where fresh trajectories come from; with `Windows`, transitions are replayed.
+
+    Raises:
+        ValueError: for shares out of range, or nothing to mix.
+        TypeError: if `replay` or `local_search` is something else.
+    """
+
+    replay: Replay | TerminalReplay | None = None
+    replay_share: float = 0.5
+    local_search: LocalSearch | None = None
+    search_share: float = 0.25
+    fresh: Sampler = OnPolicy()
+
+    def __post_init__(self) -> None:
+        if self.replay is None and self.local_search is None:
+            raise ValueError("replay or local_search must be given: there is nothing to mix")
+        if not isinstance(self.replay, Replay | TerminalReplay | None):
+            raise TypeError(f"replay must be a buffer such as Fifo(10_000), got {self.replay!r}")
+        if not isinstance(self.local_search, LocalSearch | None):
+            raise TypeError(f"local_search must be a LocalSearch, got {self.local_search!r}")
+        for name, share in self._shares.items():
+            if not 0 < share < 1:
+                raise ValueError(f"{name} must be in (0, 1), got {share}")
+        if sum(self._shares.values()) >= 1:
+            raise ValueError(
+                "replay_share + search_share must be below 1, to leave fresh trajectories, got "
+                f"{self.replay_share} + {self.search_share}"
+            )
+
+    @property
+    def _shares(self) -> dict[str, float]:
+        """The shares that are in use."""
+        search = {} if self.local_search is None else {"search_share": self.search_share}
+        return search | ({} if self.replay is None else {"replay_share": self.replay_share})
+
+    def counts(self, batch_size: int) -> Counts:
+        """Numbers of trajectories in a batch."""
+        searched, replayed = (
+            round(self._shares.get(name, 0.0) * batch_size)
+            for name in ("search_share", "replay_share")
+        )
+        return Counts(batch_size - searched - replayed, searched, replayed)
+
+    def check(self, gfn: GFlowNet) -> None:
+        counts = self.counts(gfn.batch_size)
+        given = {"search_share": counts.searched, "replay_share": counts.replayed}
+        for name, count in given.items():
+            if name in self._shares and count < 1:
+                raise ValueError(
+                    f"batch_size {gfn.batch_size} is too small for {name} = "
+                    f"{self._shares[name]}: raise one of them"
+                )
+        if counts.fresh < 1:
+            raise ValueError(f"batch_size {gfn.batch_size} leaves no fresh trajectories: raise it")
+        if gfn.objective.on_policy:
+            raise ValueError(
+                f"{name_of(gfn.objective)} learns from the policy's own trajectories: it cannot "
+                "be trained on replayed or searched ones; use sampler=OnPolicy()"
+            )
+        if self.replay is not None and counts.fresh + counts.searched > self.replay.room:
+            raise ValueError(
+                f"capacity: the buffer takes {self.replay.room} items at a time, a step adds "
+                f"{counts.fresh + counts.searched}; raise the capacity"
+            )
+        if isinstance(self.fresh, Windows) and (
+            isinstance(self.replay, TerminalReplay) or self.local_search is not None
+        ):
+            raise ValueError(
+                "fresh=Windows(...) gives parts of trajectories: TerminalReplay and local_search "
+                "need whole ones, from fresh=OnPolicy()"
+            )
+        if self.local_search is not None:
+            self.local_search.check(gfn.env)
+        self.fresh.check(gfn)
+
+    def init(self, gfn: GFlowNet, params: Params, key: Array) -> Memory:
+        source = self._source(gfn)
+        memory = self.fresh.init(source, params, key)
+        if self.replay is None:
+            return Memory(memory, None)
+        numbers = hyperparameters.numbers(gfn.hyperparameters, None)
+        values = gfn.values(numbers, jnp.zeros((), jnp.int32))
+        batch, _ = jax.eval_shape(lambda: self.fresh.draw(source, params, memory, key, values))
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch.trajectories)
+        return Memory(memory, self.replay.init(one))
+
+    def draw(
+        self, gfn: GFlowNet, params: Params, memory: Memory, key: Array, values: Hyperparameters
+    ) -> tuple[Batch, Memory]:
+        counts = self.counts(gfn.batch_size)
+        keys = jax.random.split(key, 3)
+        source = self._source(gfn)
+        batch, kept = self.fresh.draw(source, params, memory.fresh, keys[0], values)
+        parts, slots = [batch.trajectories], None
+        if self.local_search is not None:
+            start = _repeat(batch.trajectories, counts.searched)
+            parts.append(self.local_search(gfn, params, keys[1], start))
+        if memory.buffer is not None:
+            replayed, slots = self._replay(gfn, params, memory.buffer, keys[2], counts.replayed)
+            stand_in = _repeat(batch.trajectories, counts.replayed)
+            filled = jnp.broadcast_to(memory.buffer.size > 0, counts.replayed)
+            parts.append(choose(filled, replayed, stand_in))
+        trajectories = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+        return Batch(trajectories, note=(batch.note, slots)), memory._replace(fresh=kept)
+
+    def learn(self, gfn: GFlowNet, memory: Memory, batch: Batch, errors: Array) -> Memory:
+        counts = self.counts(gfn.batch_size)
+        num_new = counts.fresh + counts.searched
+        note, slots = batch.note
+        fresh = Batch(_rows(batch.trajectories, 0, counts.fresh), note=note)
+        kept = self.fresh.learn(self._source(gfn), memory.fresh, fresh, errors[: counts.fresh])
+        if self.replay is None or memory.buffer is None:
+            return Memory(kept, None)
+        priority = self.replay.priority(batch.trajectories.log_reward, errors)
+        new = _rows(batch.trajectories, 0, num_new)
+        complete = jax.vmap(gfn.env.is_terminal)(terminal_states(new))
+        buffer = self.replay.update(memory.buffer, slots, priority[num_new:])
+        return Memory(kept, self.replay.add(buffer, new, priority[:num_new], complete))
+
+    def _source(self, gfn: GFlowNet) -> GFlowNet:
+        """The description under which fresh trajectories are drawn: fewer of them."""
+        num_fresh = self.counts(gfn.batch_size).fresh
+        return gfn.replace(sampler=self.fresh, batch_size=num_fresh)  # pyrefly: ignore
+
+    def _replay(
+        self, gfn: GFlowNet, params: Params, buffer: Buffer, key: Array, num_samples: int
+    ) -> tuple[Trajectory, Array]:
+        """Trajectories from the buffer `[num_samples, ...]`, and their slots."""
+        assert self.replay is not None
+        draw_key, rebuild_key = jax.random.split(key)
+        items, slots = self.replay.sample(buffer, draw_key, num_samples)
+        if isinstance(self.replay, TerminalReplay):
+            items = self.replay.rebuild(gfn, params, rebuild_key, items)
+        return items, slots
+
+
+def _rows(trajectories: Trajectory, start: int, stop: int) -> Trajectory:
+    return jax.tree.map(lambda x: x[start:stop], trajectories)
+
+
+def _repeat(trajectories: Trajectory, count: int) -> Trajectory:
+    """The first `count` of a batch, from the beginning again where there are fewer."""
+    index = jnp.arange(count, dtype=jnp.int32) % trajectories.length.size
+    return jax.tree.map(lambda x: x[index], trajectories)
