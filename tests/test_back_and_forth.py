@@ -112,4 +112,4 @@ def test_errors(key):
     with pytest.raises(ValueError, match="num_back must be between 1 and max_steps = 5, got 6"):
         back_and_forth(tabular(env), None, key, env.initial_state(), 6)
     with pytest.raises(ValueError, match="least_back must be between 1 and num_back = 2, got 3"):
-        back_and_forth(tabular(env), None, key, env.initial_state(), 2, 3)
+        back_and_forth(tabular(env), None, key, env.initial_state(), 2, least_back=3)

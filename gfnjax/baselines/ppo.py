@@ -8,32 +8,20 @@ from jax import lax
 
 from gfnjax.baselines.returns import Return, check_return, entropy, with_return
 from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.objectives.entropy_ppo import clipped_surrogate
+from gfnjax.objectives.policy_gradient import generalised_advantages, value_regression
 from gfnjax.types import Array, Residuals, Scores
 
-MAX_LOG_RATIO = 20.0
 
+def advantages(scores: Scores, lambda_: float) -> Array:
+    """A_t = sum_{k >= t} lambda^{k-t} (V(s_{k+1}) - V(s_k)) `[T]`, zero after the end.
 
-def advantages(values: Array, mask: Array, lambda_: float) -> Array:
-    """A_t = sum_{k >= t} lambda^{k-t} (V(s_{k+1}) - V(s_k)): generalised advantages (1506.02438).
-
-    Without discounting, all reward at the end, whose value is the return; lambda = 1 gives the
-    return minus V(s_t).
-
-    Args:
-        values: `[T + 1]`.
-        mask: `[T]` True on live transitions.
-        lambda_: in [0, 1].
-
-    Returns:
-        `[T]`, zero after the end.
+    Generalised advantages (1506.02438) without discounting, where all reward comes at the end and
+    the value of the end is the return; lambda = 1 gives the return minus V(s_t).
     """
-    gains = jnp.where(mask, values[1:] - values[:-1], 0.0)
-
-    def add(later: Array, gain: Array) -> tuple[Array, Array]:
-        total = gain + lambda_ * later
-        return total, total
-
-    return lax.scan(add, jnp.zeros_like(gains[0]), gains, reverse=True)[1]
+    nothing = jnp.zeros_like(scores.log_pf)
+    unpaid = scores._replace(log_pf=nothing, log_pb=nothing)  # no entropy, no P_B
+    return generalised_advantages(unpaid, lambda_)
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class RewardPPO(Objective):
     `GFlowNet` `num_updates` of about 4; with one update rho = 1 and this is actor-critic.
 
     Attributes:
-        clip: how far rho may move the objective, in (0, 1).
+        clip: how far rho may gain from leaving 1, in (0, 1).
         lambda_: of the advantages, in [0, 1].
         entropy_weight: of the entropy of the policy, at least 0.
         policy_weight: of the policy's loss beside that of the value, positive.
@@ -86,22 +74,15 @@ class RewardPPO(Objective):
 
     def residuals(self, scores: Scores) -> Residuals:
         """V(s_t) - (A_t + V_old(s_t)), one a transition: `[T]`."""
-        error = scores.log_flow[:-1] - self._advantages(scores) - self._old(scores).log_flow[:-1]
-        return Residuals(jnp.where(scores.mask, error, 0.0), scores.mask.astype(error.dtype))
+        assert scores.previous is not None  # promised by `needs`
+        return value_regression(scores, self._advantages(scores), scores.previous.log_flow)
 
     def extra_loss(self, scores: Scores) -> Array:
-        advantage = self._advantages(scores)
-        log_ratio = scores.log_pf - self._old(scores).log_pf
-        ratio = jnp.exp(jnp.clip(log_ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO))
-        clipped = jnp.clip(ratio, 1 - self.clip, 1 + self.clip)
-        gain = jnp.minimum(ratio * advantage, clipped * advantage)
+        loss = clipped_surrogate(scores, self._advantages(scores), self.clip)
         assert scores.log_policy is not None  # promised by `needs`
-        gain += self.entropy_weight * entropy(scores.log_policy[:-1])
-        return -self.policy_weight * jnp.where(scores.mask, gain, 0.0).sum()
+        surprise = jnp.where(scores.mask, entropy(scores.log_policy[:-1]), 0.0).sum()
+        return self.policy_weight * (loss - self.entropy_weight * surprise)
 
     def _advantages(self, scores: Scores) -> Array:
-        return advantages(self._old(scores).log_flow, scores.mask, self.lambda_)
-
-    def _old(self, scores: Scores) -> Scores:
         assert scores.previous is not None  # promised by `needs`
-        return scores.previous
+        return lax.stop_gradient(advantages(scores.previous, self.lambda_))

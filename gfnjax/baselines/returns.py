@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from gfnjax.objectives.base import terminal_step
 from gfnjax.types import Array, Scores
 
 Return = Literal["log_reward", "reward"]
@@ -23,9 +24,8 @@ def with_return(scores: Scores, returns: Return) -> Scores:
     """
     if returns == "log_reward":
         return scores
-    step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
-    end = (step == scores.length) & scores.complete
-    return scores._replace(log_flow=jnp.where(end, jnp.exp(scores.log_reward), scores.log_flow))
+    value = jnp.where(terminal_step(scores), jnp.exp(scores.log_reward), scores.log_flow)
+    return scores._replace(log_flow=value)
 
 
 def entropy(log_policy: Array) -> Array:

@@ -45,10 +45,10 @@ def one(**changes):
 
 
 def test_advantages_by_hand():
-    values, mask = jnp.array([0.5, 1.5, 2.0, 7.0]), jnp.array([True, True, False])
-    np.testing.assert_allclose(advantages(values, mask, 1.0), [1.5, 0.5, 0.0])
-    np.testing.assert_allclose(advantages(values, mask, 0.0), [1.0, 0.5, 0.0])
-    np.testing.assert_allclose(advantages(values, mask, 0.5), [1.25, 0.5, 0.0])
+    scores = one().previous  # values .5, 1.5 and, at the end, 2
+    np.testing.assert_allclose(advantages(scores, 1.0), [1.5, 0.5, 0.0])
+    np.testing.assert_allclose(advantages(scores, 0.0), [1.0, 0.5, 0.0])
+    np.testing.assert_allclose(advantages(scores, 0.5), [1.25, 0.5, 0.0])
 
 
 def test_clipped_surrogate_by_hand():
