@@ -1,13 +1,7 @@
 """gfnjax: generative flow networks in JAX."""
 
-from gfnjax import envs, metrics, policies, testing
-from gfnjax.envs.base import (
-    Enumerable,
-    Environment,
-    PartialReward,
-    Renderable,
-    SparselyObserved,
-)
+from gfnjax import baselines, envs, metrics, objectives, policies, samplers, testing
+from gfnjax.envs.base import Enumerable, Environment, PartialReward
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
 from gfnjax.hyperparameters import Hyperparameters
@@ -54,11 +48,9 @@ __all__ = [
     "PartialReward",
     "Policy",
     "PolicyOutput",
-    "Renderable",
     "Residuals",
     "Scores",
     "Sparse",
-    "SparselyObserved",
     "StepInfo",
     "SubTrajectoryBalance",
     "TabularDAG",
@@ -67,15 +59,18 @@ __all__ = [
     "Trajectory",
     "TrajectoryBalance",
     "UniformBackward",
+    "baselines",
     "corners",
     "envs",
     "from_flax",
     "from_nnx",
     "metrics",
     "mlp_policy",
+    "objectives",
     "policies",
     "random_dag",
     "regression",
+    "samplers",
     "tabular_dag",
     "tabular_policy",
     "terminal_states",

@@ -1,7 +1,21 @@
 """Environments: one file each, and the functions that build the published tasks."""
 
 from gfnjax.envs.amp import VariableSequence, antimicrobial_peptides
+from gfnjax.envs.base import (
+    Conditioned,
+    Enumerable,
+    Environment,
+    PartialReward,
+    Renderable,
+    SparselyObserved,
+    Stoppable,
+)
 from gfnjax.envs.bits import BitSequence, bit_sequence
+from gfnjax.envs.conditional import (
+    Conditional,
+    preference_conditional,
+    temperature_conditional,
+)
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.ising import Ising
@@ -12,12 +26,20 @@ from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
 
 __all__ = [
     "BitSequence",
+    "Conditional",
+    "Conditioned",
     "DAGs",
+    "Enumerable",
+    "Environment",
     "FixedSequence",
     "Hypergrid",
     "Ising",
+    "PartialReward",
     "Phylogeny",
+    "Renderable",
     "Set",
+    "SparselyObserved",
+    "Stoppable",
     "TabularDAG",
     "VariableSequence",
     "additive_set",
@@ -26,9 +48,11 @@ __all__ = [
     "left_to_right_bits",
     "phylogeny",
     "phylogeny_benchmark",
+    "preference_conditional",
     "published_set",
     "qm9_small",
     "random_dag",
     "tabular_dag",
+    "temperature_conditional",
     "tfbind8",
 ]

@@ -1,1 +1,38 @@
 """Objectives: one idea a file."""
+
+from gfnjax.objectives.base import Objective
+from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
+from gfnjax.objectives.entropy_ppo import EntropyPPO
+from gfnjax.objectives.flow_matching import FlowMatching
+from gfnjax.objectives.forward_looking import ForwardLooking
+from gfnjax.objectives.generative_augmented import GAFlowNet
+from gfnjax.objectives.learned_decomposition import LEDGFN
+from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
+from gfnjax.objectives.policy_gradient import PolicyGradient
+from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
+from gfnjax.objectives.soft_q_learning import SoftDQN
+from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
+from gfnjax.objectives.trajectory_balance import (
+    ContrastiveBalance,
+    LogPartitionVariance,
+    TrajectoryBalance,
+)
+
+__all__ = [
+    "LEDGFN",
+    "ContrastiveBalance",
+    "DetailedBalance",
+    "EntropyPPO",
+    "FlowMatching",
+    "ForwardLooking",
+    "GAFlowNet",
+    "LogPartitionVariance",
+    "ModifiedDetailedBalance",
+    "Objective",
+    "PolicyGradient",
+    "RelativeTrajectoryBalance",
+    "SoftDQN",
+    "SubTrajectoryBalance",
+    "TargetDetailedBalance",
+    "TrajectoryBalance",
+]

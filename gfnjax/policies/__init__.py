@@ -6,7 +6,7 @@ from gfnjax.policies.backward import (
     TrainedBackward,
     UniformBackward,
 )
-from gfnjax.policies.base import Policy, from_flax
+from gfnjax.policies.base import FrozenPolicy, Policy, from_flax
 from gfnjax.policies.causal import CausalPolicy, causal_transformer_policy
 from gfnjax.policies.ensemble import (
     EnsemblePolicy,
@@ -21,10 +21,12 @@ from gfnjax.policies.path_counts import LearnedMaximumEntropyBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.policies.transformer import transformer_policy
 from gfnjax.policies.trees import forest_policy
+from gfnjax.policies.uniform import uniform_policy
 
 __all__ = [
     "CausalPolicy",
     "EnsemblePolicy",
+    "FrozenPolicy",
     "LearnedBackward",
     "LearnedMaximumEntropyBackward",
     "LikelihoodBackward",
@@ -43,4 +45,5 @@ __all__ = [
     "mlp_policy",
     "tabular_policy",
     "transformer_policy",
+    "uniform_policy",
 ]
