@@ -126,17 +126,15 @@ BACKWARDS: dict[str, tuple[str, MakeBackward]] = {
     "maximum-entropy": ("all trajectories alike", lambda env, t: _maximum_entropy(env)),
     "tlm": (
         "a network that makes sampled trajectories likely",
-        lambda env, t: LikelihoodBackward(_plain_network(env.make(), t), t.backward_updates),
+        lambda env, t: LikelihoodBackward(*_training_of_its_own(env, t)),
     ),
     "pessimistic": (
         "the same for the trajectories of many steps",
-        lambda env, t: PessimisticBackward(_plain_network(env.make(), t), t.backward_updates),
+        lambda env, t: PessimisticBackward(*_training_of_its_own(env, t)),
     ),
     "path-counts": (
         "maximum entropy by a network that counts paths",
-        lambda env, t: LearnedMaximumEntropyBackward(
-            _plain_network(env.make(), t), t.backward_updates
-        ),
+        lambda env, t: LearnedMaximumEntropyBackward(*_training_of_its_own(env, t)),
     ),
 }
 
@@ -211,14 +209,17 @@ def make_network(env: Environment, settings: Training) -> Policy | CausalPolicy:
         raise ValueError(f"network {settings.network} does not fit: {error}") from error
 
 
-def _plain_network(env: Environment, settings: Training) -> Policy:
-    network = make_network(env, settings)
+def _training_of_its_own(
+    env_config: EnvironmentConfig, settings: Training
+) -> tuple[Policy, int, float | None]:
+    """Network, updates a step and rate of the moving average of a `TrainedBackward`."""
+    network = make_network(env_config.make(), settings)
     if not isinstance(network, Policy):
         raise ValueError(
             f"backward {settings.backward} needs a network that looks at one state at a time: "
             f"network must be another one than {settings.network}"
         )
-    return network
+    return network, settings.backward_updates, settings.backward_target_rate
 
 
 def _maximum_entropy(env_config: EnvironmentConfig) -> Any:

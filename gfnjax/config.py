@@ -107,6 +107,8 @@ class Training:
     """of a backward policy with a training of its own (Adam)"""
     backward_updates: int = 1
     """its updates a step"""
+    backward_target_rate: float | None = None
+    """the objective sees a moving average of it that moves by this share each step"""
     epsilon: float = 0.0
     """probability of a uniformly random action while exploring"""
     final_epsilon: float = 0.0

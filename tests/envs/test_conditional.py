@@ -79,7 +79,9 @@ def test_conformance(make, key):
 
 
 @pytest.mark.parametrize(
-    ("make", "condition"), [(grid, 0.5), (grid, 4.0), (two_goals, [0.9, 0.1])], ids=str
+    ("make", "condition"),
+    [(grid, 0.5), (grid, 4.0), (two_goals, [0.9, 0.1])],
+    ids=["cold", "hot", "preferences"],
 )
 def test_conformance_at_a_condition(make, condition, key):
     check_environment(make().at(condition), key, num_trajectories=4)
