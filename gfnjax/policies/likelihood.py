@@ -20,8 +20,8 @@ class LikelihoodBackward(TrainedBackward):
     On trajectories of P_F the minimum is their distribution given the object they end in,
     P_B(tau | x) = P_F(tau) / sum of P_F over the trajectories to x: the backward policy for which
     P_F is easiest to correct (Gritsaev et al., TLM, 2410.15474). The trajectories are those of
-    the step's batch, so exploration and replay count as well. The authors keep training stable
-    with a falling `backward_learning_rate` or with a `target_rate`.
+    the step's batch, so exploration and replay count as well. P_B must not move too fast for
+    P_F to follow: let `backward_learning_rate` fall or set a `target_rate`, 0.05 for instance.
     """
 
     def loss(
