@@ -1,4 +1,4 @@
-"""A GFlowNet beside MCMC, PPO and SAC: python benchmarks/baselines.py [--side 8] [--budget 200000]
+"""A GFlowNet beside MCMC, PPO and SAC: python benchmarks/baselines.py [--side 8] [--budget 100000]
 
 All are given the same number of environment transitions. Total variation is exact for policies.
 For Markov chains it is that of all objects visited in the second half, beside the noise floor of
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--side", type=int, default=8)
-    parser.add_argument("--budget", type=int, default=200_000)
+    parser.add_argument("--budget", type=int, default=100_000)
     arguments = parser.parse_args()
     env = gfnjax.Hypergrid(2, arguments.side, gfnjax.corners("standard"))
     states = graph.build_graph(env)
