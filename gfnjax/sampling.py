@@ -82,8 +82,7 @@ def rollout(
     horizon = env.max_steps if window is None else window.length
     gumbel = _gumbel(key, horizon + 1, batch_size, env.num_actions)
     length = jnp.zeros(batch_size, jnp.int32)
-    done = jnp.zeros(batch_size, bool)
-    time = jnp.zeros((), jnp.int32)
+    time, done = jnp.zeros((), jnp.int32), jnp.zeros(batch_size, bool)
     _, _, record = jax.eval_shape(act, memory, time, state, length, done)
     recording = bool(jax.tree.leaves(record))
     # One slot too many for actions: evaluating a terminal state writes one after the last step.
