@@ -44,10 +44,10 @@ Q_LEARNING = {
     "target_rate": 0.25,
 }
 METHODS = {
-    "PG, GAE": Method(PolicyGradient("gae"), 4_000, 0.05, {"batch_size": 64}),
-    "Ent-PPO": Method(EntropyPPO(), 1_000, 0.05, {"batch_size": 64, "num_updates": 4}),
-    "soft DQN": Method(SoftDQN(), 4_000, 0.08, Q_LEARNING),
-    "Munchausen DQN": Method(SoftDQN(0.15), 4_000, 0.08, Q_LEARNING),
+    "PG, GAE": Method(PolicyGradient("gae"), 1_000, 0.05, {"batch_size": 64}),
+    "Ent-PPO": Method(EntropyPPO(), 500, 0.05, {"batch_size": 64, "num_updates": 4}),
+    "soft DQN": Method(SoftDQN(), 2_000, 0.08, Q_LEARNING),
+    "Munchausen DQN": Method(SoftDQN(0.15), 2_000, 0.08, Q_LEARNING),
 }
 
 
