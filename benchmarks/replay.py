@@ -1,9 +1,9 @@
-"""What replay and local search cost and pay: python benchmarks/replay.py [--quick] [--seeds 3]
+"""What replay and local search cost and pay: python benchmarks/replay.py [--quick] [--only x]
 
 Trajectory balance on a hard 16x16 grid (R0 = .001), batch 16, an MLP of 2x128: exact total
-variation after the same number of steps, milliseconds a step, and rewards evaluated a step. A
-searched trajectory costs two rollouts a round, a replayed one none. The last table fills buffers
-of several capacities: a step must not cost more the more there is to remember.
+variation after the same number of steps, and milliseconds a step. A searched trajectory costs
+two rollouts a round, a replayed one none. The last table compares capacities, and a buffer that
+is new with one that is not: a step must not cost more the more it has seen.
 """
 
 import argparse
@@ -62,12 +62,7 @@ def timed(gfn, state, num_steps):
     return state, 1e3 * (time.perf_counter() - start) / num_steps
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the steps, one seed")
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    seeds, num_steps = (1, 200) if options.quick else (options.seeds, 2000)
+def quality(seeds, num_steps):
     graph = build_graph(ENV)
 
     @jax.jit
@@ -75,33 +70,52 @@ def main() -> None:
         table = exact.policy_table(ENV, POLICY, LearnedBackward(), params.policy)
         return exact.evaluate(graph, table.log_pf).total_variation
 
-    print(f"jax {jax.__version__}, {jax.devices()[0].platform}, {num_steps} steps\n")
     print("| sampler | total variation | spread | ms a step |")
     print("|---|---|---|---|")
     for name, sampler in SAMPLERS.items():
         gfn = describe(sampler, "DB" in name)
         run_chunk(gfn, init(gfn, jax.random.key(0)), num_steps, num_steps)
         runs = [timed(gfn, init(gfn, jax.random.key(s)), num_steps) for s in range(seeds)]
-        distances = np.array([total_variation(state.params) for state, _ in runs])
+        tvs = np.array([total_variation(state.params) for state, _ in runs])
         cost = np.median([ms for _, ms in runs])
-        print(
-            f"| {name} | {distances.mean():.3f} | {distances.std():.3f} | {cost:.2f} |", flush=True
-        )
+        print(f"| {name} | {tvs.mean():.3f} | {tvs.std():.3f} | {cost:.2f} |", flush=True)
 
-    print("\n| capacity | Fifo ms | RewardPrioritised ms | unique ms | ResidualPrioritised ms |")
-    print("|---|---|---|---|---|")
-    for capacity in (1_000, 10_000, 100_000):
-        row = []
-        for make in (
-            Fifo,
-            RewardPrioritised,
-            lambda c: RewardPrioritised(c, unique=True),
-            ResidualPrioritised,
-        ):
+
+def capacities():
+    print("| capacity | buffer | ms a step, new | ms a step, after 1000 steps |")
+    print("|---|---|---|---|")
+    kinds = {
+        "Fifo": Fifo,
+        "RewardPrioritised": RewardPrioritised,
+        "RewardPrioritised, unique": lambda c: RewardPrioritised(c, unique=True),
+        "ResidualPrioritised": ResidualPrioritised,
+    }
+    for capacity in (1_000, 100_000):
+        for name, make in kinds.items():
             gfn = describe(Mixed(make(capacity)))
-            state, _ = timed(gfn, init(gfn, jax.random.key(0)), 50)
-            row.append(np.median([timed(gfn, state, 50)[1] for _ in range(3)]))
-        print(f"| {capacity} | " + " | ".join(f"{ms:.2f}" for ms in row) + " |", flush=True)
+            start = init(gfn, jax.random.key(0))
+            run_chunk(gfn, start, 200, 200)
+            first = np.median([timed(gfn, start, 200)[1] for _ in range(3)])
+            state = start
+            for _ in range(5):
+                state, _ = timed(gfn, state, 200)
+            later = np.median([timed(gfn, state, 200)[1] for _ in range(3)])
+            print(f"| {capacity} | {name} | {first:.2f} | {later:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the steps, one seed")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", choices=("quality", "capacities"), help="one of the tables")
+    options = parser.parse_args()
+    seeds, num_steps = (1, 200) if options.quick else (options.seeds, 2000)
+    print(f"jax {jax.__version__}, {jax.devices()[0].platform}, {num_steps} steps\n")
+    if options.only != "capacities":
+        quality(seeds, num_steps)
+        print()
+    if options.only != "quality":
+        capacities()
 
 
 if __name__ == "__main__":

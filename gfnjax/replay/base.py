@@ -181,6 +181,18 @@ def object_of(items: PyTree) -> PyTree:
     return terminal_states(items) if isinstance(items, Trajectory) else items
 
 
+def write_after(buffer: Buffer, items: PyTree) -> Buffer:
+    """The same buffer, but not to be written before `items`, drawn from it, are there.
+
+    XLA orders by data alone. Where nothing says that the old items are read before new ones come
+    in, it copies the whole buffer at every step: .3 against 30 ms for 100,000 items of 500 bytes.
+    """
+    total = sum(x.astype(jnp.float32).sum() for x in jax.tree.leaves(items))
+    # A zero that no compiler can foresee, because of what infinity times zero is.
+    zero = jnp.where(jnp.isfinite(total), total, 1.0) * 0.0
+    return buffer._replace(cursor=buffer.cursor + zero.astype(jnp.int32))
+
+
 def next_slots(spared: Array | None, cursor: Array, capacity: int, count: int) -> Array:
     """`[count]` slots from `cursor` on, around the ring, that are not `spared` `[C]`."""
     if spared is None:

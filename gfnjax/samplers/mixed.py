@@ -13,6 +13,7 @@ from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.local_search import LocalSearch
 from gfnjax.objectives.base import name_of
 from gfnjax.replay import Buffer, Replay, TerminalReplay
+from gfnjax.replay.base import write_after
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.samplers.windows import Windows
 from gfnjax.sampling import choose, terminal_states
@@ -170,7 +171,9 @@ class Mixed:
         priority = self.replay.priority(batch.trajectories.log_reward, errors)
         new = _rows(batch.trajectories, 0, num_new)
         complete = jax.vmap(gfn.env.is_terminal)(terminal_states(new))
-        buffer = self.replay.update(memory.buffer, slots, priority[num_new:])
+        replayed = _rows(batch.trajectories, num_new, gfn.batch_size)
+        buffer = write_after(memory.buffer, replayed)
+        buffer = self.replay.update(buffer, slots, priority[num_new:])
         return Memory(kept, self.replay.add(buffer, new, priority[:num_new], complete))
 
     def _source(self, gfn: GFlowNet) -> GFlowNet:
