@@ -16,6 +16,7 @@ from gfnjax.replay import (
     TerminalReplay,
     unique,
 )
+from gfnjax.replay.base import write_after
 from gfnjax.types import Trajectory
 
 EXAMPLE = jnp.zeros((), jnp.int32)
@@ -305,6 +306,22 @@ def test_fingerprints(monkeypatch):
     for items in ([1, 2], [3, 1]):
         buffer = replay.add(buffer, jnp.array(items, jnp.int32), jnp.zeros(2))
     assert content(buffer) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_step_does_not_copy_the_buffer(ordered, key):
+    # Reading after writing would: that shows in the memory a loop over steps sets aside.
+    replay, example = Fifo(1000), jnp.zeros(100)
+
+    def step(buffer, key):
+        drawn = replay.sample(buffer, key, 4).items
+        buffer = write_after(buffer, drawn) if ordered else buffer
+        return replay.add(buffer, jax.random.normal(key, (4, 100)), jnp.zeros(4)), drawn.sum()
+
+    run = jax.jit(partial(jax.lax.scan, step))
+    compiled = run.lower(replay.init(example), jax.random.split(key, 3)).compile()
+    spare = compiled.memory_analysis().temp_size_in_bytes
+    assert (spare < 400_000) == ordered
 
 
 # ---------------------------------------------------------------- errors
