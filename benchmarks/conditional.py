@@ -81,19 +81,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--only", default="", help="tasks and objectives that contain this text")
     arguments = parser.parse_args()
     print("| task | condition | mean TV | range | error of log Z | seconds a seed |")
     print("|---|---|---|---|---|---|")
     for task, (env, conditions) in tasks().items():
         for name, objective in OBJECTIVES.items():
-            gfn = describe(env, objective)
-            measure(f"{task}, {name}", gfn, conditions, arguments.steps, arguments.seeds)
+            if arguments.only in f"{task}, {name}":
+                gfn = describe(env, objective)
+                measure(f"{task}, {name}", gfn, conditions, arguments.steps, arguments.seeds)
     beta = tasks()["8x8, beta"][0]
     for value in (BETAS[0], BETAS[-1]):
         env = beta.at(value)
         gfn = describe(env, OBJECTIVES["TB"])
         name = f"8x8, beta {value:g} only, TB"
-        measure(name, gfn, (None,), arguments.steps, arguments.seeds)
+        if arguments.only in name:
+            measure(name, gfn, (None,), arguments.steps, arguments.seeds)
 
 
 if __name__ == "__main__":
