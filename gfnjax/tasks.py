@@ -263,7 +263,8 @@ class LearnedIsingConfig:
 
     def learn_reward(self, sampler: GFlowNet) -> EnergyGFlowNet:
         """The run that learns the couplings with `sampler`; the truth is known for comparison."""
-        if sampler.hyperparameters[2:] != (0.0, 1.0):
+        numbers = sampler.hyperparameters
+        if (numbers.epsilon, numbers.temperature) != (0.0, 1.0):
             raise ValueError("epsilon and temperature are not used here: data do the exploring")
         truth = lattice(self.side, self.sigma)
         sample = jax.jit(sample_ising, static_argnums=2)

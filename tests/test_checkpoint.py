@@ -27,7 +27,11 @@ def state_at(step, seed=0):
         "bool": jnp.asarray([True, False]),
         "empty": jnp.zeros((0, 3), jnp.float32),
     }
-    numbers = Hyperparameters(jnp.float32(1e-3), jnp.float32(0.1), None, jnp.float32(1.0))
+    numbers = Hyperparameters.only(
+        learning_rate=jnp.float32(1e-3),
+        log_z_learning_rate=jnp.float32(0.1),
+        temperature=jnp.float32(1.0),
+    )
     opt_state = (policy["float32"] * 2, (), {"count": jnp.int32(step)})
     key = jax.random.key(step + 1)
     params = Params(policy, jnp.float32(rng.normal()))

@@ -54,6 +54,9 @@ def test_flags_reach_the_configuration(tmp_path):
         "reward": "corners",
         "preset": "easy",
         "r0": None,
+        "condition": "none",
+        "beta_low": 0.5,
+        "beta_high": 2.0,
     }
     given = {"objective": "subtb", "subtb_lambda": 0.5, "backward": "uniform", "epsilon": 0.5}
     given |= {"regression": "huber", "steps": 1, "log_every": 2, "hidden_sizes": [8, 4], "seed": 7}

@@ -75,7 +75,7 @@ def ensemble_mlp_policy(
     env: Environment,
     num_members: int,
     hidden_sizes: Sequence[int] = (256, 256),
-    activation: str = "relu",
+    activation: str = "gelu",
     keep: float = 1.0,
 ) -> EnsemblePolicy:
     """`mlp_policy` with `num_members` forward heads.

@@ -76,7 +76,7 @@ def test_vmapped_seeds_equal_single_runs(init, step, sweep_init, sweep_step, key
 
 def test_vmapped_hyperparameters_equal_single_runs(init, step, sweep_init, sweep_step, keys):
     def grid(rates, epsilons):
-        return gfnjax.Hyperparameters(rates, None, epsilons, None)
+        return gfnjax.Hyperparameters.only(learning_rate=rates, epsilon=epsilons)
 
     rates, epsilons = jnp.array([1e-3, 1e-2, 3e-2, 1e-1]), jnp.array([0.0, 0.1, 0.5, 1.0])
     same_key = jnp.broadcast_to(keys[0], keys.shape)
