@@ -3,16 +3,19 @@
 Equal settings give equal descriptions, so that compiled code is shared.
 """
 
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import optax
 
-from gfnjax.catalogue import BACKWARDS, OBJECTIVES, REGRESSIONS, REPLAYS, make_network
+from gfnjax.baselines.mcmc import MarkovChains
+from gfnjax.catalogue import BACKWARDS, CHAINS, OBJECTIVES, REGRESSIONS, REPLAYS, make_network
 from gfnjax.config import Config, Sampling, Training
 from gfnjax.ebgfn import EnergyGFlowNet
 from gfnjax.envs.base import Environment
+from gfnjax.envs.conditional import Conditional
 from gfnjax.exploration import EpsilonTempered, StopFlattening
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.local_search import LocalSearch
@@ -40,13 +43,15 @@ class LearnsReward(Protocol):
         ...
 
 
-def build(config: Config) -> GFlowNet | EnergyGFlowNet:
+def build(config: Config) -> GFlowNet | EnergyGFlowNet | MarkovChains:
     """What `config` describes, ready to train.
 
     Raises:
         ValueError, TypeError, OSError: for values that are out of range or do not go together,
             and files that are missing.
     """
+    if config.training.objective in CHAINS:
+        return _chains(config)
     gfn = _gflownet(config)
     if isinstance(config.env, LearnsReward):
         return config.env.learn_reward(gfn)
@@ -74,13 +79,32 @@ def _gflownet(config: Config) -> GFlowNet:
     )
 
 
+def _chains(config: Config) -> MarkovChains:
+    settings, sampling = config.training, config.sampling
+    what = f"objective {settings.objective} samples by Markov chains"
+    for field in fields(sampling):
+        if field.name != "chain_back" and getattr(sampling, field.name) != field.default:
+            raise ValueError(f"{what}: {field.name} must be {field.default}")
+    env = config.env.make()
+    if isinstance(env, Conditional) or isinstance(config.env, LearnsReward):
+        raise ValueError(f"{what}, which need one fixed reward: leave out condition and learning")
+    if not 1 <= sampling.chain_back <= env.max_steps:
+        raise ValueError(
+            f"chain_back must be between 1 and {env.max_steps}, the steps of the longest "
+            f"trajectory, got {sampling.chain_back}"
+        )
+    rate = _hyperparameters(settings).learning_rate
+    return CHAINS[settings.objective][1](env, settings, sampling.chain_back, rate)
+
+
 def _policy(env: Environment, config: Config) -> Policy | CausalPolicy | EnsemblePolicy:
     settings, members = config.training, config.sampling.thompson
     if members == 1:
         return make_network(env, settings)
     if settings.network != "mlp":
         raise ValueError(f"thompson needs network mlp, got {settings.network}")
-    return ensemble_mlp_policy(env, members, settings.hidden_sizes, settings.activation)
+    keep = config.sampling.thompson_keep
+    return ensemble_mlp_policy(env, members, settings.hidden_sizes, settings.activation, keep)
 
 
 def _prior(env: Environment, objective: Objective) -> FrozenPolicy | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from gfnjax.baselines.mcmc import MarkovChains, mars, metropolis_hastings
 from gfnjax.baselines.ppo import RewardPPO
 from gfnjax.baselines.sac import RewardSAC
 from gfnjax.config import EnvironmentConfig, Training
@@ -118,6 +119,22 @@ OBJECTIVES: dict[str, tuple[str, Callable[[Training], Objective]]] = {
     "sac": ("baseline: soft actor-critic on log R alone", lambda t: RewardSAC()),
 }
 
+MakeChains = Callable[[Environment, Training, int, Any], MarkovChains]
+
+# By --objective as well: what takes the place of a GFlowNet.
+CHAINS: dict[str, tuple[str, MakeChains]] = {
+    "mh": (
+        "baseline: Metropolis-Hastings chains over objects, one for each of the batch",
+        lambda env, t, num_back, rate: metropolis_hastings(env, t.batch_size, num_back),
+    ),
+    "mars": (
+        "baseline: chains whose proposal learns from moves that succeed",
+        lambda env, t, num_back, rate: mars(
+            env, _state_network(env, t, "objective mars"), t.batch_size, num_back, rate
+        ),
+    ),
+}
+
 MakeBackward = Callable[[EnvironmentConfig, Training], BackwardPolicy | TrainedBackward]
 
 BACKWARDS: dict[str, tuple[str, MakeBackward]] = {
@@ -213,13 +230,18 @@ def _training_of_its_own(
     env_config: EnvironmentConfig, settings: Training
 ) -> tuple[Policy, int, float | None]:
     """Network, updates a step and rate of the moving average of a `TrainedBackward`."""
-    network = make_network(env_config.make(), settings)
+    network = _state_network(env_config.make(), settings, f"backward {settings.backward}")
+    return network, settings.backward_updates, settings.backward_target_rate
+
+
+def _state_network(env: Environment, settings: Training, what: str) -> Policy:
+    network = make_network(env, settings)
     if not isinstance(network, Policy):
         raise ValueError(
-            f"backward {settings.backward} needs a network that looks at one state at a time: "
+            f"{what} needs a network that looks at one state at a time: "
             f"network must be another one than {settings.network}"
         )
-    return network, settings.backward_updates, settings.backward_target_rate
+    return network
 
 
 def _maximum_entropy(env_config: EnvironmentConfig) -> Any:

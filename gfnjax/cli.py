@@ -21,7 +21,7 @@ import tyro
 from jax.errors import JaxRuntimeError
 
 from gfnjax import plotting, run
-from gfnjax.catalogue import BACKWARDS, NETWORKS, OBJECTIVES, REGRESSIONS, REPLAYS
+from gfnjax.catalogue import BACKWARDS, CHAINS, NETWORKS, OBJECTIVES, REGRESSIONS, REPLAYS
 from gfnjax.checkpoint import CheckpointError
 from gfnjax.config import Config, E, Loggers, Sampling, Training, UsageError
 from gfnjax.logging import duration
@@ -37,6 +37,7 @@ OTHERS = {
     "parsimony": ("changes on average", ".1f"),
     "neg_log_rmse": ("-log RMSE of the couplings", ".3f"),
     "acceptance": ("acceptance", ".3f"),
+    "worst_total_variation": ("at the worst condition TV", ".4f"),
 }
 DESCRIPTION = "Train, evaluate and draw GFlowNets: networks that sample objects x with p(x) ~ R(x)."
 
@@ -115,7 +116,7 @@ class List:
             if flags := _flags(preset.env):
                 print(_entry("", flags, gap="  "))
             print(_entry("", [_settings(preset.training)]))
-        tables = {"objective": OBJECTIVES, "network": NETWORKS}
+        tables = {"objective": {**OBJECTIVES, **CHAINS}, "network": NETWORKS}
         tables |= {"backward": BACKWARDS, "replay": REPLAYS, "regression": REGRESSIONS}
         for flag, table in tables.items():
             print(f"\n--{flag}")
@@ -213,6 +214,7 @@ def _conclude(outcome: run.Outcome) -> int:
 def _results(step: int, outcome: run.Outcome) -> str:
     found = outcome.evaluation
     speed = "" if outcome.rate is None else f", {outcome.rate:,.0f} steps/s once compiled"
+    truth = ""  # Markov chains have no log Z
     reached = " (stopped at the wanted total variation)" if outcome.ending == "reached" else ""
     if "total_variation" in found:
         # Divergences below rounding errors can come out negative.
@@ -222,16 +224,19 @@ def _results(step: int, outcome: run.Outcome) -> str:
             f"(KL {kl:.2g}, reverse KL {reverse:.2g}, JSD {jsd:.2g} nats)"
         )
         truth = f"truth {found['true_log_z']:.4f}, error {found['log_z_error']:.4f}"
+    elif "elbo" not in found:
+        quality = f"log R      {found['log_reward']:.4f} on average over objects visited"
+        if "sampled_tv" in found:
+            tv, floor = found["sampled_tv"], found["noise_floor"]
+            quality += f"; their TV {tv:.4f} (independent draws {floor:.4f})"
     else:
         quality = f"ELBO       {found['elbo']:.4f} nats, from samples: too many states to enumerate"
         truth = f"by importance sampling {found['importance_log_z']:.4f}"
         if "true_log_z" in found:
             truth = f"truth {found['true_log_z']:.4f}, {truth}"
-    lines = [
-        f"steps      {step:,}{reached} in {duration(outcome.seconds)}{speed}",
-        quality,
-        f"log Z      {found['log_z']:.4f}  ({truth})",
-    ]
+    lines = [f"steps      {step:,}{reached} in {duration(outcome.seconds)}{speed}", quality]
+    if truth:
+        lines.append(f"log Z      {found['log_z']:.4f}  ({truth})")
     others = [
         f"{label} {found[name]:{form}}" for name, (label, form) in OTHERS.items() if name in found
     ]

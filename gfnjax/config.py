@@ -54,6 +54,8 @@ ObjectiveName = Literal[
     "ga-db",
     "ppo",
     "sac",
+    "mh",
+    "mars",
 ]
 BackwardName = Literal["learned", "uniform", "maximum-entropy", "tlm", "pessimistic", "path-counts"]
 ExplorationName = Literal["epsilon", "stop-flattening"]
@@ -196,6 +198,8 @@ class Sampling:
     """what the temperature acts on: the whole policy, or whether to stop"""
     thompson: int = 1
     """members of an ensemble of heads, one of which acts in each trajectory (mlp)"""
+    thompson_keep: float = 1.0
+    """probability with which a member learns from a trajectory (the bootstrap)"""
     teacher_share: float = 0.0
     """share of a batch that an off-policy teacher samples"""
     window: int | None = None
@@ -216,6 +220,8 @@ class Sampling:
     """share of a trajectory that a round takes back"""
     acceptance: AcceptanceName = "greedy"
     """when a round of local search accepts"""
+    chain_back: int = 2
+    """steps that the Markov chains of mh and mars take back at most"""
 
     def __post_init__(self) -> None:
         for name in ("thompson", "replay_capacity"):

@@ -54,7 +54,12 @@ class Status:
         return f"{rate} steps/s", f"ETA {duration(left)}"
 
 
-QUALITY = {"total_variation": "TV", "elbo": "ELBO"}
+QUALITY = {
+    "total_variation": "TV",
+    "elbo": "ELBO",
+    "sampled_tv": "sampled TV",
+    "log_reward": "log R",
+}
 
 
 def duration(seconds: float) -> str:

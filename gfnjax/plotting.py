@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import jax
 import numpy as np
 
-from gfnjax import checkpoint, loop
+from gfnjax import checkpoint, curves, loop
+from gfnjax.baselines.mcmc import MarkovChains
 from gfnjax.config import Config, UsageError
+from gfnjax.curves import BLUE, INK
 from gfnjax.envs.base import Drawable, Panel
 from gfnjax.evaluation import Distributions, Views, make_evaluator
 from gfnjax.rundir import Record, RunDirectory
-from gfnjax.training import GFlowNet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.ticker import Locator
 
 NUM_OBJECTS = 4
-QUALITY = "total_variation", "elbo", "true_log_z"
-BLUE, ORANGE, INK, FAINT = "#1f6f8b", "#d1603d", "#22303c", "#a9c3cc"
+QUALITY = "total_variation", "elbo", "true_log_z", "sampled_tv", "log_reward"
 SHADES = ("#f4f8f8", "#c3e0e2", "#66b2bd", "#1f6f8b", "#0b2a40")
 STYLE = {
     "figure.facecolor": "white",
@@ -85,14 +85,20 @@ def _styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
 
 @_styled
 def learning_curves(records: Sequence[Record]) -> Figure:
-    """Loss, log Z, total variation (or ELBO) and trajectory length against the step."""
+    """Loss, log Z, total variation (or ELBO) and trajectory length against the step.
+
+    Markov chains have no log Z: acceptance and reward instead of the first two.
+    """
     figure = _figure(10, 6)
     axes = figure.subplots(2, 2, sharex=True)
-    for ax, curve in zip(axes.flat, (_loss, _log_z, _quality, _length), strict=True):
-        curve(ax, records)
+    first = curves.loss, curves.log_z
+    if curves.is_of_chains(records):
+        first = curves.acceptance, curves.log_reward
+    for ax, draw_curve in zip(axes.flat, (*first, curves.quality, curves.length), strict=True):
+        draw_curve(ax, records)
         ax.grid(True)
     for ax in axes[-1]:
-        _step_axis(ax)
+        curves.step_axis(ax)
     return figure
 
 
@@ -136,11 +142,12 @@ def summary(records: Sequence[Record], views: Views) -> Figure:
         ax.set_title(name)
         ax.label_outer()
     _colorbars(left, axes, [panel for _, panel in known])
-    curves = right.subplots(2, 1, sharex=True)
-    for ax, curve in zip(curves, (_quality, _log_z), strict=True):
-        curve(ax, records)
+    panels = right.subplots(2, 1, sharex=True)
+    second = curves.log_reward if curves.is_of_chains(records) else curves.log_z
+    for ax, draw_curve in zip(panels, (curves.quality, second), strict=True):
+        draw_curve(ax, records)
         ax.grid(True)
-    _step_axis(curves[-1])
+    curves.step_axis(panels[-1])
     return figure
 
 
@@ -196,8 +203,9 @@ def _figures(
             ("distribution", distributions(views, title)),
             ("summary", summary(records, views)),
         ]
-    if isinstance(gfn, GFlowNet) and isinstance(gfn.env, Drawable):
-        figures.append(("objects", objects(gfn.env, evaluator.distributions(state), title)))
+    env = gfn.proposal.env if isinstance(gfn, MarkovChains) else getattr(gfn, "env", None)
+    if isinstance(env, Drawable):
+        figures.append(("objects", objects(env, evaluator.distributions(state), title)))
     return figures
 
 
@@ -208,99 +216,14 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _column(records: Sequence[Record], kind: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values `[n]` of one metric; what is not finite is left out."""
-    found = [(r["step"], r[name]) for r in records if r["kind"] == kind and name in r]
-    pairs = np.array(found, float).reshape(-1, 2)
-    steps, values = pairs[np.isfinite(pairs[:, 1])].T
-    return steps, values
-
-
-def smooth(values: np.ndarray, width: int) -> np.ndarray:
-    """Moving average `[n]` over `width` entries around each, fewer at the ends."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(values.size)
-    low = np.maximum(index - width // 2, 0)
-    high = np.minimum(index + (width + 1) // 2, values.size)
-    return (total[high] - total[low]) / (high - low)
-
-
-def _raw_and_smooth(ax: Axes, steps: np.ndarray, values: np.ndarray) -> None:
-    ax.plot(steps, values, color=FAINT, linewidth=0.8)
-    ax.plot(steps, smooth(values, max(values.size // 40, 1)), color=BLUE, linewidth=1.8)
-
-
-def _loss(ax: Axes, records: Sequence[Record]) -> None:
-    steps, values = _column(records, "train", "loss")
-    _raw_and_smooth(ax, steps, values)
-    if (values > 0).any():
-        _log_axis(ax)
-    ax.set_title("loss")
-
-
-def _log_z(ax: Axes, records: Sequence[Record]) -> None:
-    ax.plot(*_column(records, "train", "log_z"), color=BLUE, linewidth=1.8, label="estimate")
-    _truth(ax, records)
-    ax.set_title("log Z")
-
-
-def _truth(ax: Axes, records: Sequence[Record], name: str = "truth") -> None:
-    """The true log Z, where it is known."""
-    truth = _column(records, "evaluation", "true_log_z")[1]
-    if truth.size:
-        ax.axhline(truth[-1], color=ORANGE, linestyle=(0, (4, 2)), label=f"{name} {truth[-1]:.3f}")
-        ax.legend(loc="best")
-
-
-def _quality(ax: Axes, records: Sequence[Record]) -> None:
-    steps, values = _column(records, "evaluation", "total_variation")
-    if values.size:
-        ax.plot(steps, values, color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
-        _log_axis(ax)
-        ax.set_title("exact total variation")
-    else:
-        ax.plot(*_column(records, "evaluation", "elbo"), color=BLUE, linewidth=1.8, label="ELBO")
-        _truth(ax, records, "log Z")
-        ax.set_title("ELBO")
-
-
-def _length(ax: Axes, records: Sequence[Record]) -> None:
-    """The length of trajectories; their reward, where all are equally long."""
-    steps, values = _column(records, "train", "length")
-    title = "mean trajectory length"
-    if values.size and (values == values[0]).all():
-        rewards = _column(records, "train", "log_reward")
-        if rewards[1].size:
-            (steps, values), title = rewards, "mean log reward"
-    _raw_and_smooth(ax, steps, values)
-    ax.set_title(title)
-
-
-def _step_axis(ax: Axes) -> None:
-    ax.set_xlabel("training step")
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-
-
-def _log_axis(ax: Axes) -> None:
-    low, high = ax.dataLim.intervaly
-    if low > 0 and high < 2 * low:
-        return  # too little to tell apart on a logarithmic axis
-    ax.set_yscale("log", nonpositive="mask")
-    low, high = ax.get_ylim()
-    if high < 100 * low:
-        from matplotlib.ticker import LogLocator, NullFormatter
-
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_minor_formatter(NullFormatter())
-        ax.yaxis.set_major_formatter("{x:g}")
-
-
 def _quality_text(records: Sequence[Record]) -> str:
-    last = {name: _column(records, "evaluation", name)[1][-1:] for name in QUALITY}
+    last = {name: curves.column(records, "evaluation", name)[1][-1:] for name in QUALITY}
     if last["total_variation"].size:
         return f"exact TV {last['total_variation'][0]:.4f}"
     if not last["elbo"].size:
-        return ""
+        names = {"sampled_tv": "sampled TV", "log_reward": "mean log R"}
+        known = [f"{label} {last[name][0]:.4g}" for name, label in names.items() if last[name].size]
+        return ", ".join(known)
     truth = f" (log Z {last['true_log_z'][0]:.3f})" if last["true_log_z"].size else ""
     return f"ELBO {last['elbo'][0]:.4g}{truth}"
 

@@ -4,15 +4,23 @@ import jax
 import numpy as np
 import pytest
 
-from gfnjax import evaluation
 from gfnjax.build import build
 from gfnjax.config import Config, Training, UsageError
 from gfnjax.envs.sets import additive_set
-from gfnjax.evaluation import ExactEvaluator, SampledEvaluator, make_evaluator
+from gfnjax.evaluation import (
+    ChainEvaluator,
+    ConditionalEvaluator,
+    ExactEvaluator,
+    SampledEvaluator,
+    base,
+    make,
+    make_evaluator,
+)
+from gfnjax.loop import init
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.state import StepInfo
-from gfnjax.tasks import DAGConfig, HypergridConfig, LearnedIsingConfig
+from gfnjax.tasks import DAGConfig, HypergridConfig, LearnedIsingConfig, SetConfig
 from gfnjax.training import GFlowNet
 
 
@@ -70,7 +78,7 @@ def test_samples_stand_in_where_states_are_too_many(key, monkeypatch):
     config, gfn = described(side=4)
     state = gfn.init(key)
     exact = make_evaluator(config, gfn)
-    monkeypatch.setattr(evaluation, "MAX_STATES", 31)
+    monkeypatch.setattr(make, "MAX_STATES", 31)
     sampled = make_evaluator(config, gfn)
     assert isinstance(sampled, SampledEvaluator)
 
@@ -88,7 +96,7 @@ def test_samples_stand_in_where_states_are_too_many(key, monkeypatch):
     np.add.at(frequency, tuple(states.position.T), weights)
     expected = exact.distributions(state)
     np.add.at(probability, tuple(expected.states.position.T), expected.learned)
-    error = np.sqrt(probability * (1 - probability) / evaluation.NUM_SAMPLES)
+    error = np.sqrt(probability * (1 - probability) / base.NUM_SAMPLES)
     assert (np.abs(frequency - probability) < 5 * error).all()
 
 
@@ -103,7 +111,7 @@ def test_a_total_variation_that_cannot_be_computed_cannot_be_waited_for():
 def test_evaluating_does_not_disturb_the_randomness_of_training(key):
     state = described()[1].init(key)
     training = jax.random.key_data(jax.random.fold_in(state.key, state.step))
-    assert not np.array_equal(training, jax.random.key_data(evaluation._key(state)))
+    assert not np.array_equal(training, jax.random.key_data(base.sampling_key(state)))
 
 
 def test_errors_of_marginals_exact_and_sampled(key):
@@ -145,3 +153,54 @@ def test_learned_couplings_are_compared_with_the_truth_and_with_data(key):
     waiting = dataclasses.replace(config.training, stop_at_tv=0.1)
     with pytest.raises(UsageError, match="stop_at_tv needs exact evaluation"):
         make_evaluator(dataclasses.replace(config, training=waiting), model)
+
+
+def test_chains_are_compared_with_the_target_by_what_they_visit(key):
+    config, chains = described(side=3, objective="mh")
+    evaluator = make_evaluator(config, chains)
+    assert isinstance(evaluator, ChainEvaluator)
+    state = init(chains, key)
+    found = evaluator.evaluate(state, None)
+    states, weights, target = evaluator.distributions(state)
+    assert target is None
+    frequency = np.zeros((3, 3))
+    np.add.at(frequency, tuple(states.position.T), weights)
+    distance = np.abs(frequency - target_of(3)[1]).sum() / 2
+    assert found["sampled_tv"] == pytest.approx(distance, abs=1e-5)
+    assert found["noise_floor"] < found["sampled_tv"] < 0.1  # the grid is small: chains mix
+    assert np.isnan(found["log_z"])
+    assert found == pytest.approx(evaluator.evaluate(state, None), nan_ok=True)
+
+    config = Config("set", SetConfig(), Training(objective="mh", batch_size=4))
+    chains = build(config)
+    state = init(chains, key)
+    found = make_evaluator(config, chains).evaluate(state, None)
+    members = make_evaluator(config, chains).distributions(state).states.members
+    expected = np.abs(members.mean(axis=0) - chains.proposal.env.target().parts).max()
+    assert found["part_error"] == pytest.approx(expected, abs=1e-5)
+    assert found["true_log_z"] == pytest.approx(11.892389, abs=1e-5)
+    assert "sampled_tv" not in found
+
+
+def test_several_conditions_are_evaluated_one_by_one(key):
+    config = Config(
+        "hypergrid",
+        HypergridConfig(2, 4, condition="temperature"),
+        Training(objective="tb-flow", batch_size=4, hidden_sizes=(8,)),
+    )
+    gfn = build(config)
+    state = gfn.init(key)
+    evaluator = make_evaluator(config, gfn)
+    assert isinstance(evaluator, ConditionalEvaluator)
+    found = evaluator.evaluate(state, None)
+    # A new network hardly sees its condition; the distance to the target depends on it.
+    distances = []
+    for share in (0.5, 0.05, 0.95):
+        beta = 0.5 * 4**share
+        target = target_of(4)[0] ** beta
+        learned = evaluator.distributions(state).learned
+        index = tuple(evaluator.distributions(state).states.inner.position.T)
+        distances.append(np.abs(learned - (target / target.sum())[index]).sum() / 2)
+    assert found["total_variation"] == pytest.approx(np.mean(distances), abs=0.01)
+    assert found["worst_total_variation"] == pytest.approx(max(distances), abs=0.01)
+    assert max(distances) > np.mean(distances) + 0.05

@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from gfnjax import evaluation, plotting, run
+from gfnjax import curves, plotting, run
 from gfnjax.config import Config, Training, UsageError
 from gfnjax.envs.base import Panel, Renderable
 from gfnjax.envs.hypergrid import Hypergrid, HypergridState
+from gfnjax.evaluation import make
 from gfnjax.presets import default_config
 from gfnjax.rundir import RunDirectory
 from gfnjax.tasks import HypergridConfig
@@ -39,9 +40,9 @@ def title(ax):
 
 def test_smoothing_is_a_moving_average():
     values = np.array([4.0, 0.0, 2.0, 6.0])
-    np.testing.assert_allclose(plotting.smooth(values, 1), values)
-    np.testing.assert_allclose(plotting.smooth(values, 3), [2, 2, 8 / 3, 4])
-    np.testing.assert_allclose(plotting.smooth(values, 99), [3] * 4)
+    np.testing.assert_allclose(curves.smooth(values, 1), values)
+    np.testing.assert_allclose(curves.smooth(values, 3), [2, 2, 8 / 3, 4])
+    np.testing.assert_allclose(curves.smooth(values, 99), [3] * 4)
 
 
 def test_learning_curves_show_what_was_logged():
@@ -144,8 +145,8 @@ def test_the_pictures_of_a_run_are_drawn_from_its_files(tmp_path, monkeypatch):
     training = Training(steps=4, batch_size=4, hidden_sizes=(8,), chunk_size=4, log_every=1)
     run.start(Config("hypergrid", HypergridConfig(2, 4), training), tmp_path / "run", Quiet())
 
-    for limit in (evaluation.MAX_STATES, 1):
-        monkeypatch.setattr(evaluation, "MAX_STATES", limit)
+    for limit in (make.MAX_STATES, 1):
+        monkeypatch.setattr(make, "MAX_STATES", limit)
         paths = plotting.draw(tmp_path / "run")
         assert [p.name for p in paths] == ["curves.png", "distribution.png", "summary.png"]
         for path in paths:
@@ -154,6 +155,21 @@ def test_the_pictures_of_a_run_are_drawn_from_its_files(tmp_path, monkeypatch):
             assert content.startswith(PNG)
             assert 5_000 < len(content) < 200_000
             path.unlink()
+
+
+@pytest.mark.parametrize("limit", [make.MAX_STATES, 1])
+def test_markov_chains_have_pictures_too(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(make, "MAX_STATES", limit)
+    training = Training(objective="mh", steps=4, batch_size=4, chunk_size=4, log_every=1)
+    run.start(Config("hypergrid", HypergridConfig(2, 4), training), tmp_path / "run", Quiet())
+    paths = plotting.draw(tmp_path / "run")
+    assert [p.name for p in paths] == ["curves.png", "distribution.png", "summary.png"]
+    records = RunDirectory(tmp_path / "run").read_metrics()
+    figure = plotting.learning_curves(records)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    quality = "total variation of objects visited" if limit > 1 else "mean log reward of objects"
+    assert titles[:2] == ["acceptance", "mean log reward"]
+    assert titles[2].startswith(quality)
 
 
 def test_there_must_be_something_to_draw(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 from jax import lax
 
@@ -35,13 +36,17 @@ class ChainInfo(NamedTuple):
         acceptance: share of the chains that moved.
         log_reward: mean over the chains after the move, nats.
         transitions: int32, environment steps taken back and forth by all chains together.
-        loss: of the proposal; zero where it does not learn.
+        length: mean length of the ways forward.
+        loss: of the proposal; zero where it does not learn, as is
+        grad_norm: the norm of its gradient.
     """
 
     acceptance: Array
     log_reward: Array
     transitions: Array
+    length: Array
     loss: Array
+    grad_norm: Array
 
 
 @struct.dataclass
@@ -91,10 +96,11 @@ class MarkovChains:
         key = jax.random.fold_in(state.key, state.step)
         before = jax.vmap(self.proposal.env.log_reward)(state.memory)
         move = self._move(state.params, key, state.memory)
-        loss = jnp.zeros_like(before[0])
+        loss = grad_norm = jnp.zeros_like(before[0])
         if self.learn:
             success = move.accepted & (move.rebuilt.log_reward > before)
             loss, grads = jax.value_and_grad(self._loss)(state.params.policy, move, success)
+            grad_norm = optax.tree.norm(grads)
             zeros: Params = jax.tree.map(jnp.zeros_like, state.params)
             params, opt_state = self.proposal.update(state, zeros._replace(policy=grads))
             state = state._replace(params=params, opt_state=opt_state)
@@ -102,7 +108,9 @@ class MarkovChains:
             acceptance=move.accepted.mean(dtype=before.dtype),
             log_reward=jnp.where(move.accepted, move.rebuilt.log_reward, before).mean(),
             transitions=(move.num_undone + move.rebuilt.length).sum(),
+            length=move.rebuilt.length.astype(before.dtype).mean(),
             loss=loss,
+            grad_norm=grad_norm,
         )
         return state._replace(memory=move.states, step=state.step + 1), info
 

@@ -9,6 +9,9 @@ from flax import struct
 
 from gfnjax.types import Array
 
+# Each choice is evaluated on its own; the first ones stand for many.
+MOST_CHOICES = 5
+
 
 class Conditions(Protocol):
     """A frozen pytree: a distribution over vectors of k numbers."""
@@ -19,6 +22,10 @@ class Conditions(Protocol):
 
     def centre(self) -> Array:
         """`[k]` a typical condition."""
+        ...
+
+    def spread(self) -> Array:
+        """`[n, k]` a few conditions all over the distribution to evaluate at, `centre` first."""
         ...
 
     def encode(self, condition: Array) -> Array:
@@ -44,7 +51,10 @@ class Uniform:
         return self._at(jax.random.uniform(key, (1,), jnp.result_type(float)))
 
     def centre(self) -> Array:
-        return self._at(jnp.full(1, 0.5, jnp.result_type(float)))
+        return self.spread()[0]
+
+    def spread(self) -> Array:
+        return self._at(jnp.array([[0.5], [0.05], [0.95]], jnp.result_type(float)))
 
     def encode(self, condition: Array) -> Array:
         return 2 * (condition - self.low) / (self.high - self.low) - 1
@@ -74,6 +84,9 @@ class LogUniform:
 
     def centre(self) -> Array:
         return jnp.exp(self._logs().centre())
+
+    def spread(self) -> Array:
+        return jnp.exp(self._logs().spread())
 
     def encode(self, condition: Array) -> Array:
         return self._logs().encode(jnp.log(condition))
@@ -114,6 +127,12 @@ class Dirichlet:
     def centre(self) -> Array:
         return jnp.full(self.num_weights, 1 / self.num_weights, jnp.result_type(float))
 
+    def spread(self) -> Array:
+        corners = 0.1 * self.centre() + 0.9 * jnp.eye(
+            self.num_weights, dtype=jnp.result_type(float)
+        )
+        return jnp.concatenate([self.centre()[None], corners])
+
     def encode(self, condition: Array) -> Array:
         return self.num_weights * condition - 1
 
@@ -132,6 +151,9 @@ class Choice:
 
     def centre(self) -> Array:
         return self.values[0]
+
+    def spread(self) -> Array:
+        return self.values[:MOST_CHOICES]
 
     def encode(self, condition: Array) -> Array:
         return condition
