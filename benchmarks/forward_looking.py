@@ -15,7 +15,8 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from functools import partial
+from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from gfnjax import (
 )
 from gfnjax.envs import published_set
 from gfnjax.loop import Chunk
-from gfnjax.rewards.sets import best_log_rewards, published_energies, set_truth
+from gfnjax.rewards.sets import best_log_rewards, draw_sets, published_energies, set_truth
 from gfnjax.samplers import OnPolicy, Windows
 
 METHODS = {
@@ -135,59 +136,111 @@ def optimum(task: str) -> float:
     return float(np.exp(best_log_rewards(*published_energies(task), BEST)).mean())
 
 
+def shares(runs: list[dict]) -> np.ndarray:
+    """`[seeds, visits]` the mean reward of the best sets so far, of the best there are."""
+    return column(runs, 2) / optimum(runs[0]["task"])
+
+
+def column(runs: list[dict], entry: int) -> np.ndarray:
+    """`[seeds, visits]` one number of every point of the curves."""
+    return np.array([[point[entry] for point in run["curve"]] for run in runs])
+
+
+@lru_cache
+def perfect(task: str, steps: tuple[int, ...]) -> np.ndarray:
+    """`[5, visits]` the shares that independent draws from R / Z reach by each of the steps."""
+    energies, set_size = published_energies(task)
+    rows = []
+    for seed in range(5):
+        rng, best, row, before = np.random.default_rng(seed), BestSets(), [], 0
+        for step in steps:
+            members = draw_sets(energies, set_size, EXTRA * (step - before), rng)
+            row.append(best.add(members, -(members @ energies)))
+            before = step
+        rows.append(row)
+    return np.array(rows) / optimum(task)
+
+
+def mean_and_spread(values: Any) -> str:
+    return f"{np.mean(values):.3f} +- {np.std(values, ddof=min(len(values) - 1, 1)):.3f}"
+
+
 def table(results: list[dict]) -> None:
     print(
         "| set | trajectories | method | best 100 of the optimum, halfway | at the end | "
         "error of log Z | of a marginal | seeds | s |\n" + "|---" * 9 + "|"
     )
     for (task, incomplete, method), runs in grouped(results).items():
-        share = np.array([[best for _, _, best, _ in r["curve"]] for r in runs]) / optimum(task)
+        share = shares(runs)
         numbers = [
             share[:, share.shape[1] // 2 - 1],
             share[:, -1],
             [r["log_z_error"] for r in runs],
             [r["marginal_error"] for r in runs],
         ]
-        cells = [f"{np.mean(x):.3f} +- {np.std(x, ddof=min(len(x) - 1, 1)):.3f}" for x in numbers]
         kind = "windows" if incomplete else "complete"
         seconds = np.median([r["seconds"] for r in runs])
-        row = task, kind, method, *cells, len(runs), f"{seconds:.0f}"
+        row = task, kind, method, *map(mean_and_spread, numbers), len(runs), f"{seconds:.0f}"
         print(f"| {' | '.join(map(str, row))} |")
+    for task, runs in by_task(results).items():
+        share = perfect(task, tuple(int(step) for step in column(runs[:1], 0)[0]))
+        cells = [mean_and_spread(share[:, k]) for k in (share.shape[1] // 2 - 1, -1)]
+        print(f"| {task} | independent draws from R / Z | | {' | '.join(cells)} | 0 | 0 | 5 | |")
+
+
+def by_task(results: list[dict]) -> dict[str, list[dict]]:
+    return {t: [r for r in results if r["task"] == t] for t in SIZES if t in tasks_of(results)}
+
+
+def tasks_of(results: list[dict]) -> set[str]:
+    return {r["task"] for r in results}
 
 
 def picture(results: list[dict], path: Path) -> None:
-    """Best-100 mean reward, as a share of the best possible, against training steps."""
+    """The best sets and the error of log Z against training steps, all seeds."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    groups = grouped(results)
-    tasks = [task for task in SIZES if any(g[0] == task for g in groups)]
+    tasks = by_task(results)
     figure, axes = plt.subplots(
-        2, len(tasks), figsize=(4 * len(tasks), 6), sharex="col", sharey=True, squeeze=False
+        4, len(tasks), figsize=(4 * len(tasks), 11), sharex="col", squeeze=False
     )
-    for (task, incomplete, method), runs in groups.items():
-        ax = axes[int(incomplete), tasks.index(task)]
-        steps = [step for step, *_ in runs[0]["curve"]]
-        share = np.array([[value for *_, value in r["curve"]] for r in runs]) / optimum(task)
+    for (task, incomplete, method), runs in grouped(results).items():
+        share_ax, error_ax = axes[int(incomplete) :: 2, list(tasks).index(task)]
         color = f"C{list(METHODS).index(method)}"
-        ax.plot(steps, share.mean(axis=0), color=color, label=method)
-        ax.fill_between(steps, share.min(axis=0), share.max(axis=0), color=color, alpha=0.15, lw=0)
+        for ax, values in ((share_ax, shares(runs)), (error_ax, column(runs, 3))):
+            steps = column(runs[:1], 0)[0]
+            ax.plot(steps, values.mean(axis=0), color=color, label=method)
+            low, high = values.min(axis=0), values.max(axis=0)
+            ax.fill_between(steps, low, high, color=color, alpha=0.15, lw=0)
+    for task, runs in tasks.items():
+        steps = column(runs[:1], 0)[0]
+        share = perfect(task, tuple(int(step) for step in steps)).mean(axis=0)
+        for ax in axes[:2, list(tasks).index(task)]:
+            ax.plot(steps, share, color="black", ls=":", label="draws from R / Z")
+    label_axes(axes, list(tasks))
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+
+
+def label_axes(axes: np.ndarray, tasks: list[str]) -> None:
     for ax, task in zip(axes[0], tasks, strict=True):
         ax.set_title(task)
     for ax in axes[-1]:
         ax.set_xlabel("training step")
-    for row, kind in zip(
-        axes, ("complete trajectories", f"windows of {WINDOW} steps"), strict=True
-    ):
-        row[0].set_ylabel(f"{kind}\nmean of the best 100 / optimum")
+    what = ("best 100 / optimum", "error of log Z, nats")
+    kinds = ("complete trajectories", f"windows of {WINDOW} steps")
+    for row, (label, kind) in zip(axes, product(what, kinds), strict=True):
+        row[0].set_ylabel(f"{kind}\n{label}")
         for ax in row:
             ax.grid(alpha=0.3)
-            ax.set_ylim(0, 1.02)
-    axes[0, 0].legend(frameon=False, fontsize=9, loc="lower right")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+            if label.startswith("error"):
+                ax.set_yscale("log")
+            else:
+                ax.set_ylim(bottom=0)
+    axes[0, 0].legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def main() -> None:

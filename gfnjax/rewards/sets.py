@@ -114,6 +114,32 @@ def best_log_rewards(energies: np.ndarray, set_size: int, count: int = 100) -> n
     return best[set_size, : comb(log_weights.size, set_size)]
 
 
+def draw_sets(
+    energies: np.ndarray, set_size: int, num_samples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Independent draws from R / Z: members `[num_samples, n]` bool.
+
+    Element by element: where j more are needed, P(i in x) = w_i e_{j-1}(after i) / e_j(from i on).
+
+    Raises:
+        ValueError: as `set_truth`, or if `num_samples` is not positive.
+    """
+    log_weights = -check_energies(energies, set_size)
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+    members = np.zeros((num_samples, log_weights.size), bool)
+    needed = np.full(num_samples, set_size)
+    after = [np.concatenate([[0.0], np.full(set_size, -np.inf)])]
+    for log_weight in log_weights[::-1]:
+        after.append(np.logaddexp(after[-1], np.append(-np.inf, after[-1][:-1] + log_weight)))
+    for i, log_weight in enumerate(log_weights):
+        rest, all_of_them = after[-2 - i], after[-1 - i]
+        log_p = log_weight + rest[np.maximum(needed - 1, 0)] - all_of_them[needed]
+        members[:, i] = (needed > 0) & (rng.random(num_samples) < np.exp(log_p))
+        needed -= members[:, i]
+    return members
+
+
 def published_energies(task: str) -> tuple[np.ndarray, int]:
     """Energies `[n]` and set size k of the "small", "medium" or "large" published task.
 

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfnjax.rewards.sets import SetEnergy, best_log_rewards, published_energies, set_truth
+from gfnjax.rewards.sets import (
+    SetEnergy,
+    best_log_rewards,
+    draw_sets,
+    published_energies,
+    set_truth,
+)
 
 # task, log Z, max log R, sets at the max, mean R of the best 100, E[log R], log E[R]
 PUBLISHED = [
@@ -51,7 +57,28 @@ def test_brute_force(energies, data):
     np.testing.assert_allclose(best, np.sort(log_rewards)[::-1][:5], atol=1e-9)
 
 
+def test_draws_come_from_the_target():
+    energies, rng = np.array([1.0, -0.5, 0.0, 2.0, -1.0]), np.random.default_rng(0)
+    members = draw_sets(energies, 3, 20_000, rng)
+    np.testing.assert_array_equal(members.sum(axis=1), 3)
+    sets = np.array(list(itertools.combinations(range(5), 3)))
+    rewards = np.exp(-energies[sets].sum(axis=1))
+    expected = 20_000 * rewards / rewards.sum()
+    codes = (1 << sets).sum(axis=1)
+    counts = np.bincount(members @ (1 << np.arange(5)), minlength=32)[codes]
+    # 9 degrees of freedom: exceeded once in a thousand times.
+    assert ((counts - expected) ** 2 / expected).sum() < 27.9
+
+    energies, set_size = published_energies("large")
+    members = draw_sets(energies, set_size, 20_000, rng)
+    np.testing.assert_array_equal(members.sum(axis=1), set_size)
+    marginals = set_truth(energies, set_size).marginals
+    np.testing.assert_allclose(members.mean(axis=0), marginals, atol=0.02)
+
+
 def test_bad_input_is_named():
+    with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
+        draw_sets(np.zeros(2), 1, 0, np.random.default_rng(0))
     with pytest.raises(ValueError, match="task must be one of small, medium, large, got 'huge'"):
         published_energies("huge")
     with pytest.raises(ValueError, match="energies must be a vector of finite numbers"):
