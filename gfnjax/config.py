@@ -224,8 +224,10 @@ class Sampling:
     """steps that the Markov chains of mh and mars take back at most"""
 
     def __post_init__(self) -> None:
-        for name in ("thompson", "replay_capacity"):
+        for name in ("thompson", "replay_capacity", "chain_back"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        keep = self.thompson_keep
+        _require(0 < keep <= 1, "thompson_keep", "in (0, 1]", keep)
         _require(self.local_search >= 0, "local_search", "at least 0", self.local_search)
         share = self.teacher_share
         _require(0 <= share < 1, "teacher_share", "in [0, 1)", share)

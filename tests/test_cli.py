@@ -63,6 +63,17 @@ def test_flags_reach_the_configuration(tmp_path):
     assert config["training"].items() >= given.items()
 
 
+def test_baselines_by_name(tmp_path, capsys):
+    assert run(TINY, "--objective mh --chain-back 3", "--output", tmp_path / "run") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"log R      -?\d\.\d{4} on average over objects visited", out)
+    assert re.search(r"their TV 0\.\d{4} \(independent draws 0\.\d{4}\)", out)
+    assert "log Z" not in out
+    assert re.search(r"acceptance \d\.\d{3}", out)
+    assert run(TINY, "--objective mh --stop-at-tv .1", "--output", tmp_path / "no") == 2
+    assert "stop_at_tv needs exact evaluation" in capsys.readouterr().err
+
+
 def test_a_grid_too_large_to_enumerate_says_so(tmp_path, capsys):
     flags = "--num-dims 5 --side 16 --steps 1"
     assert run(TINY, flags, "--output", tmp_path / "run") == 0
@@ -131,6 +142,7 @@ def test_list_names_everything_there_is(capsys):
     tables = (
         PRESETS,
         catalogue.OBJECTIVES,
+        catalogue.CHAINS,
         catalogue.NETWORKS,
         catalogue.BACKWARDS,
         catalogue.REGRESSIONS,

@@ -93,7 +93,7 @@ def test_a_network_that_does_not_fit_is_named(network, reason):
     ),
     training=st.builds(
         Training,
-        objective=st.sampled_from(list(catalogue.OBJECTIVES)),
+        objective=st.sampled_from([*catalogue.OBJECTIVES, *catalogue.CHAINS]),
         steps=st.integers(1, 10**9),
         hidden_sizes=st.lists(st.integers(1, 999), max_size=4).map(tuple),
         epsilon=st.floats(0, 1),
@@ -121,7 +121,8 @@ def test_unknown_fields_and_values_are_refused():
 
 def test_the_names_on_the_command_line_are_those_of_the_tables():
     hints = get_type_hints(Training)
-    tables = {"objective": catalogue.OBJECTIVES, "backward": catalogue.BACKWARDS}
+    tables = {"objective": {**catalogue.OBJECTIVES, **catalogue.CHAINS}}
+    tables |= {"backward": catalogue.BACKWARDS}
     tables |= {"regression": catalogue.REGRESSIONS, "activation": ACTIVATIONS}
     tables |= {"network": catalogue.NETWORKS}
     for field, table in tables.items():
@@ -284,6 +285,9 @@ def test_ways_of_sampling_fit_together(training, sampling, key):
         ({"objective": "gae"}, {"replay": "fifo"}, "policy's own trajectories"),
         ({"objective": "soft-dqn"}, {}, "target_rate"),
         ({"objective": "reinforce", "num_updates": 2}, {}, "num_updates must be 1"),
+        ({"objective": "mh"}, {"replay": "fifo"}, "replay must be none"),
+        ({"objective": "mh"}, {"chain_back": 99}, "chain_back must be between 1 and 7"),
+        ({"objective": "mars", "network": "causal"}, {}, "does not fit"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(training, sampling, message):
@@ -296,6 +300,8 @@ def test_what_does_not_fit_together_is_refused(training, sampling, message):
     ("settings", "message"),
     [
         ({"thompson": 0}, "thompson"),
+        ({"thompson_keep": 0.0}, "thompson_keep"),
+        ({"chain_back": 0}, "chain_back"),
         ({"replay_capacity": 0}, "replay_capacity"),
         ({"local_search": -1}, "local_search"),
         ({"teacher_share": 1.0}, "teacher_share"),

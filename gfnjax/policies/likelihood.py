@@ -1,15 +1,13 @@
 """Backward policies that make the trajectories seen so far likely."""
 
-from typing import NamedTuple
-
 import jax
-import jax.numpy as jnp
 from flax import struct
 
 from gfnjax import scoring
 from gfnjax.envs.base import Environment
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward
 from gfnjax.policies.base import Policy
+from gfnjax.replay import Buffer, Fifo
 from gfnjax.types import Array, PyTree, Trajectory
 
 
@@ -28,20 +26,6 @@ class LikelihoodBackward(TrainedBackward):
         self, params: PyTree, env: Environment, trajectories: Trajectory, chunk_size: int
     ) -> Array:
         return negative_log_likelihood(self.policy, params, env, trajectories, chunk_size)
-
-
-class Seen(NamedTuple):
-    """A ring of the last trajectories.
-
-    Attributes:
-        trajectories: `[capacity, ...]`, zero where there is none yet.
-        size: `[]` int32, how many there are.
-        next: `[]` int32, the slot that is written next.
-    """
-
-    trajectories: Trajectory
-    size: Array
-    next: Array
 
 
 @struct.dataclass
@@ -71,24 +55,21 @@ class PessimisticBackward(TrainedBackward):
     ) -> Array:
         return negative_log_likelihood(self.policy, params, env, trajectories, chunk_size)
 
-    def start(self, example: Trajectory) -> Seen:
-        empty = jax.tree.map(lambda x: jnp.zeros((self.capacity, *x.shape[1:]), x.dtype), example)
-        return Seen(empty, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    def start(self, example: Trajectory) -> Buffer:
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), example)
+        return self._replay.init(one)
 
-    def observe(self, memory: Seen, trajectories: Trajectory) -> Seen:
-        count = trajectories.length.size
+    def observe(self, memory: Buffer, trajectories: Trajectory) -> Buffer:
         # Of a batch larger than the memory the last ones stay.
-        newest = jnp.arange(max(count - self.capacity, 0), count, dtype=jnp.int32)
-        slots = (memory.next + newest) % self.capacity
-        stored = jax.tree.map(
-            lambda old, new: old.at[slots].set(new[newest]), memory.trajectories, trajectories
-        )
-        size = jnp.minimum(memory.size + count, self.capacity)
-        return Seen(stored, size, (memory.next + count) % self.capacity)
+        newest = jax.tree.map(lambda x: x[-self.capacity :], trajectories)
+        return self._replay.add(memory, newest, newest.log_reward)
 
-    def recall(self, memory: Seen, trajectories: Trajectory, key: Array) -> Trajectory:
-        drawn = jax.random.randint(key, trajectories.length.shape, 0, memory.size)
-        return jax.tree.map(lambda x: x[drawn], memory.trajectories)
+    def recall(self, memory: Buffer, trajectories: Trajectory, key: Array) -> Trajectory:
+        return self._replay.sample(memory, key, trajectories.length.size).items
+
+    @property
+    def _replay(self) -> Fifo:
+        return Fifo(self.capacity)
 
 
 def negative_log_likelihood(

@@ -93,7 +93,7 @@ def test_the_oldest_trajectories_are_forgotten(remembering, key):
     held = []
     for batch in batches:
         memory = gfn.backward.observe(memory, rows(paths, batch))
-        held.append(sorted(np.asarray(memory.trajectories.states.index)[:, 1:].tolist()))
+        held.append(sorted(np.asarray(memory.items.states.index)[:, 1:].tolist()))
     assert int(memory.size) == 6
     # Three paths: 0 is (1, 3), 1 is (1, 4), 2 is (2, 3). Empty slots hold zeros.
     first, second, third = [1, 3], [1, 4], [2, 3]
@@ -109,9 +109,9 @@ def test_of_a_batch_larger_than_the_memory_the_last_ones_stay(key):
     paths = all_trajectories(env)
     memory = backward.observe(backward.start(paths), paths)
     np.testing.assert_array_equal(
-        np.sort(memory.trajectories.states.index, axis=0), [[0, 1, 3], [0, 2, 4]]
+        np.sort(memory.items.states.index, axis=0), [[0, 1, 3], [0, 2, 4]]
     )
-    assert (int(memory.size), int(memory.next)) == (2, 1)
+    assert int(memory.size) == 2
 
 
 def test_only_what_is_there_is_recalled(remembering, key):
