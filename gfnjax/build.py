@@ -11,7 +11,15 @@ import jax
 import optax
 
 from gfnjax.baselines.mcmc import MarkovChains
-from gfnjax.catalogue import BACKWARDS, CHAINS, OBJECTIVES, REGRESSIONS, REPLAYS, make_network
+from gfnjax.catalogue import (
+    BACKWARDS,
+    CHAINS,
+    OBJECTIVES,
+    REGRESSIONS,
+    REPLAYS,
+    TARGET_RATES,
+    make_network,
+)
 from gfnjax.config import Config, Sampling, Training
 from gfnjax.ebgfn import EnergyGFlowNet
 from gfnjax.envs.base import Environment
@@ -52,6 +60,8 @@ def build(config: Config) -> GFlowNet | EnergyGFlowNet | MarkovChains:
     """
     if config.training.objective in CHAINS:
         return _chains(config)
+    if config.sampling.chain_back != Sampling.chain_back:
+        raise ValueError(f"chain_back does nothing without objective {' or '.join(CHAINS)}")
     gfn = _gflownet(config)
     if isinstance(config.env, LearnsReward):
         return config.env.learn_reward(gfn)
@@ -66,7 +76,7 @@ def _gflownet(config: Config) -> GFlowNet:
         env=env,
         policy=_policy(env, config),
         objective=objective,
-        backward=BACKWARDS[settings.backward][1](config.env, settings),
+        backward=BACKWARDS[_backward(settings, objective)][1](config.env, settings),
         hyperparameters=_hyperparameters(settings),
         prior=_prior(env, objective),
         regression=REGRESSIONS[settings.regression][1],
@@ -75,7 +85,7 @@ def _gflownet(config: Config) -> GFlowNet:
         batch_size=settings.batch_size,
         num_updates=settings.num_updates,
         max_grad_norm=settings.max_grad_norm,
-        target_rate=settings.target_rate,
+        target_rate=_target_rate(settings, objective),
     )
 
 
@@ -85,6 +95,8 @@ def _chains(config: Config) -> MarkovChains:
     for field in fields(sampling):
         if field.name != "chain_back" and getattr(sampling, field.name) != field.default:
             raise ValueError(f"{what}: {field.name} must be {field.default}")
+    if settings.backward not in (None, "uniform"):
+        raise ValueError(f"{what} and takes steps back uniformly: backward must be uniform")
     env = config.env.make()
     if isinstance(env, Conditional) or isinstance(config.env, LearnsReward):
         raise ValueError(f"{what}, which need one fixed reward: leave out condition and learning")
@@ -95,6 +107,16 @@ def _chains(config: Config) -> MarkovChains:
         )
     rate = _hyperparameters(settings).learning_rate
     return CHAINS[settings.objective][1](env, settings, sampling.chain_back, rate)
+
+
+def _backward(settings: Training, objective: Objective) -> str:
+    return settings.backward or ("learned" if objective.trains_backward else "uniform")
+
+
+def _target_rate(settings: Training, objective: Objective) -> float | None:
+    if settings.target_rate is None and "target" in objective.needs:
+        return TARGET_RATES.get(settings.objective)
+    return settings.target_rate
 
 
 def _policy(env: Environment, config: Config) -> Policy | CausalPolicy | EnsemblePolicy:

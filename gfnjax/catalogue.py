@@ -119,6 +119,9 @@ OBJECTIVES: dict[str, tuple[str, Callable[[Training], Objective]]] = {
     "sac": ("baseline: soft actor-critic on log R alone", lambda t: RewardSAC()),
 }
 
+# How fast the target network follows, where the objective needs one and no rate is given.
+TARGET_RATES = {"soft-dqn": 0.25, "munchausen": 0.25, "target-db": 0.005, "sac": 0.05}
+
 MakeChains = Callable[[Environment, Training, int, Any], MarkovChains]
 
 # By --objective as well: what takes the place of a GFlowNet.
@@ -245,4 +248,10 @@ def _state_network(env: Environment, settings: Training, what: str) -> Policy:
 
 
 def _maximum_entropy(env_config: EnvironmentConfig) -> Any:
-    return MaximumEntropyBackward(log_path_counts(state_graph(env_config)))
+    try:
+        return MaximumEntropyBackward(log_path_counts(state_graph(env_config)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "backward maximum-entropy counts paths through a list of all states, and there is none "
+            f"here: use path-counts, which learns to count ({error})"
+        ) from error

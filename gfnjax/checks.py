@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import optax
 
 from gfnjax import hyperparameters
 from gfnjax.exploration import StopFlattening
-from gfnjax.objectives.base import check_abilities, name_of
+from gfnjax.objectives.base import LogZ, check_abilities, name_of
+from gfnjax.policies.backward import LearnedBackward, TrainedBackward
 from gfnjax.policies.base import Policy
 from gfnjax.policies.causal import CausalPolicy, check_causal
 from gfnjax.policies.ensemble import EnsemblePolicy
+from gfnjax.samplers.base import Sampler
 
 if TYPE_CHECKING:
     from gfnjax.training import GFlowNet
@@ -33,8 +35,15 @@ def check_gflownet(gfn: GFlowNet) -> None:
             "hyperparameters.log_z_learning_rate"
         )
     hyperparameters.check(gfn.hyperparameters)
+    if isinstance(gfn.sampler, type) or not isinstance(gfn.sampler, Sampler):
+        raise TypeError(
+            "sampler must be a Sampler such as OnPolicy(), Windows(8) or Mixed(Fifo(10_000)), "
+            f"got {gfn.sampler!r}"
+        )
     _check_numbers(gfn)
     _check_objective(gfn)
+    if not _is_placeholder(gfn.env):
+        _check_backward(gfn)
     if isinstance(gfn.exploration, StopFlattening) and not _is_placeholder(gfn.env):
         _require_stop(gfn)
     gfn.sampler.check(gfn)
@@ -52,8 +61,34 @@ def _check_numbers(gfn: GFlowNet) -> None:
         raise ValueError(f"target_rate must be in (0, 1], got {gfn.target_rate}")
 
 
+def _check_backward(gfn: GFlowNet) -> None:
+    backward, objective = gfn.backward, gfn.objective
+    if isinstance(backward, type) or not (
+        callable(backward) or isinstance(backward, TrainedBackward)
+    ):
+        raise TypeError(
+            "backward must be a backward policy such as UniformBackward() or LearnedBackward(), "
+            f"got {backward!r}"
+        )
+    untrained = type(backward) is LearnedBackward and not objective.trains_backward
+    if untrained and gfn.env.num_backward_actions > 1:
+        raise ValueError(
+            f"{name_of(objective)} does not train P_B: backward must not be LearnedBackward(), "
+            "take UniformBackward() or one with a training of its own"
+        )
+
+
 def _check_objective(gfn: GFlowNet) -> None:
     objective, name = gfn.objective, name_of(gfn.objective)
+    if objective.log_z not in get_args(LogZ):
+        raise ValueError(
+            f"{name}: log_z must be one of {', '.join(get_args(LogZ))}, got {objective.log_z!r}"
+        )
+    compares = objective.log_z in ("batch", "pair") and not objective.on_policy
+    if compares and gfn.batch_size < 2:
+        raise ValueError(
+            f"{name} compares the trajectories of a batch: batch_size must be at least 2, got 1"
+        )
     if "target" in objective.needs and gfn.target_rate is None:
         raise ValueError(f"{name} needs a target network: set target_rate")
     if _is_placeholder(gfn.env):

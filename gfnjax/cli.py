@@ -24,6 +24,7 @@ from gfnjax import plotting, run
 from gfnjax.catalogue import BACKWARDS, CHAINS, NETWORKS, OBJECTIVES, REGRESSIONS, REPLAYS
 from gfnjax.checkpoint import CheckpointError
 from gfnjax.config import Config, E, Loggers, Sampling, Training, UsageError
+from gfnjax.flags import suggest
 from gfnjax.logging import duration
 from gfnjax.presets import PRESETS
 
@@ -165,6 +166,11 @@ def _say(text: str) -> None:
 
 def _parse(arguments: Sequence[str]) -> Any:
     """The command, or None after a help text; a `UsageError` of one line for anything else."""
+    if arguments[0] == "train" and len(arguments) > 1:
+        name = arguments[1]
+        if not name.startswith("-") and name not in PRESETS:
+            hint = suggest(name, PRESETS)
+            raise UsageError(f"there is no environment {name!r}{hint} (see gfnjax list)")
     errors = io.StringIO()
     flat = tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff
     try:
@@ -257,7 +263,11 @@ def _entry(name: str, words: Sequence[str], gap: str = " ") -> str:
 
 
 def _settings(training: Training) -> str:
-    names = training.objective, training.network, f"{training.backward} backward policy"
+    names = (
+        training.objective,
+        training.network,
+        f"{training.backward or 'learned'} backward policy",
+    )
     return f"({', '.join(names)}, batch {training.batch_size}, {training.steps:,} steps)"
 
 

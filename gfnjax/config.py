@@ -89,8 +89,8 @@ class Training:
     """updates a batch serves for (for ent-ppo and ppo)"""
     anchor_terminal: bool = True
     """forward-looking flows are 1 at terminal states; without, the target is not identified"""
-    backward: BackwardName = "learned"
-    """backward policy"""
+    backward: BackwardName | None = None
+    """backward policy; without, learned, or uniform where the objective does not train it"""
     regression: RegressionName = "square"
     """what a residual costs"""
     steps: int = 2_000
@@ -138,7 +138,7 @@ class Training:
     max_grad_norm: float | None = None
     """clip the gradient to this norm"""
     target_rate: float | None = None
-    """keep a target network that moves by this share each step (for objectives that need one)"""
+    """keep a target network that moves by this share each step; objectives that need one have it"""
     chunk_size: int = 250
     """steps between two evaluations and checkpoints; an interrupt loses at most these"""
     log_every: int = 10
@@ -224,16 +224,31 @@ class Sampling:
     """steps that the Markov chains of mh and mars take back at most"""
 
     def __post_init__(self) -> None:
-        for name in ("thompson", "replay_capacity", "chain_back"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name in ("thompson", "replay_capacity", "chain_back", "window"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, "at least 1", value)
         keep = self.thompson_keep
         _require(0 < keep <= 1, "thompson_keep", "in (0, 1]", keep)
         _require(self.local_search >= 0, "local_search", "at least 0", self.local_search)
+        self._require_use()
         share = self.teacher_share
         _require(0 <= share < 1, "teacher_share", "in [0, 1)", share)
         mixed = self.replay != "none" or self.local_search > 0
         if share > 0 and (mixed or self.window is not None):
             raise ValueError("teacher_share must be 0 with replay, local_search or window")
+
+    def _require_use(self) -> None:
+        """Raise a `ValueError` for an option of something that is switched off."""
+        switches = {
+            "replay": (self.replay != "none", ("replay_share", "replay_capacity", "replay_unique")),
+            "local_search": (self.local_search > 0, ("search_share", "search_back", "acceptance")),
+            "thompson": (self.thompson > 1, ("thompson_keep",)),
+        }
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for switch, (on, names) in switches.items():
+            for name in names:
+                if not on and getattr(self, name) != defaults[name]:
+                    raise ValueError(f"{name} does nothing without {switch}")
 
 
 @dataclass(frozen=True)

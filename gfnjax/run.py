@@ -16,6 +16,7 @@ from gfnjax import checkpoint, loop, rundir
 from gfnjax.build import build
 from gfnjax.config import Config, UsageError
 from gfnjax.evaluation import Evaluator, make_evaluator
+from gfnjax.flags import in_flags
 from gfnjax.logging import Display, Logger, Status, check_extras, make_display, make_loggers
 from gfnjax.loop import RunInfo, RunState, Trainable
 from gfnjax.rundir import Record, RunDirectory
@@ -127,7 +128,7 @@ def describe(config: Config) -> Trainable:
     try:
         return build(config)
     except (TypeError, ValueError, OverflowError, OSError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(in_flags(str(error))) from error
 
 
 def _prepare(config: Config) -> tuple[Trainable, Evaluator]:

@@ -14,6 +14,7 @@ from gfnjax import build, catalogue, data
 from gfnjax.config import Config, Loggers, Sampling, Training, UsageError, to_dict
 from gfnjax.ebgfn import EnergyGFlowNet
 from gfnjax.envs.base import Renderable
+from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.mlp import ACTIVATIONS
 from gfnjax.presets import PRESETS, config_from_dict, default_config
 from gfnjax.tasks import HypergridConfig, SetConfig
@@ -125,8 +126,23 @@ def test_the_names_on_the_command_line_are_those_of_the_tables():
     tables |= {"backward": catalogue.BACKWARDS}
     tables |= {"regression": catalogue.REGRESSIONS, "activation": ACTIVATIONS}
     tables |= {"network": catalogue.NETWORKS}
+    hints["backward"] = get_args(hints["backward"])[0]  # or None
     for field, table in tables.items():
         assert get_args(hints[field]) == tuple(table)
+
+
+def test_what_an_objective_needs_is_there_without_being_asked_for():
+    def built(**settings):
+        return build.build(with_training(**settings))
+
+    assert built(objective="soft-dqn").target_rate == 0.25
+    assert built(objective="soft-dqn", target_rate=0.5).target_rate == 0.5
+    assert built(objective="tb").target_rate is None
+    for objective in catalogue.OBJECTIVES:
+        if objective not in ("ppo", "sac"):
+            gfn = built(objective=objective)
+            assert isinstance(gfn.backward, LearnedBackward) == gfn.objective.trains_backward
+            assert ("target" in gfn.objective.needs) == (gfn.target_rate is not None)
 
 
 def test_the_regressions_are_the_ones_they_say():
@@ -283,7 +299,10 @@ def test_ways_of_sampling_fit_together(training, sampling, key):
         ({"objective": "tb"}, {"window": 3}, "complete trajectories"),
         ({"objective": "gae", "epsilon": 0.1}, {}, "epsilon must be 0"),
         ({"objective": "gae"}, {"replay": "fifo"}, "policy's own trajectories"),
-        ({"objective": "soft-dqn"}, {}, "target_rate"),
+        ({"objective": "gae", "backward": "learned"}, {}, "does not train P_B"),
+        ({"objective": "contrastive", "batch_size": 1}, {}, "batch_size must be at least 2"),
+        ({"objective": "tb"}, {"chain_back": 3}, "chain_back does nothing without objective mh"),
+        ({"objective": "mh", "backward": "tlm"}, {}, "backward must be uniform"),
         ({"objective": "reinforce", "num_updates": 2}, {}, "num_updates must be 1"),
         ({"objective": "mh"}, {"replay": "fifo"}, "replay must be none"),
         ({"objective": "mh"}, {"chain_back": 99}, "chain_back must be between 1 and 7"),
@@ -301,6 +320,10 @@ def test_what_does_not_fit_together_is_refused(training, sampling, message):
     [
         ({"thompson": 0}, "thompson"),
         ({"thompson_keep": 0.0}, "thompson_keep"),
+        ({"thompson_keep": 0.5}, "thompson_keep does nothing without thompson"),
+        ({"search_share": 0.5}, "search_share does nothing without local_search"),
+        ({"replay_unique": True}, "replay_unique does nothing without replay"),
+        ({"window": 0}, "window must be at least 1"),
         ({"chain_back": 0}, "chain_back"),
         ({"replay_capacity": 0}, "replay_capacity"),
         ({"local_search": -1}, "local_search"),

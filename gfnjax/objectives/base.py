@@ -41,6 +41,7 @@ class Objective:
         needs: fields of `Scores` to fill besides, keys of `NEEDS`.
         incomplete: whether windows of unfinished trajectories are enough to learn from.
         on_policy: whether it is only meant for trajectories of the current policy.
+        trains_backward: whether a `LearnedBackward` learns from it; others take P_B as given.
         value_scale: log F = value_scale * logsumexp(forward logits) at the optimum, for
             objectives that read values off the logits; None for the others.
         looks_forward: whether the network holds log F minus the partial reward.
@@ -50,6 +51,7 @@ class Objective:
     needs: ClassVar[frozenset[str]] = frozenset()
     incomplete: ClassVar[bool] = False
     on_policy: ClassVar[bool] = False
+    trains_backward: ClassVar[bool] = True
 
     @property
     def value_scale(self) -> float | None:
@@ -61,7 +63,9 @@ class Objective:
 
     def residuals(self, scores: Scores) -> Residuals:
         """Residuals `[R]` and weights `[R]` of one trajectory."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define residuals(self, scores) -> Residuals"
+        )
 
     def extra_loss(self, scores: Scores) -> Array:
         """`[]` a loss of one trajectory that g does not apply to, averaged over the batch.

@@ -57,6 +57,7 @@ class EntropyPPO(Objective):
 
     log_z: ClassVar[LogZ] = "flow"
     on_policy: ClassVar[bool] = True
+    trains_backward: ClassVar[bool] = False
     incomplete: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"previous", "log_policy"})
     clip: float = 0.2

@@ -83,6 +83,7 @@ class PolicyGradient(Objective):
     """
 
     on_policy: ClassVar[bool] = True
+    trains_backward: ClassVar[bool] = False
     advantage: Advantage = "gae"
     lambda_: float = 0.95
     policy_weight: float = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
@@ -28,6 +28,7 @@ class Batch(NamedTuple):
     note: PyTree = None
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A hashable value; what it remembers between steps is part of the training state.
 

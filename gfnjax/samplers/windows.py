@@ -46,7 +46,8 @@ class Windows:
         if not gfn.objective.incomplete:
             raise ValueError(
                 f"{name_of(gfn.objective)} needs complete trajectories; learn from windows with "
-                "DetailedBalance, SubTrajectoryBalance, ForwardLooking or FlowMatching"
+                "one whose `incomplete` is True, such as DetailedBalance, SubTrajectoryBalance, "
+                "their forward-looking forms or FlowMatching"
             )
         if isinstance(gfn.policy, CausalPolicy):
             raise ValueError("a CausalPolicy reads trajectories from their start: no Windows")

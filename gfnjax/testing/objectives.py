@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from gfnjax import masking
 from gfnjax.envs.base import Environment
@@ -12,6 +13,7 @@ from gfnjax.envs.tabular import random_dag
 from gfnjax.metrics import exact
 from gfnjax.metrics.graph import build_graph
 from gfnjax.objectives.base import Objective, as_objective, weighted_loss
+from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.state import Params
 from gfnjax.testing.environments import ConformanceError
@@ -46,6 +48,11 @@ def _log_partial_rewards(env: Any) -> Array:
     return jax.vmap(lambda i: env.log_partial_reward(env.state_at(i)))(index)
 
 
+@struct.dataclass
+class _GivenBackward(LearnedBackward):
+    """P_B as the table has it, whether or not the objective would train it."""
+
+
 def check_objective(
     objective: Objective | Callable[[Scores], Residuals],
     key: Array,
@@ -70,7 +77,7 @@ def check_objective(
     objective = as_objective(objective)
     name = getattr(objective, "function", type(objective)).__name__
     keys = jax.random.split(key, 3)
-    gfn = GFlowNet(env, tabular_policy(env), objective, target_rate=1.0)
+    gfn = GFlowNet(env, tabular_policy(env), objective, _GivenBackward(), target_rate=1.0)
     optimum = exact_optimum(env, keys[0], objective.value_scale, objective.looks_forward)
     uniform = jax.tree.map(jnp.zeros_like, optimum)
     trajectories = gfn.sample(uniform, keys[1], batch_size)

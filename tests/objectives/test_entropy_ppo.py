@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfnjax import GFlowNet, Hyperparameters, masking, tabular_policy
+from gfnjax import GFlowNet, Hyperparameters, UniformBackward, masking, tabular_policy
 from gfnjax.objectives.base import weighted_loss
 from gfnjax.objectives.entropy_ppo import EntropyPPO, clipped_surrogate, policy_change
 from gfnjax.objectives.policy_gradient import PolicyGradient
@@ -94,7 +94,14 @@ def test_several_updates_keep_the_policy_the_batch_was_drawn_with(key):
     env = diamond()
     objective = EntropyPPO(kl_weight=1e4)
     rate = Hyperparameters(1e-2)
-    gfn = GFlowNet(env, tabular_policy(env), objective, hyperparameters=rate, num_updates=20)
+    gfn = GFlowNet(
+        env,
+        tabular_policy(env),
+        objective,
+        UniformBackward(),
+        hyperparameters=rate,
+        num_updates=20,
+    )
     after, _ = jax.jit(lambda key: gfn.step(gfn.init(key)))(key)
     table = after.params.policy["params"]
     assert 0 < jnp.abs(table["forward_logits"]).max() < 0.03
