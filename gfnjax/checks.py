@@ -71,7 +71,8 @@ def _check_backward(gfn: GFlowNet) -> None:
             f"got {backward!r}"
         )
     untrained = type(backward) is LearnedBackward and not objective.trains_backward
-    if untrained and gfn.env.num_backward_actions > 1:
+    # Off-policy ones without P_B in the loss (flow matching) may leave it as it is.
+    if untrained and objective.on_policy and gfn.env.num_backward_actions > 1:
         raise ValueError(
             f"{name_of(objective)} does not train P_B: backward must not be LearnedBackward(), "
             "take UniformBackward() or one with a training of its own"
@@ -84,10 +85,10 @@ def _check_objective(gfn: GFlowNet) -> None:
         raise ValueError(
             f"{name}: log_z must be one of {', '.join(get_args(LogZ))}, got {objective.log_z!r}"
         )
-    compares = objective.log_z in ("batch", "pair") and not objective.on_policy
-    if compares and gfn.batch_size < 2:
+    if gfn.batch_size < objective.least_batch:
         raise ValueError(
-            f"{name} compares the trajectories of a batch: batch_size must be at least 2, got 1"
+            f"{name} compares the trajectories of a batch: batch_size must be at least "
+            f"{objective.least_batch}, got {gfn.batch_size}"
         )
     if "target" in objective.needs and gfn.target_rate is None:
         raise ValueError(f"{name} needs a target network: set target_rate")
@@ -96,6 +97,11 @@ def _check_objective(gfn: GFlowNet) -> None:
     check_abilities(objective, gfn.env)
     if "log_prior" in objective.needs and gfn.prior is None:
         raise ValueError(f"{name} needs a prior: set prior=FrozenPolicy(policy, params)")
+    if isinstance(gfn.policy, EnsemblePolicy) and "log_value" in objective.needs:
+        raise ValueError(
+            f"{name} reads values off logits, of which the members of an EnsemblePolicy have one "
+            "set each: use TrajectoryBalance, DetailedBalance or SubTrajectoryBalance"
+        )
     if isinstance(gfn.policy, EnsemblePolicy) and "log_inflow" in objective.needs:
         raise ValueError(
             f"{name} looks at all parents of a state, which is not done for each member of an "

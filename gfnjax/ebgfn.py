@@ -21,6 +21,10 @@ from flax import struct
 
 from gfnjax.back_and_forth import back_and_forth
 from gfnjax.envs.base import State
+from gfnjax.policies.backward import TrainedBackward
+from gfnjax.policies.base import Policy
+from gfnjax.policies.causal import CausalPolicy
+from gfnjax.samplers.base import OnPolicy
 from gfnjax.state import TrainState
 from gfnjax.training import GFlowNet
 from gfnjax.types import Array, PyTree, Trajectory
@@ -101,10 +105,29 @@ class EnergyGFlowNet:
             )
         if not 0 <= self.data_share < 1:
             raise ValueError(f"data_share must be in [0, 1), got {self.data_share}")
+        self._check_sampler()
         for name in ("target_rate", "max_grad_norm"):
             value = getattr(self.gfn, name)
             if value is not None:
                 raise ValueError(f"gfn.{name} is not supported here: leave it None, got {value}")
+
+    def _check_sampler(self) -> None:
+        """Refuse what a `GFlowNet.step` would do and `step` here does not."""
+        gfn = self.gfn
+        refused = {
+            "sampler": not isinstance(gfn.sampler, OnPolicy),
+            "num_updates": gfn.num_updates > 1,
+            "backward": isinstance(gfn.backward, TrainedBackward),
+            "objective": gfn.objective.on_policy,
+            "policy": not isinstance(gfn.policy, Policy | CausalPolicy),
+        }
+        for name, wrong in refused.items():
+            if wrong:
+                raise ValueError(
+                    f"gfn.{name} is not supported here, where half the batch comes from data: use "
+                    "one update a batch on OnPolicy() samples, TrajectoryBalance() and a learned "
+                    f"or uniform backward policy; got {getattr(gfn, name)!r}"
+                )
 
     def init(self, key: Array) -> EnergyState:
         """The state at step 0. `key` is a typed PRNG key."""
@@ -127,7 +150,7 @@ class EnergyGFlowNet:
         contrast, reward, reward_opt_state = self._learn_reward(state, data, move.states)
         info = EnergyInfo(
             loss=loss,
-            log_z=train.params.log_z,
+            log_z=gfn.log_z(train.params),
             log_reward=trajectories.log_reward.mean(),
             length=trajectories.length.astype(loss.dtype).mean(),
             grad_norm=optax.tree.norm(grads),

@@ -20,6 +20,10 @@ WORDS = {
     "which is not done for each member of an EnsemblePolicy: use TrajectoryBalance, "
     "DetailedBalance or SubTrajectoryBalance": "which is not done with --thompson: use "
     "--objective tb, db or subtb",
+    "of which the members of an EnsemblePolicy have one set each: use TrajectoryBalance, "
+    "DetailedBalance or SubTrajectoryBalance": "of which --thompson gives each member one set: use "
+    "--objective tb, db or subtb",
+    "gfn.sampler is not supported": f"other sampling ({SAMPLING_FLAGS}) is not supported",
     "backward must not be LearnedBackward(), take UniformBackward() or one with a training of its "
     "own": "use --backward uniform, tlm or pessimistic",
 }

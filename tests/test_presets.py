@@ -139,10 +139,9 @@ def test_what_an_objective_needs_is_there_without_being_asked_for():
     assert built(objective="soft-dqn", target_rate=0.5).target_rate == 0.5
     assert built(objective="tb").target_rate is None
     for objective in catalogue.OBJECTIVES:
-        if objective not in ("ppo", "sac"):
-            gfn = built(objective=objective)
-            assert isinstance(gfn.backward, LearnedBackward) == gfn.objective.trains_backward
-            assert ("target" in gfn.objective.needs) == (gfn.target_rate is not None)
+        gfn = built(objective=objective)
+        assert isinstance(gfn.backward, LearnedBackward) == gfn.objective.trains_backward
+        assert ("target" in gfn.objective.needs) == (gfn.target_rate is not None)
 
 
 def test_the_regressions_are_the_ones_they_say():
@@ -302,6 +301,9 @@ def test_ways_of_sampling_fit_together(training, sampling, key):
         ({"objective": "gae", "backward": "learned"}, {}, "does not train P_B"),
         ({"objective": "contrastive", "batch_size": 1}, {}, "batch_size must be at least 2"),
         ({"objective": "tb"}, {"chain_back": 3}, "chain_back does nothing without objective mh"),
+        ({"objective": "vargrad"}, {"replay": "fifo", "replay_share": 0.75}, "leaves 1 fresh"),
+        ({"objective": "soft-dqn"}, {"thompson": 3}, "reads values off logits"),
+        ({"objective": "rtb"}, {"teacher_share": 0.5}, "no Teacher"),
         ({"objective": "mh", "backward": "tlm"}, {}, "backward must be uniform"),
         ({"objective": "reinforce", "num_updates": 2}, {}, "num_updates must be 1"),
         ({"objective": "mh"}, {"replay": "fifo"}, "replay must be none"),

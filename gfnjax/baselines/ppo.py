@@ -52,6 +52,7 @@ class RewardPPO(Objective):
     log_z: ClassVar[LogZ] = "batch"
     needs: ClassVar[frozenset[str]] = frozenset({"previous", "log_policy"})
     on_policy: ClassVar[bool] = True
+    trains_backward: ClassVar[bool] = False
     clip: float = 0.2
     lambda_: float = 0.95
     entropy_weight: float = 0.0

@@ -65,6 +65,7 @@ class RewardSAC(Objective):
 
     # The batch's mean of log R + sum log P_B - sum log P_F bounds log Z from below, for any policy.
     log_z: ClassVar[LogZ] = "batch"
+    trains_backward: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"target", "log_policy"})
     temperature: float = 0.2
     target_entropy: float | None = None

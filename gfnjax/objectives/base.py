@@ -41,7 +41,9 @@ class Objective:
         needs: fields of `Scores` to fill besides, keys of `NEEDS`.
         incomplete: whether windows of unfinished trajectories are enough to learn from.
         on_policy: whether it is only meant for trajectories of the current policy.
-        trains_backward: whether a `LearnedBackward` learns from it; others take P_B as given.
+        trains_backward: whether a `LearnedBackward` learns from it; others take P_B as given, or
+            do not look at it.
+        least_batch: trajectories that it takes to compare them with each other.
         value_scale: log F = value_scale * logsumexp(forward logits) at the optimum, for
             objectives that read values off the logits; None for the others.
         looks_forward: whether the network holds log F minus the partial reward.
@@ -52,6 +54,7 @@ class Objective:
     incomplete: ClassVar[bool] = False
     on_policy: ClassVar[bool] = False
     trains_backward: ClassVar[bool] = True
+    least_batch: ClassVar[int] = 1
 
     @property
     def value_scale(self) -> float | None:
@@ -114,6 +117,27 @@ def as_objective(objective: Objective | Callable[[Scores], Residuals]) -> Object
 def name_of(objective: Objective) -> str:
     """For messages: the class, or the user's function."""
     return getattr(getattr(objective, "function", None), "__name__", type(objective).__name__)
+
+
+def require_flows(base: Objective, *, adapted: bool = False) -> None:
+    """Raise a `ValueError` if `base` does more than balance the flows of a trajectory.
+
+    Args:
+        base: what another objective is to be built on.
+        adapted: whether flows that look forward will do.
+    """
+    own = (
+        method
+        for method in ("extra_loss", "init", "assist", "adapt")
+        if getattr(type(base), method) is not getattr(Objective, method)
+    )
+    allowed = {"adapt"} if adapted and base.looks_forward else set()
+    reads_more = base.needs & {"log_inflow", "log_prior", "log_value"}
+    if set(own) - allowed or reads_more or base.least_batch > 1 or base.on_policy:
+        raise ValueError(
+            "base must balance flows along a trajectory and nothing else, as DetailedBalance(), "
+            f"SubTrajectoryBalance() and TrajectoryBalance() do, got {base!r}"
+        )
 
 
 def check_abilities(objective: Objective, env: Environment) -> None:

@@ -40,6 +40,7 @@ class FlowMatching(Objective):
 
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
+    trains_backward: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"log_inflow"})
     epsilon: float = 0.0
     terminal_weight: float = 1.0

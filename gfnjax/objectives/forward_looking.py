@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from gfnjax.objectives.base import LogZ, Objective, terminal_step
+from gfnjax.objectives.base import LogZ, Objective, require_flows, terminal_step
 from gfnjax.types import Array, Residuals, Scores
 
 
@@ -24,15 +24,6 @@ def forward_looking_flow(scores: Scores, anchor_terminal: bool = True) -> Array:
     # At the terminal state the partial reward is log R, which log_flow has already.
     ahead = jnp.where(terminal_step(scores), 0.0, scores.log_partial_reward)
     return scores.log_flow + ahead
-
-
-def require_flows(base: Objective) -> None:
-    """Raise a `ValueError` if `base` reads what does not follow from the flows of states."""
-    if "log_inflow" in base.needs or base.log_z in ("batch", "pair"):
-        raise ValueError(
-            "base must balance flows along a trajectory, as DetailedBalance(), "
-            f"SubTrajectoryBalance() and TrajectoryBalance() do, got {base!r}"
-        )
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gfnjax import masking
 from gfnjax.envs.base import Environment
-from gfnjax.objectives.base import LogZ, Objective, terminal_step
-from gfnjax.objectives.forward_looking import require_flows
+from gfnjax.objectives.base import LogZ, Objective, require_flows, terminal_step
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
@@ -35,7 +35,7 @@ def augmented(scores: Scores, edge_reward: Array, terminal_reward: Array) -> Sco
 
 
 def _log(x: Array) -> Array:
-    return jnp.log(jnp.maximum(x, jnp.finfo(x.dtype).tiny))
+    return jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1.0)), masking.FILL)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class GAFlowNet(Objective):
 
     Attributes:
         base: TrajectoryBalance(), DetailedBalance() or SubTrajectoryBalance().
-        edge_scale: of the rewards of edges, in units of R; not negative.
+        edge_scale: of the rewards of edges, in units of R (not relative to it); not negative.
         terminal_scale: of the rewards of terminal states, in units of R; not negative.
         num_features: outputs of the two networks.
         hidden_sizes: widths of the two networks.
@@ -69,7 +69,9 @@ class GAFlowNet(Objective):
     hidden_sizes: tuple[int, ...] = (64,)
 
     def __post_init__(self) -> None:
-        require_flows(self.base)
+        require_flows(self.base, adapted=True)
+        if "target" in self.base.needs:
+            raise ValueError(f"base must not need a target network, got {self.base!r}")
         for name in ("edge_scale", "terminal_scale"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):

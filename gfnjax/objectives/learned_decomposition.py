@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax.envs.base import Environment
-from gfnjax.objectives.base import LogZ, Objective, terminal_step
+from gfnjax.objectives.base import LogZ, Objective, require_flows, terminal_step
 from gfnjax.objectives.detailed_balance import DetailedBalance
-from gfnjax.objectives.forward_looking import require_flows
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 

@@ -24,6 +24,7 @@ class RelativeTrajectoryBalance(Objective):
     """
 
     log_z: ClassVar[LogZ] = "learned"
+    trains_backward: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"log_prior"})
 
     def residuals(self, scores: Scores) -> Residuals:

@@ -43,6 +43,7 @@ class LogPartitionVariance(Objective):
     """
 
     log_z: ClassVar[LogZ] = "batch"
+    least_batch: ClassVar[int] = 2
 
     def residuals(self, scores: Scores) -> Residuals:
         return trajectory_balance(scores)
@@ -56,6 +57,7 @@ class ContrastiveBalance(Objective):
     """
 
     log_z: ClassVar[LogZ] = "pair"
+    least_batch: ClassVar[int] = 2
 
     def residuals(self, scores: Scores) -> Residuals:
         return trajectory_balance(scores)

@@ -19,7 +19,9 @@ class RewardPrioritised(Replay):
     The others are drawn from all that is not in the top (Shen et al., 2305.07170). The top is
     spared when new items come in; the rest is first in, first out. Only complete items have a
     reward to be ranked by: those of interior transitions belong to the rest, hence stay as long
-    as anything does, instead of losing to every terminal one.
+    as anything does, instead of losing to every terminal one. Where the reward depends on a
+    condition, rewards of different conditions are compared: `Fifo` and `ResidualPrioritised` do
+    not favour any.
 
     Attributes:
         top_share: of the complete items, in (0, 1).

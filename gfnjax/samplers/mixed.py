@@ -107,8 +107,10 @@ class Mixed:
                     f"batch_size {gfn.batch_size} is too small for {name} = "
                     f"{self._shares[name]}: raise one of them"
                 )
-        if counts.fresh < 1:
-            raise ValueError(f"batch_size {gfn.batch_size} leaves no fresh trajectories: raise it")
+        if counts.fresh < gfn.objective.least_batch:
+            raise ValueError(
+                f"batch_size {gfn.batch_size} leaves {counts.fresh} fresh trajectories: raise it"
+            )
         if gfn.objective.on_policy:
             raise ValueError(
                 f"{name_of(gfn.objective)} learns from the policy's own trajectories: it cannot "

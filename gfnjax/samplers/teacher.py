@@ -95,6 +95,11 @@ class Teacher:
             raise ValueError(
                 f"{name_of(gfn.objective)} learns from the policy's own trajectories: no Teacher"
             )
+        if gfn.objective.needs & {"log_prior", "log_inflow", "log_policy"}:
+            raise ValueError(
+                f"{name_of(gfn.objective)} does not vanish with the residual of trajectory "
+                "balance, which a teacher goes by: no Teacher"
+            )
         if not 0 < self.num_taught(gfn.batch_size) < gfn.batch_size:
             raise ValueError(
                 f"share must leave trajectories to both: {self.share} of a batch of "

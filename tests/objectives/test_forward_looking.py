@@ -15,6 +15,15 @@ from gfnjax import (
     tabular_policy,
 )
 from gfnjax.envs.sets import additive_set
+from gfnjax.objectives import (
+    LEDGFN,
+    EntropyPPO,
+    GAFlowNet,
+    ModifiedDetailedBalance,
+    PolicyGradient,
+    SoftDQN,
+    TargetDetailedBalance,
+)
 from gfnjax.objectives.base import resolve_log_z
 from gfnjax.objectives.forward_looking import ForwardLooking
 from gfnjax.testing import diamond
@@ -114,3 +123,27 @@ def test_partial_rewards_are_needed():
 def test_windows_follow_the_base():
     assert ForwardLooking(DetailedBalance()).incomplete
     assert not ForwardLooking(TrajectoryBalance()).incomplete
+
+
+REFUSED = [
+    PolicyGradient("gae"),
+    EntropyPPO(),
+    SoftDQN(),
+    ModifiedDetailedBalance(),
+    FlowMatching(),
+]
+
+
+@pytest.mark.parametrize("base", REFUSED, ids=lambda base: type(base).__name__)
+@pytest.mark.parametrize("wrap", [ForwardLooking, LEDGFN, GAFlowNet])
+def test_a_base_that_does_more_than_balance_flows_is_refused(base, wrap):
+    with pytest.raises(ValueError, match="base must balance flows along a trajectory and nothing"):
+        wrap(base)
+
+
+def test_an_objective_is_not_built_on_one_with_a_network_of_its_own():
+    with pytest.raises(ValueError, match="nothing else"):
+        ForwardLooking(GAFlowNet(DetailedBalance()))
+    with pytest.raises(ValueError, match="must not need a target network"):
+        GAFlowNet(TargetDetailedBalance())
+    GAFlowNet(ForwardLooking(DetailedBalance()))

@@ -326,7 +326,7 @@ def test_what_cannot_be_mixed_is_refused(make, error, message):
     ("sampler", "options", "message"),
     [
         (Mixed(Fifo(99), 0.1), {"batch_size": 4}, "4 is too small for replay_share = 0.1: raise"),
-        (Mixed(Fifo(99), 0.9), {"batch_size": 2}, "2 leaves no fresh trajectories: raise it"),
+        (Mixed(Fifo(99), 0.9), {"batch_size": 2}, "2 leaves 0 fresh trajectories: raise it"),
         (Mixed(Fifo(3)), {}, "the buffer takes 3 items at a time, a step adds 4; raise the cap"),
         (Mixed(Fifo(99)), {"objective": OnPolicyOnly()}, "OnPolicyOnly learns from the policy's"),
         (Mixed(Fifo(99), fresh=Windows(1)), {}, "TrajectoryBalance needs complete trajectories"),
