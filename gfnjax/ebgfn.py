@@ -126,7 +126,7 @@ class EnergyGFlowNet:
                 raise ValueError(
                     f"gfn.{name} is not supported here, where half the batch comes from data: use "
                     "one update a batch on OnPolicy() samples, TrajectoryBalance() and a learned "
-                    f"or uniform backward policy; got {getattr(gfn, name)!r}"
+                    f"or uniform backward policy"
                 )
 
     def init(self, key: Array) -> EnergyState:

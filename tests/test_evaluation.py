@@ -19,6 +19,7 @@ from gfnjax.evaluation import (
 from gfnjax.loop import init
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.policies.mlp import mlp_policy
+from gfnjax.samplers import Windows
 from gfnjax.state import StepInfo
 from gfnjax.tasks import DAGConfig, HypergridConfig, LearnedIsingConfig, SetConfig
 from gfnjax.training import GFlowNet
@@ -180,6 +181,16 @@ def test_chains_are_compared_with_the_target_by_what_they_visit(key):
     assert found["part_error"] == pytest.approx(expected, abs=1e-5)
     assert found["true_log_z"] == pytest.approx(11.892389, abs=1e-5)
     assert "sampled_tv" not in found
+
+
+def test_samples_of_a_run_on_windows_are_scored_whole(key):
+    env = additive_set(np.array([0.0, 1.0, -1.0]), 2)
+    model = env, mlp_policy(env, (8,)), DetailedBalance()
+    found = [
+        SampledEvaluator(gfn, env.target()).evaluate(gfn.init(key), None)
+        for gfn in (GFlowNet(*model), GFlowNet(*model, sampler=Windows(1)))
+    ]
+    assert found[0] == pytest.approx(found[1])
 
 
 def test_several_conditions_are_evaluated_one_by_one(key):

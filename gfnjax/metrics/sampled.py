@@ -26,6 +26,7 @@ from gfnjax.metrics.graph import StateGraph
 from gfnjax.objectives.base import Objective
 from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
+from gfnjax.samplers.base import OnPolicy
 from gfnjax.state import Params
 from gfnjax.training import GFlowNet
 from gfnjax.types import Array, Scores, Trajectory
@@ -123,9 +124,11 @@ def log_weights(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Arra
 def _score(gfn: GFlowNet, params: Params, trajectories: Trajectory, objective: Objective) -> Scores:
     """Scores for a plain objective: parents and target networks need not be scored here.
 
-    One that takes log F(s_0) for log Z, so that it goes with conditional environments too.
+    One that takes log F(s_0) for log Z, so that it goes with conditional environments too, and
+    without the sampler, which it need not go with.
     """
-    return dataclasses.replace(gfn, objective=objective).score(params, trajectories)
+    plain = dataclasses.replace(gfn, objective=objective, sampler=OnPolicy())
+    return plain.score(params, trajectories)
 
 
 def correlation(x: Array, y: Array) -> Correlation:
