@@ -171,7 +171,7 @@ def test_windows_of_rollouts_train_it_as_well(key):
     start = gfn.init(key)
     state, _ = step(step(start)[0])
     assert jax.tree.structure(state) == jax.tree.structure(start)
-    assert state.observed.trajectories.actions.shape == (20, 2)
+    assert state.observed.items.actions.shape == (20, 2)
     assert int(state.observed.size) == 16
     assert np.asarray(state.params.backward["params"]["backward_logits"]).any()
 
