@@ -122,9 +122,9 @@ def back_and_forth(
     """
     check(gfn.env.max_steps, num_back, back_share, acceptance, least_back)
     steps = Steps(num_back, least_back, back_share)
-    back_key, forth_key, accept_key = jax.random.split(key, 3)
+    back_key, forth_key, accept_key, steps_key = jax.random.split(key, 4)
     back = gfn.sample_backward(params, back_key, states)
-    num_undone = steps.draw(jax.random.fold_in(key, 3), back.length)
+    num_undone = steps.draw(steps_key, back.length)
     cut = back.length - num_undone
     tail = _tail(back, cut)
     forth = _build(gfn, params, forth_key, jax.tree.map(lambda x: x[:, 0], tail.states))

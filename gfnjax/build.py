@@ -79,6 +79,7 @@ def _gflownet(config: Config) -> GFlowNet:
         backward=BACKWARDS[_backward(settings, objective)][1](config.env, settings),
         hyperparameters=_hyperparameters(settings),
         prior=_prior(env, objective),
+        log_z_init=settings.log_z_init,
         regression=REGRESSIONS[settings.regression][1],
         sampler=_sampler(env, config.sampling, settings),
         exploration=EXPLORATIONS[config.sampling.exploration],

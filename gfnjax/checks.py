@@ -14,6 +14,7 @@ from gfnjax.policies.base import Policy
 from gfnjax.policies.causal import CausalPolicy, check_causal
 from gfnjax.policies.ensemble import EnsemblePolicy
 from gfnjax.samplers.base import Sampler
+from gfnjax.starting import check_log_z_init
 
 if TYPE_CHECKING:
     from gfnjax.training import GFlowNet
@@ -34,6 +35,14 @@ def check_gflownet(gfn: GFlowNet) -> None:
             "optax.adam(1e-3)): the rates are hyperparameters.learning_rate and "
             "hyperparameters.log_z_learning_rate"
         )
+    if isinstance(gfn.log_z_optimizer, optax.GradientTransformation) or not callable(
+        gfn.log_z_optimizer
+    ):
+        raise TypeError(
+            "log_z_optimizer must be a function of the learning rate, such as optax.adam: the rate "
+            "is hyperparameters.log_z_learning_rate"
+        )
+    check_log_z_init(gfn.log_z_init)
     hyperparameters.check(gfn.hyperparameters)
     if isinstance(gfn.sampler, type) or not isinstance(gfn.sampler, Sampler):
         raise TypeError(

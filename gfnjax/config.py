@@ -105,6 +105,8 @@ class Training:
     """the network's rate falls to this by the last step, along a cosine; constant without"""
     log_z_learning_rate: float = 1e-1
     """of log Z (Adam)"""
+    log_z_init: float | Literal["batch"] = "batch"
+    """where log Z and the flows start: a number, or the estimate of a batch before training"""
     backward_learning_rate: float = 1e-3
     """of a backward policy with a training of its own (Adam)"""
     backward_updates: int = 1
@@ -175,6 +177,8 @@ class Training:
             _require(0 < value < math.inf, name, "positive and finite", value)
         rate = self.log_z_learning_rate
         _require(0 <= rate < math.inf, "log_z_learning_rate", "finite and not negative", rate)
+        start = self.log_z_init
+        _require(start == "batch" or math.isfinite(start), "log_z_init", "batch or finite", start)
         _require(0 <= self.seed < 2**31, "seed", "in [0, 2^31)", self.seed)
         for name in ("epsilon", "final_epsilon"):
             _require(0 <= getattr(self, name) <= 1, name, "in [0, 1]", getattr(self, name))

@@ -19,13 +19,14 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from gfnjax import updates
 from gfnjax.back_and_forth import back_and_forth
 from gfnjax.envs.base import State
 from gfnjax.policies.backward import TrainedBackward
 from gfnjax.policies.base import Policy
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.samplers.base import OnPolicy
-from gfnjax.state import TrainState
+from gfnjax.state import TrainState, step_keys
 from gfnjax.training import GFlowNet
 from gfnjax.types import Array, PyTree, Trajectory
 
@@ -132,21 +133,20 @@ class EnergyGFlowNet:
     def init(self, key: Array) -> EnergyState:
         """The state at step 0. `key` is a typed PRNG key."""
         reward = jax.tree.map(jnp.asarray, _reward(self.gfn.env))
-        return EnergyState(
-            self.gfn.init(key), reward, self.optimizer(self.learning_rate).init(reward)
-        )
+        return EnergyState(self.gfn.init(key), reward, self._optimizer.init(reward))
 
     def step(self, state: EnergyState) -> tuple[EnergyState, EnergyInfo]:
         """One step of the GFlowNet on the current reward, one of the reward."""
         train, gfn = state.gfn, self.sampler(state)
-        keys = jax.random.split(jax.random.fold_in(train.key, train.step), 4)
-        trajectories = self._trajectories(gfn, train, keys[0], keys[1])
+        keys = step_keys(train.key, train.step)
+        trajectories = self._trajectories(gfn, train, keys.draw)
         loss, grads = jax.value_and_grad(gfn.loss)(train.params, trajectories)
         params, opt_state = gfn.update(train, grads)
         train = train._replace(params=params, opt_state=opt_state, step=train.step + 1)
 
-        data = self._draw(keys[2], gfn.batch_size)
-        move = back_and_forth(gfn, train.params, keys[3], data, self.num_back)
+        data_key, move_key = jax.random.split(keys.fit)
+        data = self._draw(data_key, gfn.batch_size)
+        move = back_and_forth(gfn, train.params, move_key, data, self.num_back)
         contrast, reward, reward_opt_state = self._learn_reward(state, data, move.states)
         info = EnergyInfo(
             loss=loss,
@@ -163,14 +163,12 @@ class EnergyGFlowNet:
         """The GFlowNet of the reward learned so far, for sampling and evaluation."""
         return replace(self.gfn, env=_with_reward(self.gfn.env, state.reward))
 
-    def _trajectories(
-        self, gfn: GFlowNet, train: TrainState, key: Array, data_key: Array
-    ) -> Trajectory:
+    def _trajectories(self, gfn: GFlowNet, train: TrainState, key: Array) -> Trajectory:
         """A batch of trajectories of the policy and trajectories that end in data."""
         num_data = int(self.data_share * gfn.batch_size)
+        key, draw_key, path_key = jax.random.split(key, 3)
         trajectories = gfn.sample(train.params, key, gfn.batch_size - num_data)
         if num_data > 0:
-            draw_key, path_key = jax.random.split(data_key)
             taken_back = gfn.sample_backward(train.params, path_key, self._draw(draw_key, num_data))
             trajectories = jax.tree.map(
                 lambda x, y: jnp.concatenate([x, y]), trajectories, taken_back
@@ -185,12 +183,11 @@ class EnergyGFlowNet:
             return self.l1 * size - contrast, contrast
 
         grads, contrast = jax.grad(loss, has_aux=True)(state.reward)
-        # Optax promotes dtypes implicitly; callers may have forbidden that for their own code.
-        with jax.numpy_dtype_promotion("standard"):
-            updates, opt_state = self.optimizer(self.learning_rate).update(
-                grads, state.opt_state, state.reward
-            )
-        return contrast, jax.tree.map(jnp.add, state.reward, updates), opt_state
+        return contrast, *updates.move(self._optimizer, grads, state.opt_state, state.reward)
+
+    @property
+    def _optimizer(self) -> optax.GradientTransformation:
+        return updates.following(self.optimizer, jnp.asarray(self.learning_rate))
 
     def _draw(self, key: Array, num_rows: int) -> State:
         """Rows of the data, with replacement."""

@@ -39,8 +39,7 @@ def sample_ensemble(
     Returns:
         Trajectories `[B, ...]`, and `EnsemblePolicy.heads` in all their states `[B, T + 1, ...]`.
     """
-    # Folded, not split: an ensemble of one samples what its only member would on its own.
-    member_key = jax.random.fold_in(key, 0)
+    key, member_key = jax.random.split(key)
     members = jax.random.randint(member_key, (batch_size,), 0, policy.num_members)
 
     def act(row: tuple[State, Array]) -> tuple[Array, PolicyOutput]:

@@ -2,24 +2,29 @@
 
 from typing import NamedTuple
 
+import jax
+
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.types import Array, PyTree
 
 
 class Params(NamedTuple):
-    """Everything that is trained.
+    """Everything that is trained, and where the flows started.
 
     Attributes:
         policy: the policy's parameters.
         log_z: `[]` the learned log Z.
         backward: those of a backward policy with a training of its own, else None.
         objective: those of a network of the objective's own, else None.
+        log_flow_start: `[]` a constant that is never trained: log F(s) is what the network says
+            plus this. None for the network's own.
     """
 
     policy: PyTree
     log_z: Array
     backward: PyTree = None
     objective: PyTree = None
+    log_flow_start: Array | None = None
 
 
 class TrainState(NamedTuple):
@@ -37,6 +42,39 @@ class TrainState(NamedTuple):
     step: Array
     memory: PyTree = None
     observed: PyTree = None
+
+
+class InitKeys(NamedTuple):
+    """All randomness of `GFlowNet.init`; `run` is what `step_keys` makes those of the steps from."""
+
+    policy: Array
+    backward: Array
+    objective: Array
+    log_z: Array
+    sampler: Array
+    run: Array
+
+
+class StepKeys(NamedTuple):
+    """All randomness of one step, a key for each purpose. A key is consumed once: by one draw or
+    one split, never by both, since `split(key, n)[i]` equals `fold_in(key, i)`.
+
+    Attributes:
+        draw: of the sampler.
+        backward: of a backward policy with a training of its own.
+        fit: of the updates on the objective.
+        evaluation: of what is measured before this step.
+    """
+
+    draw: Array
+    backward: Array
+    fit: Array
+    evaluation: Array
+
+
+def step_keys(key: Array, step: Array) -> StepKeys:
+    """Those of a step of the run whose `TrainState.key` is `key`; nothing else consumes that."""
+    return StepKeys(*jax.random.split(jax.random.fold_in(key, step), len(StepKeys._fields)))
 
 
 class StepInfo(NamedTuple):

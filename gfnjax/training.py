@@ -21,7 +21,8 @@ from gfnjax.policies.base import FrozenPolicy, Policy, check_output
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.policies.ensemble import EnsemblePolicy
 from gfnjax.samplers.base import OnPolicy, Sampler
-from gfnjax.state import Params, StepInfo, TrainState
+from gfnjax.starting import LogZInit, first_log_z
+from gfnjax.state import InitKeys, Params, StepInfo, TrainState, step_keys
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -37,7 +38,10 @@ class GFlowNet:
         backward: learned, uniform or maximum-entropy backward policy, or a `TrainedBackward`.
         hyperparameters: learning rates and exploration, as floats or optax schedules.
         prior: a policy that is not trained, for objectives relative to one.
-        optimizer: a function of the learning rate, such as `optax.adam`.
+        optimizer: of all networks, a function of the learning rate such as `optax.adam`.
+        log_z_optimizer: of the learned log Z, alike.
+        log_z_init: where log Z and all flows start: a number, or "batch" for the estimate of a
+            batch of the untrained policy (`gfnjax.starting`).
         regression: g, what a residual costs.
         sampler: where the trajectories of a step come from.
         exploration: how the sampling of a training step departs from the policy.
@@ -61,6 +65,10 @@ class GFlowNet:
     optimizer: Callable[[Any], optax.GradientTransformation] = struct.field(
         pytree_node=False, default=optax.adam
     )
+    log_z_optimizer: Callable[[Any], optax.GradientTransformation] = struct.field(
+        pytree_node=False, default=optax.adam
+    )
+    log_z_init: LogZInit = struct.field(pytree_node=False, default="batch")
     regression: Regression = struct.field(pytree_node=False, default=square)
     sampler: Sampler = struct.field(pytree_node=False, default=OnPolicy())
     exploration: Exploration = struct.field(pytree_node=False, default=EpsilonTempered())
@@ -85,35 +93,40 @@ class GFlowNet:
         """
         if not jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key):
             raise TypeError("key must be a typed PRNG key: use jax.random.key, not PRNGKey")
-        init_key, key = jax.random.split(key)
-        observation = self.policy.observe(self.env, self.env.initial_state())
-        policy = self.policy.init(init_key, observation)
-        check_output(self.policy, policy, self.env)
-        keys = jax.random.split(jax.random.fold_in(init_key, 1), 3)
-        params = Params(
-            policy,
-            jnp.zeros((), jnp.result_type(float)),
-            self._init_backward(keys[0]),
-            self.objective.init(keys[1], self.env),
-        )
+        keys = InitKeys(*jax.random.split(key, len(InitKeys._fields)))
+        params = self._init_params(keys)
         numbers = hyperparameters.numbers(self.hyperparameters, overrides)
         step = jnp.zeros((), jnp.int32)
         values = self.values(numbers, step)
         opt_state = updates.init(self, params, values)
-        target = None if self.target_rate is None else policy
-        memory = self.sampler.init(self, params, keys[2])
-        observed = self._init_observed(params, memory, key, values)
-        return TrainState(params, opt_state, target, numbers, key, step, memory, observed)
+        # A copy: a step may be given the buffers of the whole state, each of which it takes once.
+        target = None if self.target_rate is None else jax.tree.map(jnp.copy, params.policy)
+        memory = self.sampler.init(self, params, keys.sampler)
+        observed = self._init_observed(params, memory, values)
+        return TrainState(params, opt_state, target, numbers, keys.run, step, memory, observed)
+
+    def _init_params(self, keys: InitKeys) -> Params:
+        observation = self.policy.observe(self.env, self.env.initial_state())
+        policy = self.policy.init(keys.policy, observation)
+        check_output(self.policy, policy, self.env)
+        trained = isinstance(self.backward, TrainedBackward)
+        params = Params(
+            policy,
+            jnp.zeros((), jnp.result_type(float)),
+            self.backward.init(keys.backward, self.env) if trained else None,
+            self.objective.init(keys.objective, self.env),
+        )
+        start = first_log_z(self, params, keys.log_z)
+        return params._replace(log_z=start, log_flow_start=jnp.copy(start))
 
     def step(self, state: TrainState) -> tuple[TrainState, StepInfo]:
         """Draw a batch, score it, move the parameters. Pure: jit, scan, vmap it at will."""
         values = self.values(state.hyperparameters, state.step)
-        key = jax.random.fold_in(state.key, state.step)
-        batch, memory = self.sampler.draw(self, state.params, state.memory, key, values)
+        keys = step_keys(state.key, state.step)
+        batch, memory = self.sampler.draw(self, state.params, state.memory, keys.draw, values)
         if isinstance(self.backward, TrainedBackward):
-            backward_key = jax.random.fold_in(key, 2)
-            state = updates.fit_backward(self, state, batch.trajectories, backward_key)
-        state, fitted = updates.fit(self, state, batch, jax.random.fold_in(key, 1))
+            state = updates.fit_backward(self, state, batch.trajectories, keys.backward)
+        state, fitted = updates.fit(self, state, batch, keys.fit)
         loss, scores = fitted.loss, fitted.scores
         complete = scores.complete.astype(loss.dtype)
         # A window starts anywhere, the estimate of log Z is that of s_0.
@@ -254,19 +267,10 @@ class GFlowNet:
         """
         return updates.update(self, state, grads)
 
-    def _init_backward(self, key: Array) -> PyTree:
-        return (
-            self.backward.init(key, self.env)
-            if isinstance(self.backward, TrainedBackward)
-            else None
-        )
-
-    def _init_observed(
-        self, params: Params, memory: PyTree, key: Array, values: Hyperparameters
-    ) -> PyTree:
+    def _init_observed(self, params: Params, memory: PyTree, values: Hyperparameters) -> PyTree:
         if not isinstance(self.backward, TrainedBackward):
             return None
-        draw = partial(self.sampler.draw, self)
+        draw, key = partial(self.sampler.draw, self), jax.random.key(0)  # for the shapes alone
         return self.backward.start(jax.eval_shape(draw, params, memory, key, values)[0][0])
 
     def values(self, held: Hyperparameters, step: Array) -> Hyperparameters:

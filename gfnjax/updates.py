@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -21,7 +22,16 @@ from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 if TYPE_CHECKING:
     from gfnjax.training import GFlowNet
 
-BACKWARD = Params._fields.index("backward")
+REMEMBERING = optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState
+
+
+class OptStates(NamedTuple):
+    """What there is for each group of parameters: an optimiser or its state; None for no group."""
+
+    policy: PyTree
+    log_z: PyTree
+    backward: PyTree
+    objective: PyTree
 
 
 class Fit(NamedTuple):
@@ -33,10 +43,35 @@ class Fit(NamedTuple):
     grad_norm: Array
 
 
-def init(gfn: GFlowNet, params: Params, values: Hyperparameters) -> tuple[PyTree, ...]:
-    """An optimiser state for each group of parameters that is there."""
-    pairs = zip(_rates(values), params, strict=True)
-    return tuple(None if p is None else gfn.optimizer(rate).init(p) for rate, p in pairs)
+def init(gfn: GFlowNet, params: Params, values: Hyperparameters) -> OptStates:
+    """An optimiser state for each group of parameters that is there.
+
+    Raises:
+        ValueError: if an optimiser cannot be used on a group of parameters, with the reason.
+    """
+    if isinstance(gfn.backward, TrainedBackward):  # of an average, the network alone is trained
+        params = params._replace(backward=gfn.backward.network(params.backward))
+    optimizers = _optimizers(gfn, params, values)
+    return OptStates(*(_init_group(name, optimizers, params) for name in OptStates._fields))
+
+
+def _init_group(name: str, optimizers: OptStates, params: Params) -> PyTree:
+    optimizer, group = getattr(optimizers, name), getattr(params, name)
+    if group is None:
+        return None
+    argument = "log_z_optimizer" if name == "log_z" else "optimizer"
+    try:
+        # Optax promotes dtypes implicitly, like the schedules.
+        with jax.numpy_dtype_promotion("standard"):
+            state = optimizer.init(group)
+            jax.eval_shape(optimizer.update, group, state, group)
+    except Exception as error:
+        raise ValueError(
+            f"{argument} cannot train the {name} parameters: it must need nothing but gradients "
+            "(L-BFGS needs the loss itself), and labels or masks must be a function of the "
+            f"parameters or fit theirs ({type(error).__name__}: {str(error).splitlines()[0]})"
+        ) from error
+    return state
 
 
 def fit(gfn: GFlowNet, state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Fit]:
@@ -53,18 +88,19 @@ def fit(gfn: GFlowNet, state: TrainState, batch: Batch, key: Array) -> tuple[Tra
     ) -> tuple[TrainState, Fit]:
         grad = jax.value_and_grad(loss, has_aux=True)
         (value, (scores, errors)), grads = grad(state.params, key, outputs, previous)
-        norm = optax.tree.norm(grads)
+        with jax.numpy_dtype_promotion("standard"):  # parameters may differ in precision
+            norm = optax.tree.norm(grads).astype(value.dtype)
         if gfn.max_grad_norm is not None:
             scale = jnp.minimum(1.0, gfn.max_grad_norm / jnp.maximum(norm, 1e-12))
-            grads = jax.tree.map(lambda g: g * scale, grads)
+            grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
         params, opt_state = update(gfn, state, grads)
         state = state._replace(params=params, opt_state=opt_state)
         return state, Fit(value, scores, errors, norm)
 
-    state, first = step(state, key, batch.outputs, None)
+    keys = jax.random.split(key, gfn.num_updates)
+    state, first = step(state, keys[0], batch.outputs, None)
     if gfn.num_updates > 1:
-        keys = jax.random.split(key, gfn.num_updates - 1)
-        state, _ = lax.scan(lambda s, key: (step(s, key, None, before)[0], None), state, keys)
+        state, _ = lax.scan(lambda s, key: (step(s, key, None, before)[0], None), state, keys[1:])
     return state, first
 
 
@@ -79,9 +115,9 @@ def judge(
         scores = gfn.score(params, trajectories, key=key, **known)
         value, errors = loss_and_errors(gfn.objective, gfn.regression, scores)
         return value, scores, errors
-    scores = gfn.score(params, trajectories, key=key, members=True, **known)
-    key = None if key is None else jax.random.fold_in(key, 0)
-    value, errors = ensemble.mean_loss(gfn.policy, gfn.objective, gfn.regression, scores, key)
+    score_key, keep_key = (None, None) if key is None else jax.random.split(key)
+    scores = gfn.score(params, trajectories, key=score_key, members=True, **known)
+    value, errors = ensemble.mean_loss(gfn.policy, gfn.objective, gfn.regression, scores, keep_key)
     return value, jax.tree.map(lambda x: x[0], scores), errors
 
 
@@ -91,52 +127,106 @@ def fit_backward(
     """The steps of a `TrainedBackward` on a loss of its own."""
     backward = gfn.backward
     assert isinstance(backward, TrainedBackward)
-    rate = gfn.values(state.hyperparameters, state.step).backward_learning_rate
+    values = gfn.values(state.hyperparameters, state.step)
+    optimizer = _optimizers(gfn, state.params, values).backward
     observed = backward.observe(state.observed, trajectories)
 
-    def loss(params: PyTree, batch: Trajectory) -> Array:
-        network = backward.network(params)
+    def loss(network: PyTree, batch: Trajectory) -> Array:
         return backward.loss(network, gfn.env, batch, gfn.chunk_size_for(batch))
 
     def step(carry: tuple[PyTree, PyTree], key: Array) -> tuple[tuple[PyTree, PyTree], None]:
-        params, opt_state = carry
-        grads = jax.grad(loss)(params, backward.recall(observed, trajectories, key))
-        return _move(gfn, rate, grads, opt_state, params), None
+        network, opt_state = carry
+        grads = jax.grad(loss)(network, backward.recall(observed, trajectories, key))
+        return move(optimizer, grads, opt_state, network), None
 
-    start = state.params.backward, state.opt_state[BACKWARD]
-    (params, moved), _ = lax.scan(step, start, jax.random.split(key, backward.num_updates))
-    opt_state = (*state.opt_state[:BACKWARD], moved, *state.opt_state[BACKWARD + 1 :])
-    params = state.params._replace(backward=backward.settle(params))
+    start = backward.network(state.params.backward), state.opt_state.backward
+    (network, moved), _ = lax.scan(step, start, jax.random.split(key, backward.num_updates))
+    params = state.params._replace(backward=backward.settle(state.params.backward, network))
+    opt_state = state.opt_state._replace(backward=moved)
     return state._replace(params=params, opt_state=opt_state, observed=observed)
 
 
-def update(gfn: GFlowNet, state: TrainState, grads: Params) -> tuple[Params, PyTree]:
+def update(gfn: GFlowNet, state: TrainState, grads: Params) -> tuple[Params, OptStates]:
     """New parameters and optimiser state; those of a `TrainedBackward` stay as they are."""
-    rates = _rates(gfn.values(state.hyperparameters, state.step))
-    groups = zip(rates, grads, state.opt_state, state.params, strict=True)
-    moved = [
-        (params, opt_state) if i == BACKWARD else _move(gfn, rate, grads, opt_state, params)
-        for i, (rate, grads, opt_state, params) in enumerate(groups)
-    ]
-    params, opt_state = zip(*moved, strict=True)
-    return Params(*params), opt_state
+    params, opt_state = state.params, state.opt_state
+    values = gfn.values(state.hyperparameters, state.step)
+    optimizers = _optimizers(gfn, params, values)
+    for name in ("policy", "log_z", "objective"):
+        group = getattr(params, name)
+        if group is not None:
+            held = getattr(grads, name), getattr(opt_state, name)
+            group, moved = move(getattr(optimizers, name), *held, group)
+            params = params._replace(**{name: group})
+            opt_state = opt_state._replace(**{name: moved})
+    return params, opt_state
 
 
-def _move(
-    gfn: GFlowNet, rate: Array, grads: PyTree, opt_state: PyTree, params: PyTree
+def move(
+    optimizer: optax.GradientTransformation, grads: PyTree, opt_state: PyTree, params: PyTree
 ) -> tuple[PyTree, PyTree]:
-    if params is None:
-        return None, None
+    """One step of an optimiser: new parameters, in their own precision, and its new state."""
     # Optax promotes dtypes implicitly, like the schedules.
     with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = gfn.optimizer(rate).update(grads, opt_state, params)
-    return jax.tree.map(jnp.add, params, updates), opt_state
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
 
 
-def _rates(values: Hyperparameters) -> Params:
-    return Params(
-        values.learning_rate,
-        values.log_z_learning_rate,
-        values.backward_learning_rate,
-        values.learning_rate,
+def _optimizers(gfn: GFlowNet, params: Params, values: Hyperparameters) -> OptStates:
+    """The optimiser of each group of parameters, at the rate in force."""
+
+    def at(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransformation:
+        return following(make, rate)
+
+    own = at(gfn.optimizer, values.learning_rate)
+    if params.objective is not None:
+        own = _on(own, gfn.objective.trained(params.objective))
+    return OptStates(
+        policy=at(gfn.optimizer, values.learning_rate),
+        log_z=at(gfn.log_z_optimizer, values.log_z_learning_rate),
+        backward=at(gfn.optimizer, values.backward_learning_rate),
+        objective=own,
     )
+
+
+def _on(optimizer: optax.GradientTransformation, trained: PyTree) -> optax.GradientTransformation:
+    """The optimiser for the parameters marked True; the others stay, weight decay or not."""
+    fixed = jax.tree.map(lambda one: not one, trained)
+    if not any(jax.tree.leaves(fixed)):
+        return optimizer
+    return optax.chain(
+        optax.masked(optimizer, trained), optax.masked(optax.set_to_zero(), fixed)
+    )
+
+
+def following(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransformationExtraArgs:
+    """`make(rate)`, whose state does not hold on to the rate it was made with.
+
+    The states of `optax.inject_hyperparams` remember numbers: those that come from the rate are
+    replaced by what `make` says of the rate in force.
+    """
+    optimizer = make(rate)
+
+    def update(grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        if any(map(_remembers, jax.tree.leaves(state, is_leaf=_remembers))):
+            fresh = optimizer.init(params)
+            with jax.ensure_compile_time_eval():  # what comes from a rate of NaN is NaN
+                shapes = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params)
+                marked = make(jnp.full((), jnp.nan, rate.dtype)).init(shapes)
+            state = jax.tree.map(_renewed, state, fresh, marked, is_leaf=_remembers)
+        return optimizer.update(grads, state, params)
+
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+
+def _remembers(node: Any) -> bool:
+    return isinstance(node, REMEMBERING)
+
+
+def _renewed(held: Any, fresh: Any, marked: Any) -> Any:
+    if not _remembers(held):
+        return held
+    numbers = {
+        name: fresh.hyperparams[name] if jnp.isnan(marked.hyperparams[name]).any() else value
+        for name, value in held.hyperparams.items()
+    }
+    return held._replace(hyperparams=numbers)

@@ -24,7 +24,7 @@ from gfnjax.policies.backward import UniformBackward
 from gfnjax.policies.base import Policy
 from gfnjax.policies.uniform import uniform_policy
 from gfnjax.sampling import terminal_states
-from gfnjax.state import Params, TrainState
+from gfnjax.state import Params, TrainState, step_keys
 from gfnjax.training import GFlowNet
 from gfnjax.types import Array, PyTree, Trajectory
 
@@ -86,14 +86,14 @@ class MarkovChains:
 
     def init(self, key: Array) -> TrainState:
         """Chains that start from objects built by the proposal, untrained."""
-        init_key, key = jax.random.split(key)
-        state = self.proposal.init(key)
-        start = self.proposal.sample(state.params, init_key, self.num_chains)
+        init_key, start_key = jax.random.split(key)
+        state = self.proposal.init(init_key)
+        start = self.proposal.sample(state.params, start_key, self.num_chains)
         return state._replace(memory=terminal_states(start))
 
     def step(self, state: TrainState) -> tuple[TrainState, ChainInfo]:
         """Propose a move to every chain; with `learn`, train on the successful ones."""
-        key = jax.random.fold_in(state.key, state.step)
+        key = step_keys(state.key, state.step).draw
         before = jax.vmap(self.proposal.env.log_reward)(state.memory)
         move = self._move(state.params, key, state.memory)
         loss = grad_norm = jnp.zeros_like(before[0])
@@ -193,6 +193,7 @@ def _proposal(env: Environment, policy: Policy, num_chains: int, learning_rate: 
         policy,
         TrajectoryBalance(log_z="flow"),
         backward=UniformBackward(),
+        log_z_init=0.0,
         hyperparameters=Hyperparameters(learning_rate=learning_rate),
         batch_size=num_chains,
     )

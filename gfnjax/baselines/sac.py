@@ -1,14 +1,14 @@
 """Soft actor-critic on the reward, for discrete actions."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking
-from gfnjax.baselines.returns import Return, check_return, entropy, with_return
+from gfnjax.baselines.returns import Return, check_return, entropy, final_return, with_return
 from gfnjax.envs.base import Environment
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.policies.base import Policy
@@ -85,6 +85,10 @@ class RewardSAC(Objective):
         critics = jax.vmap(lambda key: critic.init(key, observation))(jax.random.split(key))
         return CriticParams(critics, jnp.log(jnp.asarray(self.temperature, jnp.result_type(float))))
 
+    def trained(self, params: CriticParams) -> CriticParams:
+        learned: Any = self.target_entropy is not None
+        return CriticParams(True, learned)
+
     def assist(
         self, params: CriticParams, env: Environment, path: Trajectory, key: Array | None
     ) -> Critique:
@@ -98,6 +102,9 @@ class RewardSAC(Objective):
 
     def adapt(self, scores: Scores) -> Scores:
         return with_return(scores, self.returns)
+
+    def first_log_z(self, scores: Scores) -> Array:
+        return final_return(scores, self.returns)
 
     def residuals(self, scores: Scores) -> Residuals:
         """Errors of Q_1, Q_2 and V, one of each a transition: `[3 T]`."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from gfnjax.envs.base import Panel, Renderable, State
 from gfnjax.loop import RunInfo, RunState
-from gfnjax.state import Params, TrainState
+from gfnjax.state import Params, TrainState, step_keys
 from gfnjax.training import GFlowNet
 from gfnjax.types import Array
 
@@ -61,10 +61,18 @@ def drawn(env: object, found: Distributions) -> Views | None:
     return Views(learned, target)
 
 
-def sampling_key(state: TrainState) -> Array:
-    """The randomness of an evaluation, which follows from the state."""
-    # Folded twice; a training step folds its number in once.
-    return jax.random.fold_in(jax.random.fold_in(state.key, state.step), 1)
+class EvaluationKeys(NamedTuple):
+    """All randomness of an evaluation: of the metrics, of the parts, of a picture."""
+
+    metrics: Array
+    parts: Array
+    picture: Array
+
+
+def evaluation_keys(state: TrainState, number: int = 0) -> EvaluationKeys:
+    """Those that follow from the state; evaluations of one state differ by their `number`."""
+    key = jax.random.fold_in(step_keys(state.key, state.step).evaluation, number)
+    return EvaluationKeys(*jax.random.split(key, len(EvaluationKeys._fields)))
 
 
 def estimated_log_z(gfn: GFlowNet, params: Params, info: RunInfo | None) -> Array:

@@ -14,11 +14,12 @@ from gfnjax.evaluation.base import (
     Distributions,
     Views,
     drawn,
-    sampling_key,
+    evaluation_keys,
 )
 from gfnjax.loop import RunInfo
 from gfnjax.metrics import sampled
 from gfnjax.metrics.graph import StateGraph
+from gfnjax.sampling import terminal_states
 from gfnjax.state import TrainState
 from gfnjax.types import Array, Trajectory
 
@@ -37,18 +38,20 @@ class ChainEvaluator:
     known: Target | None = None
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
-        values = dict(_visited_metrics(self.chains, state, self._visit(state), self.graph))
+        visited = self._visit(state, evaluation_keys(state).metrics)
+        values = dict(_visited_metrics(self.chains, state, visited, self.graph))
         found = {**{k: float(x) for k, x in values.items()}, "log_z": float("nan")}
         if self.known is not None:
             found["true_log_z"] = self.known.log_z
             if self.known.parts is not None:
-                found["part_error"] = float(np.abs(self._parts(state) - self.known.parts).max())
+                found["part_error"] = float(np.abs(self._parts(visited) - self.known.parts).max())
         if info is not None:
             found["acceptance"] = float(info.acceptance.mean())
         return found
 
     def distributions(self, state: TrainState) -> Distributions:
-        states = jax.tree.map(lambda x: np.asarray(x[:, -1]), self._visit(state).states)
+        visited = self._visit(state, evaluation_keys(state).picture)
+        states = jax.tree.map(np.asarray, terminal_states(visited))
         weights = np.full(self.num_samples, 1 / self.num_samples)
         return Distributions(states, weights, None)
 
@@ -64,13 +67,13 @@ class ChainEvaluator:
         """Objects visited; more where that shows how close their frequencies come to the target."""
         return NUM_SAMPLES * (1 if self.graph is None and self.known is None else PART_BATCHES)
 
-    def _visit(self, state: TrainState) -> Trajectory:
-        return _visit(self.chains, state, sampling_key(state), self.num_samples)
+    def _visit(self, state: TrainState, key: Array) -> Trajectory:
+        return _visit(self.chains, state, key, self.num_samples)
 
-    def _parts(self, state: TrainState) -> np.ndarray:
+    def _parts(self, visited: Trajectory) -> np.ndarray:
         env = self.chains.proposal.env
         assert isinstance(env, Composite)
-        parts = jax.vmap(env.parts)(self.distributions(state).states)
+        parts = jax.vmap(env.parts)(terminal_states(visited))
         return np.asarray(parts, float).mean(axis=0)
 
 
@@ -84,7 +87,7 @@ def _visited_metrics(
     chains: MarkovChains, state: TrainState, visited: Trajectory, graph: StateGraph | None
 ) -> dict[str, Array]:
     env = chains.proposal.env
-    objects = jax.tree.map(lambda x: x[:, -1], visited.states)
+    objects = terminal_states(visited)
     found = env.measure(objects) if isinstance(env, Measurable) else {}
     if graph is not None:
         assert isinstance(env, Enumerable)

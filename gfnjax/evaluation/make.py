@@ -69,13 +69,16 @@ def _make(config: Config, gfn: Trainable) -> Evaluator:
         # Conditions are evaluated one by one, each as an environment without any.
         spread = (env.at(condition) for condition in np.asarray(env.conditions.spread()))
         fixed = [dataclasses.replace(gfn, env=one) for one in spread]
-        return ConditionalEvaluator(tuple(_of_policy(one, None) for one in fixed))
+        evaluators = tuple(_of_policy(one, None, i) for i, one in enumerate(fixed))
+        return ConditionalEvaluator(evaluators)
     return _of_policy(gfn, config)
 
 
-def _of_policy(gfn: GFlowNet, config: Config | None) -> ExactEvaluator | SampledEvaluator:
+def _of_policy(
+    gfn: GFlowNet, config: Config | None, number: int = 0
+) -> ExactEvaluator | SampledEvaluator:
     if not is_exact(gfn.env):
-        return SampledEvaluator(gfn, _known(gfn.env))
+        return SampledEvaluator(gfn, _known(gfn.env), number)
     assert isinstance(gfn.env, Enumerable)
     return ExactEvaluator(gfn, build_graph(gfn.env) if config is None else state_graph(config.env))
 

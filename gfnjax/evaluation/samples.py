@@ -12,10 +12,11 @@ from gfnjax.evaluation.base import (
     NUM_SAMPLES,
     PART_BATCHES,
     Distributions,
+    EvaluationKeys,
     Views,
     drawn,
     estimated_log_z,
-    sampling_key,
+    evaluation_keys,
 )
 from gfnjax.loop import RunInfo
 from gfnjax.metrics import sampled
@@ -32,15 +33,16 @@ class SampledEvaluator:
     `elbo` <= log Z; `importance_log_z` is the logarithm of an unbiased estimate of Z;
     `log_reward` and `length` are means; whatever the environment measures comes with them. Where
     the truth is known: `true_log_z`, `log_z_error` and `part_error`, as in `ExactEvaluator`. See
-    `gfnjax.metrics.sampled`.
+    `gfnjax.metrics.sampled`. Evaluators of one state with different `number`s draw independently.
     """
 
     gfn: GFlowNet
     known: Target | None = None
+    number: int = 0
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
         log_z = float(estimated_log_z(self.gfn, state.params, info))
-        values = _sampled_metrics(self.gfn, state.params, sampling_key(state), NUM_SAMPLES)
+        values = _sampled_metrics(self.gfn, state.params, self._keys(state).metrics, NUM_SAMPLES)
         found = {**{k: float(x) for k, x in values.items()}, "log_z": log_z}
         if self.known is not None:
             truth = self.known.log_z
@@ -50,7 +52,7 @@ class SampledEvaluator:
         return found
 
     def distributions(self, state: TrainState) -> Distributions:
-        states = _sample(self.gfn, state.params, sampling_key(state), NUM_SAMPLES)
+        states = _sample(self.gfn, state.params, self._keys(state).picture, NUM_SAMPLES)
         weights = np.full(NUM_SAMPLES, 1 / NUM_SAMPLES)
         return Distributions(jax.tree.map(np.asarray, states), weights, None)
 
@@ -60,9 +62,12 @@ class SampledEvaluator:
             return views
         return views._replace(target=self.gfn.env.render_target())
 
+    def _keys(self, state: TrainState) -> EvaluationKeys:
+        return evaluation_keys(state, self.number)
+
     def _parts(self, state: TrainState) -> np.ndarray:
         """`[...]` how often each part occurs."""
-        keys = jax.random.split(sampling_key(state), PART_BATCHES)
+        keys = jax.random.split(self._keys(state).parts, PART_BATCHES)
         found = [_part_frequencies(self.gfn, state.params, key, NUM_SAMPLES) for key in keys]
         return np.mean(found, axis=0)
 

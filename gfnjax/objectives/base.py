@@ -81,9 +81,21 @@ class Objective:
         """Scores of one trajectory with the flows as this objective parametrises them."""
         return scores
 
+    def first_log_z(self, scores: Scores) -> Array:
+        """`[]` what a trajectory of the untrained policy says of log Z, before any learning.
+
+        The mean over a batch is where the learned log Z and all flows start. Flows have not been
+        adapted; of the fields that are there on demand only `log_prior` is.
+        """
+        return scores.log_reward + scores.log_pb.sum() - scores.log_pf.sum()
+
     def init(self, key: Array, env: Environment) -> PyTree:
         """Parameters of a network of the objective's own, trained with the policy's; or None."""
         return None
+
+    def trained(self, params: PyTree) -> PyTree:
+        """Which of those the optimiser may touch: a tree of bools, or one for a whole branch."""
+        return True
 
     def assist(
         self, params: PyTree, env: Environment, path: Trajectory, key: Array | None

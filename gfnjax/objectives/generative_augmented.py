@@ -105,6 +105,9 @@ class GAFlowNet(Objective):
             "predictor": self.network.init(predictor, seen),
         }
 
+    def trained(self, params: PyTree) -> PyTree:
+        return {"random": False, "predictor": True}
+
     def assist(
         self, params: PyTree, env: Environment, path: Trajectory, key: Array | None
     ) -> Array:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gfnjax.objectives.base import LogZ, Objective
-from gfnjax.types import Residuals, Scores
+from gfnjax.types import Array, Residuals, Scores
 
 
 def relative_trajectory_balance(scores: Scores) -> Residuals:
@@ -26,6 +26,10 @@ class RelativeTrajectoryBalance(Objective):
     log_z: ClassVar[LogZ] = "learned"
     trains_backward: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"log_prior"})
+
+    def first_log_z(self, scores: Scores) -> Array:
+        assert scores.log_prior is not None  # promised by `needs`
+        return scores.log_reward + scores.log_prior.sum() - scores.log_pf.sum()
 
     def residuals(self, scores: Scores) -> Residuals:
         return relative_trajectory_balance(scores)

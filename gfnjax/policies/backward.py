@@ -141,7 +141,9 @@ class TrainedBackward:
         """What `Params.backward` holds: the network's parameters, and their average if any."""
         params = self.policy.init(key, self.policy.observe(env, env.initial_state()))
         check_output(self.policy, params, env)
-        return params if self.target_rate is None else Followed(params, params)
+        if self.target_rate is None:
+            return params
+        return Followed(params, jax.tree.map(jnp.copy, params))
 
     def network(self, params: PyTree) -> PyTree:
         """The part of `Params.backward` that `loss` moves."""
@@ -152,9 +154,9 @@ class TrainedBackward:
         seen = params if self.target_rate is None else params.average
         return NetworkBackward(self.policy, seen)
 
-    def settle(self, params: PyTree) -> PyTree:
-        """`Params.backward` at the end of a training step: the average has moved."""
+    def settle(self, params: PyTree, network: PyTree) -> PyTree:
+        """`Params.backward` once its network has moved: the average moves after it."""
         if self.target_rate is None:
-            return params
-        average = optax.incremental_update(params.network, params.average, self.target_rate)
-        return params._replace(average=average)
+            return network
+        average = optax.incremental_update(network, params.average, self.target_rate)
+        return Followed(network, average)

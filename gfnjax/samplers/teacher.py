@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gfnjax import updates, views
+from gfnjax import starting, updates, views
 from gfnjax.envs.base import Conditioned
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.base import name_of, resolve_log_z
@@ -107,7 +107,17 @@ class Teacher:
             )
 
     def init(self, gfn: GFlowNet, params: Params, key: Array) -> TrainState:
-        return self.gflownet(gfn).init(key)
+        init_key, start_key = jax.random.split(key)
+        teacher = self.gflownet(gfn)
+        state = teacher.init(init_key)
+        if gfn.log_z_init != "batch":
+            return state
+        num_samples = max(teacher.batch_size, starting.LEAST_BATCH)
+        trajectories = teacher.sample(state.params, start_key, num_samples)
+        lesson = trajectories._replace(log_reward=self.log_reward(gfn, params, trajectories))
+        start = starting.estimate(teacher, state.params, lesson)
+        own = state.params._replace(log_z=start, log_flow_start=jnp.copy(start))
+        return state._replace(params=own)
 
     def draw(
         self, gfn: GFlowNet, params: Params, memory: TrainState, key: Array, values: Hyperparameters
@@ -152,6 +162,7 @@ class Teacher:
             backward=UniformBackward(),
             hyperparameters=self.hyperparameters,
             optimizer=self.optimizer,
+            log_z_init=0.0,  # `init` knows better: the reward is another
             batch_size=gfn.batch_size,
             chunk_size=gfn.chunk_size,
         )
