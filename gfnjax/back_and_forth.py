@@ -14,6 +14,7 @@ the exact optimum F(s) P_F(s -> x) = R(x) P_B(x -> s), hence r = 0: a perfect sa
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax
@@ -88,6 +89,7 @@ class Steps(NamedTuple):
         return jnp.where(steps == length, to_source, exactly)
 
 
+@partial(jax.jit, static_argnames=("num_back", "least_back", "back_share", "acceptance"))
 def back_and_forth(
     gfn: GFlowNet,
     params: Params,

@@ -8,6 +8,7 @@ import jax
 from gfnjax import sampling, scoring
 from gfnjax.envs.base import Environment, State
 from gfnjax.policies.backward import BackwardPolicy
+from gfnjax.policies.base import in_full_precision
 from gfnjax.policies.causal import CausalPolicy, history_tokens
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
@@ -38,7 +39,7 @@ def sample_causal(
 
     def act(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
         memory, output = step(params, memory, token, t)
-        return memory, jax.vmap(behaviour)(state, output), None
+        return memory, jax.vmap(behaviour)(state, in_full_precision(output)), None
 
     return sampling.rollout(env, act, memory, key, batch_size)[0]
 
@@ -68,7 +69,7 @@ def score_causal(
         Scores `[B, ...]`.
     """
     tokens = jax.vmap(history_tokens)(trajectories.actions, trajectories.length)
-    outputs = jax.vmap(policy.unroll, (None, 0))(params, tokens)
+    outputs = in_full_precision(jax.vmap(policy.unroll, (None, 0))(params, tokens))
     read = partial(scoring.read, needs=needs)
     read = jax.vmap(jax.vmap(read, (None, 0, 0)), (None, 0, 0))
     rows = read((env, backward), outputs, scoring.visits(env, trajectories))

@@ -10,7 +10,7 @@ from gfnjax import hyperparameters
 from gfnjax.exploration import StopFlattening
 from gfnjax.objectives.base import LogZ, check_abilities, name_of
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward
-from gfnjax.policies.base import Policy
+from gfnjax.policies.base import Policy, check_made_for
 from gfnjax.policies.causal import CausalPolicy, check_causal
 from gfnjax.policies.ensemble import EnsemblePolicy
 from gfnjax.samplers.base import Sampler
@@ -53,6 +53,7 @@ def check_gflownet(gfn: GFlowNet) -> None:
     _check_objective(gfn)
     if not _is_placeholder(gfn.env):
         _check_backward(gfn)
+        _check_networks(gfn)
     if isinstance(gfn.exploration, StopFlattening) and not _is_placeholder(gfn.env):
         _require_stop(gfn)
     gfn.sampler.check(gfn)
@@ -68,6 +69,22 @@ def _check_numbers(gfn: GFlowNet) -> None:
         raise ValueError(f"max_grad_norm must be positive, got {gfn.max_grad_norm}")
     if gfn.target_rate is not None and not 0 < gfn.target_rate <= 1:
         raise ValueError(f"target_rate must be in (0, 1], got {gfn.target_rate}")
+
+
+def _check_networks(gfn: GFlowNet) -> None:
+    """Every network must have been made for an environment of this size."""
+    networks = {
+        "policy": gfn.policy,
+        "prior": getattr(gfn.prior, "policy", None),
+        "backward": getattr(gfn.backward, "policy", None),
+        "the objective's critic": getattr(gfn.objective, "critic", None),
+        "the teacher's policy": getattr(gfn.sampler, "policy", None),
+    }
+    for argument, network in networks.items():
+        check_made_for(getattr(network, "made_for", ()), gfn.env, argument)
+    counts = getattr(gfn.backward, "log_path_counts", None)
+    if hasattr(counts, "shape"):
+        check_made_for((("num_states", counts.shape[-1]),), gfn.env, "backward")
 
 
 def _check_backward(gfn: GFlowNet) -> None:

@@ -12,6 +12,7 @@ x from the data, x' from x by one step of Metropolis-Hastings with the GFlowNet
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from flax import struct
 
 from gfnjax import updates
 from gfnjax.back_and_forth import back_and_forth
-from gfnjax.envs.base import State
+from gfnjax.envs.base import State, log_reward_of
 from gfnjax.policies.backward import TrainedBackward
 from gfnjax.policies.base import Policy
 from gfnjax.policies.causal import CausalPolicy
@@ -177,7 +178,7 @@ class EnergyGFlowNet:
 
     def _learn_reward(self, state: EnergyState, data: State, samples: State) -> Any:
         def loss(reward: PyTree) -> tuple[Array, Array]:
-            log_reward = jax.vmap(_with_reward(self.gfn.env, reward).log_reward)
+            log_reward = jax.vmap(partial(log_reward_of, _with_reward(self.gfn.env, reward)))
             contrast = log_reward(data).mean() - log_reward(samples).mean()
             size = sum(jnp.abs(x).sum() for x in jax.tree.leaves(reward))
             return self.l1 * size - contrast, contrast

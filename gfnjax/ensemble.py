@@ -22,6 +22,7 @@ def sample_ensemble(
     params: PyTree,
     behaviour: Callable[[State, PolicyOutput], Array],
     key: Array,
+    member_key: Array,
     batch_size: int,
     window: sampling.Window | None = None,
 ) -> tuple[Trajectory, PolicyOutput]:
@@ -32,14 +33,14 @@ def sample_ensemble(
         policy: the policy.
         params: of the policy.
         behaviour: a state and what the member says there to `[num_actions]` logits that act.
-        key: a typed PRNG key.
+        key: of the rollout.
+        member_key: of who acts in which trajectory.
         batch_size: number of trajectories B.
         window: as in `sampling.sample_forward`; each window has a member of its own.
 
     Returns:
         Trajectories `[B, ...]`, and `EnsemblePolicy.heads` in all their states `[B, T + 1, ...]`.
     """
-    key, member_key = jax.random.split(key)
     members = jax.random.randint(member_key, (batch_size,), 0, policy.num_members)
 
     def act(row: tuple[State, Array]) -> tuple[Array, PolicyOutput]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
@@ -55,6 +56,7 @@ class LocalSearch:
     def _share(self) -> float | None:
         return self.back_share if self.num_back is None else None
 
+    @partial(jax.jit, static_argnums=0)
     def __call__(
         self, gfn: GFlowNet, params: Params, key: Array, trajectories: Trajectory
     ) -> Trajectory:

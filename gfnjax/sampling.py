@@ -5,6 +5,7 @@ score what was sampled.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking, packing
-from gfnjax.envs.base import Conditioned, Environment, State
+from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of
 from gfnjax.types import Array, PyTree, Trajectory
 
 # From this batch size on, dead rows cost more than packing the live ones at every step.
@@ -111,7 +112,7 @@ def rollout(
         (time, done, state, length, length, memory, buffers),
     )
     states, actions, records = jax.tree.map(_batch_first, buffers)
-    log_reward = jax.vmap(env.log_reward)(terminal)
+    log_reward = jax.vmap(partial(log_reward_of, env))(terminal)
     states = _repeat_last(states, terminal, length)
     return Trajectory(states, actions[:, :horizon], length, log_reward), records
 
@@ -166,7 +167,7 @@ def sample_backward(
     states = jax.tree.map(lambda x, s0: x.at[:, 0].set(s0), states, source)
     actions = reorder(_batch_first(actions), jnp.maximum(slot[:, :-1] - 1, 0))
     actions = jnp.where(steps[:, :-1] < length[:, None], actions, 0)
-    log_reward = jax.vmap(env.log_reward)(terminal_states)
+    log_reward = jax.vmap(partial(log_reward_of, env))(terminal_states)
     return Trajectory(_repeat_last(states, terminal_states, length), actions, length, log_reward)
 
 

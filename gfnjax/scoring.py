@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import masking, packing
-from gfnjax.envs.base import Environment, PartialReward, State
+from gfnjax.envs.base import Environment, PartialReward, State, log_partial_reward_of
 from gfnjax.policies.backward import BackwardPolicy
 from gfnjax.policies.base import StatePolicy
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
@@ -129,7 +129,9 @@ def assemble(
     partial_reward = None
     if "log_partial_reward" in needs:
         assert isinstance(env, PartialReward)  # checked when the objective met the environment
-        partial_reward = jax.vmap(jax.vmap(env.log_partial_reward))(trajectories.states)
+        partial_reward = jax.vmap(jax.vmap(partial(log_partial_reward_of, env)))(
+            trajectories.states
+        )
     return Scores(
         log_pf=jnp.where(live[:, 1:], rows.log_pf[:, :-1], 0.0),
         log_pb=jnp.where(live[:, 1:], rows.log_pb[:, 1:], 0.0),

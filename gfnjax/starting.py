@@ -1,8 +1,8 @@
 """Where log Z and the flows start: at what the untrained policy says of them, not at zero.
 
 Log Z of 45 learned from 0 first destroys the policy: all residuals agree that everything is too
-unlikely. For any policy the mean of log R + sum log P_B - sum log P_F over its trajectories is log Z
-minus a Kullback-Leibler divergence, so a batch of the untrained policy gives a start that is near.
+unlikely. For any policy the mean of log R + sum log P_B - sum log P_F over its trajectories is
+log Z minus a Kullback-Leibler divergence, so a batch of the untrained policy gives a near start.
 """
 
 from __future__ import annotations
@@ -49,4 +49,3 @@ def estimate(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Array:
     total = jnp.where(finite, found, 0.0).sum()
     count = jnp.maximum(finite.sum(), 1).astype(found.dtype)
     return jax.lax.stop_gradient(total / count).astype(params.log_z.dtype)
-

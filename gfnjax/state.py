@@ -45,7 +45,7 @@ class TrainState(NamedTuple):
 
 
 class InitKeys(NamedTuple):
-    """All randomness of `GFlowNet.init`; `run` is what `step_keys` makes those of the steps from."""
+    """All randomness of `GFlowNet.init`; from `run` follow the `step_keys` of all steps."""
 
     policy: Array
     backward: Array
@@ -56,8 +56,10 @@ class InitKeys(NamedTuple):
 
 
 class StepKeys(NamedTuple):
-    """All randomness of one step, a key for each purpose. A key is consumed once: by one draw or
-    one split, never by both, since `split(key, n)[i]` equals `fold_in(key, i)`.
+    """All randomness of one step, a key for each purpose.
+
+    A key is consumed once, by one draw or one split, never by both, nor split and folded:
+    `split(key, n)[i]` equals `fold_in(key, i)`.
 
     Attributes:
         draw: of the sampler.

@@ -109,11 +109,13 @@ class GFlowNet:
         observation = self.policy.observe(self.env, self.env.initial_state())
         policy = self.policy.init(keys.policy, observation)
         check_output(self.policy, policy, self.env)
-        trained = isinstance(self.backward, TrainedBackward)
+        backward = self.backward
         params = Params(
             policy,
             jnp.zeros((), jnp.result_type(float)),
-            self.backward.init(keys.backward, self.env) if trained else None,
+            backward.init(keys.backward, self.env)
+            if isinstance(backward, TrainedBackward)
+            else None,
             self.objective.init(keys.objective, self.env),
         )
         start = first_log_z(self, params, keys.log_z)
@@ -146,7 +148,7 @@ class GFlowNet:
 
     def sample(self, params: Params, key: Array, num_samples: int) -> Trajectory:
         """`num_samples` trajectories of the current policy, without exploration."""
-        return self.explore(params, key, num_samples, None)[0]
+        return _sample(self, params, key, num_samples)
 
     def explore(
         self,
@@ -177,23 +179,17 @@ class GFlowNet:
             return act(state, output), output
 
         model: tuple[Any, Any, Any] = self.env, self.policy, params.policy
+        # For all alike: an ensemble of one samples what its only member would on its own.
+        key, member_key = jax.random.split(key)
         if isinstance(self.policy, CausalPolicy):
             return causal.sample_causal(*model, act, key, num_samples), None
         if isinstance(self.policy, EnsemblePolicy) and values is not None:
-            return ensemble.sample_ensemble(*model, act, key, num_samples, window)
+            return ensemble.sample_ensemble(*model, act, key, member_key, num_samples, window)
         return sampling.sample_forward(self.env, behaviour, key, num_samples, window)
 
     def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
         """One trajectory of the backward policy into each of `terminal_states` `[B, ...]`."""
-        backward = self.backward_policy(params)
-
-        def behaviour(state: State) -> Array:
-            if self.env.num_backward_actions == 1:  # nothing to choose, no network to ask
-                return jnp.zeros(1, params.log_z.dtype)
-            output = self.policy.evaluate(params.policy, self.env, state)
-            return backward(self.env, state, output)
-
-        return sampling.sample_backward(self.env, behaviour, key, terminal_states)
+        return _sample_backward(self, params, key, terminal_states)
 
     def backward_policy(self, params: Params) -> BackwardPolicy:
         """P_B as `params` have it: a function of environment, state and policy output."""
@@ -207,11 +203,7 @@ class GFlowNet:
             return params.log_z
         if self.objective.log_z != "flow":
             return jnp.full_like(params.log_z, jnp.nan)
-        source = sampling.tile(self.env.initial_state(), 1)
-        states = jax.tree.map(lambda x: jnp.stack([x, x], axis=1), source)
-        zero = jnp.zeros(1, jnp.int32)
-        nowhere = Trajectory(states, zero[:, None], zero, jnp.zeros(1, params.log_z.dtype))
-        return views.view(self, params, params.policy, nowhere).log_flow[0, 0]
+        return _log_flow_of_source(self, params)
 
     def score(
         self,
@@ -238,17 +230,8 @@ class GFlowNet:
             dense: evaluate padding too; slower, but not limited to reverse-mode gradients.
             members: those of each member of an `EnsemblePolicy` instead, `[K, B, ...]`.
         """
-        return views.score(
-            self,
-            params,
-            trajectories,
-            target=target,
-            previous=previous,
-            outputs=outputs,
-            key=key,
-            chunk_size=None if dense else self.chunk_size_for(trajectories),
-            members=members,
-        )
+        known = {"target": target, "previous": previous, "outputs": outputs, "key": key}
+        return _score(self, params, trajectories, known, dense, members)
 
     def loss(
         self,
@@ -258,7 +241,7 @@ class GFlowNet:
         key: Array | None = None,
     ) -> Array:
         """The weighted mean of g(residual) over a batch of trajectories `[B, ...]`."""
-        return updates.judge(self, params, trajectories, target=target, key=key)[0]
+        return _loss(self, params, trajectories, target, key)
 
     def update(self, state: TrainState, grads: Params) -> tuple[Params, PyTree]:
         """New parameters and optimiser state, each group of parameters at its own rate.
@@ -283,3 +266,56 @@ class GFlowNet:
             return self.chunk_size
         # Small chunks waste little on the last one, large ones make efficient matrix products.
         return min(max(6 * trajectories.length.shape[0], 96), 4096)
+
+
+# Compiled once for each kind of model and shape, for those who call from outside of `jit`; inside,
+# they become part of the caller's program.
+
+
+@partial(jax.jit, static_argnames="num_samples")
+def _sample(gfn: GFlowNet, params: Params, key: Array, num_samples: int) -> Trajectory:
+    return gfn.explore(params, key, num_samples, None)[0]
+
+
+@jax.jit
+def _sample_backward(
+    gfn: GFlowNet, params: Params, key: Array, terminal_states: State
+) -> Trajectory:
+    backward = gfn.backward_policy(params)
+
+    def behaviour(state: State) -> Array:
+        if gfn.env.num_backward_actions == 1:  # nothing to choose, no network to ask
+            return jnp.zeros(1, params.log_z.dtype)
+        output = gfn.policy.evaluate(params.policy, gfn.env, state)
+        return backward(gfn.env, state, output)
+
+    return sampling.sample_backward(gfn.env, behaviour, key, terminal_states)
+
+
+@partial(jax.jit, static_argnames=("dense", "members"))
+def _score(
+    gfn: GFlowNet,
+    params: Params,
+    trajectories: Trajectory,
+    known: dict[str, Any],
+    dense: bool,
+    members: bool,
+) -> Scores:
+    size = None if dense else gfn.chunk_size_for(trajectories)
+    return views.score(gfn, params, trajectories, **known, chunk_size=size, members=members)
+
+
+@jax.jit
+def _loss(
+    gfn: GFlowNet, params: Params, trajectories: Trajectory, target: PyTree, key: Array | None
+) -> Array:
+    return updates.judge(gfn, params, trajectories, target=target, key=key)[0]
+
+
+@jax.jit
+def _log_flow_of_source(gfn: GFlowNet, params: Params) -> Array:
+    source = sampling.tile(gfn.env.initial_state(), 1)
+    states = jax.tree.map(lambda x: jnp.stack([x, x], axis=1), source)
+    zero = jnp.zeros(1, jnp.int32)
+    nowhere = Trajectory(states, zero[:, None], zero, jnp.zeros(1, params.log_z.dtype))
+    return views.view(gfn, params, params.policy, nowhere).log_flow[0, 0]

@@ -193,9 +193,7 @@ def _on(optimizer: optax.GradientTransformation, trained: PyTree) -> optax.Gradi
     fixed = jax.tree.map(lambda one: not one, trained)
     if not any(jax.tree.leaves(fixed)):
         return optimizer
-    return optax.chain(
-        optax.masked(optimizer, trained), optax.masked(optax.set_to_zero(), fixed)
-    )
+    return optax.chain(optax.masked(optimizer, trained), optax.masked(optax.set_to_zero(), fixed))
 
 
 def following(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransformationExtraArgs:
@@ -206,14 +204,16 @@ def following(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransfor
     """
     optimizer = make(rate)
 
-    def update(grads: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any
+    ) -> tuple[PyTree, PyTree]:
         if any(map(_remembers, jax.tree.leaves(state, is_leaf=_remembers))):
             fresh = optimizer.init(params)
             with jax.ensure_compile_time_eval():  # what comes from a rate of NaN is NaN
                 shapes = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params)
                 marked = make(jnp.full((), jnp.nan, rate.dtype)).init(shapes)
             state = jax.tree.map(_renewed, state, fresh, marked, is_leaf=_remembers)
-        return optimizer.update(grads, state, params)
+        return optimizer.update(updates, state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
 

@@ -7,6 +7,7 @@ over the environment's own actions, by `gfnjax.back_and_forth`. Each chain reach
 such moves connect them; with num_back = `env.max_steps` they always do.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from jax import lax
 
 from gfnjax import scoring
 from gfnjax.back_and_forth import Move, back_and_forth
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, State, log_reward_of
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.backward import UniformBackward
@@ -94,7 +95,7 @@ class MarkovChains:
     def step(self, state: TrainState) -> tuple[TrainState, ChainInfo]:
         """Propose a move to every chain; with `learn`, train on the successful ones."""
         key = step_keys(state.key, state.step).draw
-        before = jax.vmap(self.proposal.env.log_reward)(state.memory)
+        before = jax.vmap(partial(log_reward_of, self.proposal.env))(state.memory)
         move = self._move(state.params, key, state.memory)
         loss = grad_norm = jnp.zeros_like(before[0])
         if self.learn:
@@ -114,6 +115,7 @@ class MarkovChains:
         )
         return state._replace(memory=move.states, step=state.step + 1), info
 
+    @partial(jax.jit, static_argnames="num_samples")
     def sample(self, state: TrainState, key: Array, num_samples: int) -> Trajectory:
         """Trajectories into `num_samples` objects that the chains visit from here on.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.types import Array, PyTree
@@ -69,6 +70,29 @@ class Environment(Protocol):
     def log_reward(self, state: State) -> Array:
         """log R in nats of a terminal state; finite, if meaningless, on other states."""
         ...
+
+
+def log_reward_of(env: Environment, state: State) -> Array:
+    """`[]` log R in nats, a float also where the environment counts in integers.
+
+    Raises:
+        TypeError: if `log_reward` does not return one real number.
+    """
+    return _one_float("log_reward", env.log_reward(state))
+
+
+def log_partial_reward_of(env: "PartialReward", state: State) -> Array:
+    """`[]` log partial reward in nats, as in `log_reward_of`."""
+    return _one_float("log_partial_reward", env.log_partial_reward(state))
+
+
+def _one_float(name: str, value: Any) -> Array:
+    shape, dtype = jnp.shape(value), jnp.result_type(value)
+    if shape != () or jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(
+            f"{name} must return one real number for one state, got shape {shape} of {dtype}"
+        )
+    return jnp.asarray(value).astype(jnp.result_type(float))
 
 
 @runtime_checkable

@@ -23,6 +23,8 @@ from gfnjax.envs.base import (
     Renderable,
     State,
     Stoppable,
+    log_partial_reward_of,
+    log_reward_of,
 )
 from gfnjax.envs.conditions import Conditions, Dirichlet, LogUniform, Uniform
 from gfnjax.rewards.scalarisation import Temperature, WeightedSum
@@ -120,7 +122,7 @@ class Conditional:
 
     def log_rewards(self, state: ConditionalState) -> Array:
         """`[m]` log R_1 .. log R_m of a terminal state, whatever the condition."""
-        return jnp.stack([env.log_reward(state.inner) for env in self.envs])
+        return jnp.stack([log_reward_of(env, state.inner) for env in self.envs])
 
     def log_reward(self, state: ConditionalState) -> Array:
         return self.reward(self.log_rewards(state), state.condition)
@@ -137,7 +139,7 @@ class _Draw:
 
 class _Value:
     def log_partial_reward(self: Any, state: ConditionalState) -> Array:
-        values = jnp.stack([env.log_partial_reward(state.inner) for env in self.envs])
+        values = jnp.stack([log_partial_reward_of(env, state.inner) for env in self.envs])
         return self.reward(values, state.condition)
 
 

@@ -1,13 +1,21 @@
 """What environments have in common when they draw a distribution over their objects."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
 
-from gfnjax.envs.base import Environment, Measurable, Panel, Renderable, State
+from gfnjax.envs.base import (
+    Environment,
+    Measurable,
+    Panel,
+    Renderable,
+    State,
+    log_reward_of,
+)
 from gfnjax.types import Array
 
 NUM_BINS = 40
@@ -71,4 +79,4 @@ def histogram(values: Any, weights: np.ndarray, label: str) -> Panel:
 
 @jax.jit
 def _log_rewards(env: Any, states: State) -> Array:
-    return lax.map(env.log_reward, states, batch_size=1024)
+    return lax.map(partial(log_reward_of, env), states, batch_size=1024)

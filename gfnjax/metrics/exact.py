@@ -1,12 +1,14 @@
 """Exact evaluation on enumerable environments, by dynamic programming over the state graph.
 
 Everything is in nats and jittable, given a `StateGraph`; policies are tables of
-log-probabilities `[N, num_actions]` and `[N, num_backward_actions]`.
+log-probabilities `[N, num_actions]` and `[N, num_backward_actions]`. Compiled once a shape.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -51,6 +53,7 @@ class ExactMetrics(NamedTuple):
     log_z_error: Array
 
 
+@partial(jax.jit, static_argnames=("policy", "batch_size"))
 def policy_table(
     env: Enumerable,
     policy: StatePolicy,
@@ -72,6 +75,7 @@ def policy_table(
     return lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=batch_size)
 
 
+@jax.jit
 def terminating_distribution(graph: StateGraph, log_pf: Array) -> Array:
     """log P(x), the probability that a trajectory ends in x.
 
@@ -88,6 +92,7 @@ def terminating_distribution(graph: StateGraph, log_pf: Array) -> Array:
     return jnp.where(graph.terminal, visits, masking.FILL)
 
 
+@jax.jit
 def target_distribution(graph: StateGraph, log_prior: Array | None = None) -> tuple[Array, Array]:
     """log R(x) / Z `[N]`, `masking.FILL` off terminal states, and log Z `[]`.
 
@@ -101,6 +106,7 @@ def target_distribution(graph: StateGraph, log_prior: Array | None = None) -> tu
     return jnp.where(graph.terminal, log_weight - log_z, masking.FILL), log_z
 
 
+@jax.jit
 def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
     """The flow that `log_pb` and the reward determine, and the policy that carries it.
 
@@ -121,11 +127,13 @@ def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
     return log_flow, log_pf
 
 
+@jax.jit
 def log_path_counts(graph: StateGraph) -> Array:
     """`[N]` log of the number of paths from s_0, for `MaximumEntropyBackward`."""
     return _forward(graph, jnp.zeros(graph.parents.shape), masking.logsumexp)
 
 
+@jax.jit
 def evaluate(
     graph: StateGraph,
     log_pf: Array,
@@ -153,6 +161,7 @@ def evaluate(
     )
 
 
+@jax.jit
 def certificate(graph: StateGraph, log_pf: Array, log_pb: Array, log_z: Array) -> Array:
     """c = max |log Z + sum log P_F - sum log P_B - log R| over *all* trajectories.
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax.envs.base import Enumerable, Environment
+from gfnjax.envs.base import Enumerable, Environment, log_reward_of
 from gfnjax.types import Array
 
 MAX_STATES = 20_000_000
@@ -83,7 +83,7 @@ def _tabulate(env: Any) -> tuple[dict[str, Array], Array]:
             "backward_mask": env.backward_mask(state),
             "backward_actions": over(env.backward_action)(state, actions),
             "terminal": env.is_terminal(state),
-            "log_reward": env.log_reward(state),
+            "log_reward": log_reward_of(env, state),
         }
 
     rows = jax.lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=4096)

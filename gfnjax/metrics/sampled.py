@@ -1,6 +1,6 @@
 """Estimates from samples, where the state graph is too large to enumerate, or to check it.
 
-All functions are pure and jittable (close over the `GFlowNet`, or jit with it as an argument).
+All functions are pure and jittable, and compiled once a shape where they are called on their own.
 They score the current policy without exploration, whatever the objective. With
 w = R(x) P_B(tau | x) / P_F(tau) for a trajectory tau that ends in x, and any backward policy,
 
@@ -10,6 +10,7 @@ with equality exactly where P_F = R P_B / Z on all trajectories.
 """
 
 import dataclasses
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -54,6 +55,7 @@ class EmpiricalTotalVariation(NamedTuple):
     noise_floor: Array
 
 
+@partial(jax.jit, static_argnames="num_samples")
 def elbo(gfn: GFlowNet, params: Params, key: Array, num_samples: int) -> Array:
     """E_{P_F}[log R + sum log P_B - sum log P_F] <= log Z, from `num_samples` trajectories.
 
@@ -63,6 +65,7 @@ def elbo(gfn: GFlowNet, params: Params, key: Array, num_samples: int) -> Array:
     return log_weights(gfn, params, gfn.sample(params, key, num_samples)).mean()
 
 
+@jax.jit
 def eubo(gfn: GFlowNet, params: Params, key: Array, target_states: State) -> Array:
     """E_{R/Z, P_B}[log R + sum log P_B - sum log P_F] >= log Z; it sees modes that P_F misses.
 
@@ -79,6 +82,7 @@ def eubo(gfn: GFlowNet, params: Params, key: Array, target_states: State) -> Arr
     return log_weights(gfn, params, trajectories).mean()
 
 
+@partial(jax.jit, static_argnames="num_trajectories")
 def log_likelihood(
     gfn: GFlowNet, params: Params, key: Array, terminal_states: State, num_trajectories: int
 ) -> Array:
@@ -106,6 +110,7 @@ def log_likelihood(
     return jax.nn.logsumexp(log_ratios, axis=0) - jnp.log(num_trajectories).astype(log_ratios.dtype)
 
 
+@jax.jit
 def log_weights(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Array:
     """log w = log R + sum log P_B - sum log P_F of each of a batch of trajectories: `[B]`.
 
@@ -131,6 +136,7 @@ def _score(gfn: GFlowNet, params: Params, trajectories: Trajectory, objective: O
     return plain.score(params, trajectories)
 
 
+@jax.jit
 def correlation(x: Array, y: Array) -> Correlation:
     """Pearson's and Spearman's correlation of `[n]` values; ties get their average rank.
 
@@ -139,6 +145,7 @@ def correlation(x: Array, y: Array) -> Correlation:
     return Correlation(_pearson(x, y), _pearson(rankdata(x), rankdata(y)))
 
 
+@partial(jax.jit, static_argnames="num_samples")
 def sample_target(env: Enumerable, graph: StateGraph, key: Array, num_samples: int) -> State:
     """Exact samples `[num_samples, ...]` of R/Z on an enumerable environment."""
     log_q, _ = target_distribution(graph)
@@ -146,6 +153,7 @@ def sample_target(env: Enumerable, graph: StateGraph, key: Array, num_samples: i
     return jax.vmap(env.state_at)(index)
 
 
+@jax.jit
 def empirical_distribution(env: Enumerable, terminal_states: State) -> Array:
     """log of the share of `terminal_states` `[n, ...]` in each state: `[num_states]`.
 
@@ -157,6 +165,7 @@ def empirical_distribution(env: Enumerable, terminal_states: State) -> Array:
     return jnp.where(counts > 0, jnp.log(jnp.where(counts > 0, share, 1.0)), masking.FILL)
 
 
+@jax.jit
 def empirical_total_variation(
     env: Enumerable, graph: StateGraph, terminal_states: State
 ) -> EmpiricalTotalVariation:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.envs.base import Environment, State
+from gfnjax.policies.base import Sizes, in_full_precision, sizes_of
 from gfnjax.policies.transformer import Block, Cache, Heads, check_sizes
 from gfnjax.types import Array, PolicyOutput, PyTree
 
@@ -28,12 +29,14 @@ class CausalPolicy:
         step: `(params, memory, token [], t []) -> (memory, PolicyOutput)` of the state after
             token number t.
         unroll: `(params, tokens [T + 1]) -> PolicyOutput [T + 1, ...]` in one pass.
+        made_for: as in `Policy`.
     """
 
     init: Callable[[Array, Array], PyTree]
     start: Callable[[PyTree], PyTree]
     step: Callable[[PyTree, PyTree, Array, Array], tuple[PyTree, PolicyOutput]]
     unroll: Callable[[PyTree, Array], PolicyOutput]
+    made_for: Sizes = ()
 
     def observe(self, env: Environment, state: State) -> Array:
         """The tokens `[T + 1]` of the path to `state`, 0 past its end."""
@@ -42,7 +45,7 @@ class CausalPolicy:
     def evaluate(self, params: PyTree, env: Environment, state: State) -> PolicyOutput:
         """The output for one state on its own: a whole pass, for exact metrics and tests."""
         tokens, length = read_history(env, state)
-        return jax.tree.map(lambda x: x[length], self.unroll(params, tokens))
+        return in_full_precision(jax.tree.map(lambda x: x[length], self.unroll(params, tokens)))
 
 
 def read_history(env: Environment, state: State) -> tuple[Array, Array]:
@@ -67,7 +70,12 @@ def history_tokens(actions: Array, length: Array) -> Array:
 
 
 def check_causal(env: Environment) -> None:
-    """Raise a `ValueError` if the states of `env` may have several parents."""
+    """Raise a `ValueError` if actions alone do not tell the state that they lead to in `env`."""
+    if hasattr(type(env), "draw_initial_state"):
+        raise ValueError(
+            "a CausalPolicy reads actions and never sees a condition: a conditional environment "
+            "needs a policy that reads states, such as mlp_policy(env)"
+        )
     if env.num_backward_actions != 1:
         raise ValueError(
             "a CausalPolicy needs an environment with one path to each state: its "
@@ -115,7 +123,7 @@ class CausalTransformer(nn.Module):
 
 
 @lru_cache(maxsize=256)
-def _from_module(module: Any) -> CausalPolicy:
+def _from_module(module: Any, made_for: Sizes) -> CausalPolicy:
     # Equal modules give the same functions, hence share compiled code.
     def start(params: PyTree) -> PyTree:
         return module.apply(params, method="start")
@@ -126,7 +134,7 @@ def _from_module(module: Any) -> CausalPolicy:
     def unroll(params: PyTree, tokens: Array) -> PolicyOutput:
         return module.apply(params, tokens)
 
-    return CausalPolicy(module.init, start, step, unroll)
+    return CausalPolicy(module.init, start, step, unroll, made_for)
 
 
 def causal_transformer_policy(
@@ -147,4 +155,4 @@ def causal_transformer_policy(
     check_sizes(width, num_heads, num_layers)
     sizes = env.num_actions, env.max_steps, width, num_heads, num_layers
     module: Any = CausalTransformer(*sizes)
-    return _from_module(module)
+    return _from_module(module, sizes_of(env, "num_actions", "num_backward_actions", "max_steps"))

@@ -8,7 +8,7 @@ import jax
 
 from gfnjax import masking
 from gfnjax.envs.base import Environment, State
-from gfnjax.policies.base import Policy
+from gfnjax.policies.base import Policy, Sizes
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.types import Array, PolicyOutput, PyTree
@@ -45,6 +45,10 @@ class EnsemblePolicy:
             raise ValueError(f"num_members must be at least 1, got {self.num_members}")
         if not 0 < self.keep <= 1:
             raise ValueError(f"keep must be in (0, 1], got {self.keep}")
+
+    @property
+    def made_for(self) -> Sizes:
+        return self.network.made_for
 
     def init(self, key: Array, observation: PyTree) -> PyTree:
         return self.network.init(key, observation)

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from gfnjax.envs.dags import DAGs
-from gfnjax.policies.base import Policy, from_flax
+from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
 
@@ -75,4 +75,5 @@ def graph_policy(env: DAGs, width: int = 128) -> Policy:
         raise TypeError(f"graph_policy needs a DAGs environment, got {type(env).__name__}")
     if width < 1:
         raise ValueError(f"width must be at least 1, got {width}")
-    return from_flax(GraphNetwork(width))
+    made_for = sizes_of(env, "num_actions", "num_backward_actions")
+    return from_flax(GraphNetwork(width), made_for=made_for)

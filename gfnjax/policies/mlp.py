@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.envs.base import Environment, SparselyObserved, State
-from gfnjax.policies.base import Policy, from_flax
+from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
 ACTIVATIONS = {"relu": nn.relu, "leaky_relu": nn.leaky_relu, "gelu": nn.gelu, "tanh": nn.tanh}
@@ -99,5 +99,7 @@ def mlp_policy(
     num_logits = num_members * env.num_actions
     sizes = num_logits, env.num_backward_actions, tuple(hidden_sizes), activation
     if isinstance(env, SparselyObserved):
-        return from_flax(MLP(*sizes, num_features=env.num_features), _active_features)
-    return from_flax(MLP(*sizes))
+        made_for = sizes_of(env, "num_actions", "num_backward_actions", "num_features")
+        module = MLP(*sizes, num_features=env.num_features)
+        return from_flax(module, _active_features, made_for)
+    return from_flax(MLP(*sizes), made_for=sizes_of(env, "num_actions", "num_backward_actions"))

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from gfnjax.envs.base import Enumerable, Environment, State
-from gfnjax.policies.base import Policy, from_flax
+from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
 
@@ -50,4 +50,5 @@ def tabular_policy(env: Environment, num_members: int = 1) -> Policy:
     if num_members < 1:
         raise ValueError(f"num_members must be at least 1, got {num_members}")
     table = Table(env.num_states, num_members * env.num_actions, env.num_backward_actions)
-    return from_flax(table, _state_index)
+    made_for = sizes_of(env, "num_actions", "num_backward_actions", "num_states")
+    return from_flax(table, _state_index, made_for)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gfnjax import masking
 from gfnjax.envs.base import SparselyObserved, State
-from gfnjax.policies.base import Policy, from_flax
+from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
 Cache = tuple[Array, Array]
@@ -121,7 +121,8 @@ def transformer_policy(
         )
     check_sizes(width, num_heads, num_layers)
     sizes = env.num_features, env.num_actions, env.num_backward_actions
-    return from_flax(Encoder(*sizes, width, num_heads, num_layers), _active_features)
+    made_for = sizes_of(env, "num_actions", "num_backward_actions", "num_features")
+    return from_flax(Encoder(*sizes, width, num_heads, num_layers), _active_features, made_for)
 
 
 def check_sizes(width: int, num_heads: int, num_layers: int) -> None:

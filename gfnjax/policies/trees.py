@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.envs.phylogeny import ForestView, Phylogeny
-from gfnjax.policies.base import Policy, from_flax
+from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.policies.transformer import Block, check_sizes
 from gfnjax.types import Array, PolicyOutput
 
@@ -80,4 +80,6 @@ def forest_policy(
     if not isinstance(env, Phylogeny):
         raise TypeError(f"forest_policy needs a Phylogeny, got {type(env).__name__}")
     check_sizes(width, num_heads, num_layers)
-    return from_flax(ForestNetwork(width, num_heads, num_layers, read_sets))
+    made_for = sizes_of(env, "num_actions", "num_backward_actions")
+    module = ForestNetwork(width, num_heads, num_layers, read_sets)
+    return from_flax(module, made_for=made_for)

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from gfnjax.envs.base import Environment
-from gfnjax.policies.base import Policy, from_flax
+from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
 
@@ -22,4 +22,5 @@ class UniformLogits(nn.Module):
 
 def uniform_policy(env: Environment) -> Policy:
     """P_F and P_B uniform over the allowed actions of `env`."""
-    return from_flax(UniformLogits(env.num_actions, env.num_backward_actions))
+    module = UniformLogits(env.num_actions, env.num_backward_actions)
+    return from_flax(module, made_for=sizes_of(env, "num_actions", "num_backward_actions"))

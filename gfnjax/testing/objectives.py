@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from gfnjax import masking
-from gfnjax.envs.base import Environment
+from gfnjax.envs.base import Environment, log_partial_reward_of
 from gfnjax.envs.tabular import random_dag
 from gfnjax.metrics import exact
 from gfnjax.metrics.graph import build_graph
@@ -45,7 +45,7 @@ def exact_optimum(
 def _log_partial_rewards(env: Any) -> Array:
     """`[num_states]` of an environment with partial rewards."""
     index = jnp.arange(env.num_states, dtype=jnp.int32)
-    return jax.vmap(lambda i: env.log_partial_reward(env.state_at(i)))(index)
+    return jax.vmap(lambda i: log_partial_reward_of(env, env.state_at(i)))(index)
 
 
 @struct.dataclass
