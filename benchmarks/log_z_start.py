@@ -1,6 +1,6 @@
 """What it is worth to start log Z and the flows at a batch's estimate: every preset, both ways.
 
-    python benchmarks/log_z_start.py [--seeds 3] [--share .25] [--only hypergrid set] [--objective db]
+    python benchmarks/log_z_start.py [--seeds 3] [--share .25] [--only set] [--objective db]
 
 Each preset is trained with its own settings, but for the number of steps, from 0 and from the
 estimate; printed are mean and range over seeds of the exact total variation where there is one,

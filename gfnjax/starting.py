@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import views
+from gfnjax.envs.base import log_partial_reward_of
 from gfnjax.types import Array, Trajectory
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ def first_log_z(gfn: GFlowNet, params: Params, key: Array) -> Array:
         return jnp.full_like(params.log_z, gfn.log_z_init)
     trajectories = gfn.sample(params, key, max(gfn.batch_size, LEAST_BATCH))
     return estimate(gfn, params, trajectories)
+
+
+def first_log_flow(gfn: GFlowNet, log_z: Array) -> Array:
+    """`[]` what is added to all flows of the network so that log F(s_0) starts near `log_z`."""
+    if not gfn.objective.looks_forward:
+        return jnp.copy(log_z)
+    env: Any = gfn.env  # the network's flow is short of the partial reward
+    return log_z - log_partial_reward_of(env, env.initial_state())
 
 
 def estimate(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Array:

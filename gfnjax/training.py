@@ -21,7 +21,7 @@ from gfnjax.policies.base import FrozenPolicy, Policy, check_output
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.policies.ensemble import EnsemblePolicy
 from gfnjax.samplers.base import OnPolicy, Sampler
-from gfnjax.starting import LogZInit, first_log_z
+from gfnjax.starting import LogZInit, first_log_flow, first_log_z
 from gfnjax.state import InitKeys, Params, StepInfo, TrainState, step_keys
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
@@ -119,7 +119,7 @@ class GFlowNet:
             self.objective.init(keys.objective, self.env),
         )
         start = first_log_z(self, params, keys.log_z)
-        return params._replace(log_z=start, log_flow_start=jnp.copy(start))
+        return params._replace(log_z=start, log_flow_start=first_log_flow(self, start))
 
     def step(self, state: TrainState) -> tuple[TrainState, StepInfo]:
         """Draw a batch, score it, move the parameters. Pure: jit, scan, vmap it at will."""

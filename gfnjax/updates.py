@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -63,8 +64,8 @@ def _init_group(name: str, optimizers: OptStates, params: Params) -> PyTree:
     try:
         # Optax promotes dtypes implicitly, like the schedules.
         with jax.numpy_dtype_promotion("standard"):
-            state = optimizer.init(group)
-            jax.eval_shape(optimizer.update, group, state, group)
+            state = optimizer.init(_full(group))
+            jax.eval_shape(optimizer.update, _full(group), state, _full(group))
     except Exception as error:
         raise ValueError(
             f"{argument} cannot train the {name} parameters: it must need nothing but gradients "
@@ -167,23 +168,30 @@ def move(
     """One step of an optimiser: new parameters, in their own precision, and its new state."""
     # Optax promotes dtypes implicitly, like the schedules.
     with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        updates, opt_state = optimizer.update(_full(grads), opt_state, _full(params))
         return optax.apply_updates(params, updates), opt_state
+
+
+def _full(tree: PyTree) -> PyTree:
+    """Half precision as single: squares of small gradients vanish there, as Adam's 1e-8 does."""
+
+    def full(x: Array) -> Array:
+        half = jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4
+        return x.astype(jnp.float32) if half else x
+
+    return jax.tree.map(full, tree)
 
 
 def _optimizers(gfn: GFlowNet, params: Params, values: Hyperparameters) -> OptStates:
     """The optimiser of each group of parameters, at the rate in force."""
 
-    def at(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransformation:
-        return following(make, rate)
-
-    own = at(gfn.optimizer, values.learning_rate)
+    own = following(gfn.optimizer, values.learning_rate)
     if params.objective is not None:
         own = _on(own, gfn.objective.trained(params.objective))
     return OptStates(
-        policy=at(gfn.optimizer, values.learning_rate),
-        log_z=at(gfn.log_z_optimizer, values.log_z_learning_rate),
-        backward=at(gfn.optimizer, values.backward_learning_rate),
+        policy=following(gfn.optimizer, values.learning_rate),
+        log_z=following(gfn.log_z_optimizer, values.log_z_learning_rate),
+        backward=following(gfn.optimizer, values.backward_learning_rate),
         objective=own,
     )
 
@@ -203,16 +211,21 @@ def following(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransfor
     replaced by what `make` says of the rate in force.
     """
     optimizer = make(rate)
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            "an optimizer must be a function of the learning rate that returns an "
+            f"optax.GradientTransformation, such as optax.adam, got {type(optimizer).__name__}"
+        )
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any
     ) -> tuple[PyTree, PyTree]:
-        if any(map(_remembers, jax.tree.leaves(state, is_leaf=_remembers))):
-            fresh = optimizer.init(params)
-            with jax.ensure_compile_time_eval():  # what comes from a rate of NaN is NaN
-                shapes = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params)
-                marked = make(jnp.full((), jnp.nan, rate.dtype)).init(shapes)
-            state = jax.tree.map(_renewed, state, fresh, marked, is_leaf=_remembers)
+        nodes, structure = jax.tree.flatten(state, is_leaf=_remembers)
+        if any(map(_remembers, nodes)):
+            fresh = jax.tree.leaves(optimizer.init(params), is_leaf=_remembers)
+            moving = _numbers_from_rate(make, rate, params)
+            nodes = [_renewed(*row) for row in zip(nodes, fresh, moving, strict=True)]
+            state = structure.unflatten(nodes)
         return optimizer.update(updates, state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
@@ -222,11 +235,21 @@ def _remembers(node: Any) -> bool:
     return isinstance(node, REMEMBERING)
 
 
-def _renewed(held: Any, fresh: Any, marked: Any) -> Any:
-    if not _remembers(held):
+def _numbers_from_rate(make: Callable[[Any], Any], rate: Array, params: PyTree) -> list[set[str]]:
+    """Which numbers that the nodes of a state remember depend on the rate."""
+    with jax.ensure_compile_time_eval():  # what comes from a rate of NaN is NaN
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params)
+        state = make(jnp.full((), jnp.nan, rate.dtype)).init(zeros)
+        return [
+            {k for k, x in node.hyperparams.items() if np.isnan(np.asarray(x, np.float32)).any()}
+            if _remembers(node)
+            else set()
+            for node in jax.tree.leaves(state, is_leaf=_remembers)
+        ]
+
+
+def _renewed(held: Any, fresh: Any, moving: set[str]) -> Any:
+    if not moving:
         return held
-    numbers = {
-        name: fresh.hyperparams[name] if jnp.isnan(marked.hyperparams[name]).any() else value
-        for name, value in held.hyperparams.items()
-    }
+    numbers = {k: fresh.hyperparams[k] if k in moving else x for k, x in held.hyperparams.items()}
     return held._replace(hyperparams=numbers)

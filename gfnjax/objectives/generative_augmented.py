@@ -93,6 +93,10 @@ class GAFlowNet(Objective):
         return self.base.incomplete
 
     @property
+    def looks_forward(self) -> bool:
+        return self.base.looks_forward
+
+    @property
     def network(self) -> Any:
         """Both networks, from the observation of a state."""
         return FeedForward(tuple(self.hidden_sizes), self.num_features)
