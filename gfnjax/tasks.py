@@ -179,7 +179,8 @@ class DAGConfig:
     edge_probability: float = 0.2
     """of the edge prior"""
     data: str | None = None
-    """.npy, .npz or .csv file, a row a sample and a column a variable; synthetic without"""
+    """.npy, .npz, .csv, .tsv or .parquet file, a row a sample and a column a variable;
+    synthetic without"""
     edges_per_node: float = 1.0
     """expected edges of the random graph behind synthetic data"""
     num_samples: int = 100
@@ -209,7 +210,8 @@ class PhylogenyConfig:
     dataset: Literal["DS1", "DS2", "DS3", "DS4", "DS5", "DS6", "DS7", "DS8"] = "DS1"
     """published alignment, with its offset"""
     sequences: str | None = None
-    """.json file of your own, an object from species to aligned sequences; replaces the dataset"""
+    """alignment of your own, FASTA, PHYLIP, NEXUS or a .json object from species to sequences;
+    replaces the dataset"""
     offset: float = 0.0
     """of your own sequences: about the changes of a good tree"""
     reward_temperature: float = 4.0
