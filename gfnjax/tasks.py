@@ -181,6 +181,8 @@ class DAGConfig:
     data: str | None = None
     """.npy, .npz, .csv, .tsv or .parquet file, a row a sample and a column a variable;
     synthetic without"""
+    standardise: bool = False
+    """give every variable mean 0 and variance 1 first"""
     edges_per_node: float = 1.0
     """expected edges of the random graph behind synthetic data"""
     num_samples: int = 100
@@ -193,7 +195,9 @@ class DAGConfig:
 
     def make(self) -> DAGs:
         rows = self._synthetic() if self.data is None else read_matrix(self.data)
-        likelihood = {"bge": bge, "linear-gaussian": linear_gaussian}[self.score](rows)
+        likelihood = {"bge": bge, "linear-gaussian": linear_gaussian}[self.score](
+            rows, standardise=self.standardise
+        )
         prior = UNIFORM if self.prior == "uniform" else EdgePrior(self.edge_probability)
         return DAGs(rows.shape[1], posterior(likelihood, prior))
 
