@@ -61,7 +61,7 @@ class LinearGaussian:
         dtype = jnp.result_type(float)
         with jax.enable_x64(True):
             exact = _double(self)
-            log_det, explained = _explained(exact.correlation, node, parents)
+            log_det, explained = _explained(jnp.asarray(exact.correlation), node, parents)
             scale = (exact.log_scale * parents.astype(log_det.dtype)).sum()
             gain = exact.weight[node] * explained - (log_det + scale) / 2
         return gain.astype(dtype)
@@ -121,7 +121,7 @@ class BGe:
         dtype = jnp.result_type(float)
         with jax.enable_x64(True):
             exact = _double(self)
-            log_det, explained = _explained(exact.correlation, node, parents)
+            log_det, explained = _explained(jnp.asarray(exact.correlation), node, parents)
             member = parents.astype(log_det.dtype)
             scale = ((exact.log_scale + exact.log_scale[node]) * member).sum()
             freedom = exact.freedom + member.sum()
@@ -359,13 +359,13 @@ def _check_scale(data: np.ndarray, noise_variance: float) -> None:
     for column in np.argsort(-np.abs(np.log(scale)))[:1]:
         value = scale[column]
         message = (
-            f"data should be standardised, or noise_variance fit it: column {column} is {value:.3g}"
+            f"data must be standardised, or noise_variance fit it: column {column} is {value:.3g}"
             " times the standard deviation of the noise"
         )
         if not ALLOWED_SCALES[0] < value < ALLOWED_SCALES[1]:
             raise ValueError(message)
         if not WARNED_SCALES[0] < value < WARNED_SCALES[1]:
-            warnings.warn(message, stacklevel=3)
+            warnings.warn(message.replace("must", "should"), stacklevel=3)
 
 
 _log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])
