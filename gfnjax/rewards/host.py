@@ -60,7 +60,7 @@ def host(fn: Callable[..., Any]) -> HostReward:
     exact metrics, `check_environment` and partial rewards ask for them, and any finite number will
     do where the reward is never read.
 
-    A call costs about a tenth of a millisecond on a CPU, and on other devices the way to the host
+    A call costs some tenths of a millisecond on a CPU, and on other devices the way to the host
     and back; no device computes meanwhile. A reward that JAX can trace is always faster.
 
     An exception of `fn`, and values that are no `[B]` real numbers, are NaN or +inf, stop the
