@@ -40,6 +40,7 @@ MATRICES = [
     ("later.csv", b"a,b\n1,2\n\n3,null\n", "line 4, column 2 is missing.*got 'null'"),
     ("names.csv", b"NA,b\n1.5,2\n3,4.25\n5,6\n", (GRID, None)),
     ("frame.csv", b"0,1\n1.5,2.0\n3.0,4.25\n5.0,6.0\n", (GRID, "line 1 left out as a header")),
+    ("years.csv", b"1990,1991\n1.5,2.0\n3.0,4.25\n", "line 1 may be data or a header"),
     ("bom.csv", b"\xef\xbb\xbf1.5,2\n3,4.25\n5,6\n", (GRID, None)),
     ("utf16.csv", "a,b\n1.5,2\n3,4.25\n5,6\n".encode("utf-16"), (GRID, None)),
     ("be.txt", "\ufeffa\tb\r\n1,5\t2\r\n3\t4,25\r\n5\t6\r\n".encode("utf-16-be"), (GRID, None)),

@@ -119,21 +119,26 @@ def _is_header(path: Path, first: _Line, *rows: _Line) -> bool:
     # What pandas writes for columns that were never named: 0, 1, 2, ...
     if cells == ["", *map(str, range(len(cells) - 1))]:
         return _counts(rows, 0)
-    return cells == list(map(str, range(len(cells)))) and _is_counting_header(path, first, rows)
+    return len(cells) > 1 and _are_numbered(path, first, rows)
 
 
-def _is_counting_header(path: Path, first: _Line, rows: tuple[_Line, ...]) -> bool:
-    """Whether 0, 1, 2, ... are names: they are where all below is written with fractions."""
+def _are_numbered(path: Path, first: _Line, rows: tuple[_Line, ...]) -> bool:
+    """Whether a first line 0, 1, 2, ... is a header: it is where all below has fractions."""
+    counts = first.cells == list(map(str, range(len(first.cells))))
+    # Other names that are numbers, such as years, rise as well.
+    numbers = [int(cell) for cell in first.cells if cell.isdecimal()]
+    rise = len(numbers) == len(first.cells) and numbers == sorted(set(numbers))
     fractions = [bool(re.search("[.,]", cell)) for line in rows for cell in line.cells]
-    if len(first.cells) < 2 or (len(first.cells) == 2 and not any(fractions)):
-        return False
-    if not fractions or not all(fractions):
+    names = len(rows) > 1 and all(fractions)
+    if counts and names:
+        warnings.warn(f"{path}: line {first.number} left out as a header", stacklevel=6)
+        return True
+    if (rise and names) or (counts and (any(fractions) or len(numbers) > 2)):
         raise ValueError(
             f"{path}: line {first.number} may be data or a header, {', '.join(first.cells)}: "
             "remove it, or name the columns in a line above"
         )
-    warnings.warn(f"{path}: line {first.number} left out as a header", stacklevel=6)
-    return True
+    return False
 
 
 def _index_width(path: Path, header: list[str] | None, rows: list[_Line]) -> int:

@@ -94,7 +94,7 @@ def _fasta(text: str) -> Iterable[tuple[str, str]]:
 def _nexus(text: str) -> Iterable[tuple[str, str]]:
     # Either brackets hold what a character may be; Biopython reads one kind.
     text = text.translate(str.maketrans("{}", "()"))
-    nexus = _biopython("Bio.Nexus.Nexus").Nexus(_lines(text))
+    nexus = _lenient(_biopython("Bio.Nexus.Nexus").Nexus)(_lines(text))
     if not nexus.matrix:
         raise ValueError("it must hold a matrix that ends in a semicolon")
     if nexus.datatype not in ("dna", "rna", "nucleotide"):
@@ -103,6 +103,18 @@ def _nexus(text: str) -> Iterable[tuple[str, str]]:
     sequences = [str(nexus.matrix[label]).translate(signs) for label in nexus.taxlabels]
     # Of two taxa of the same name Biopython renames the second.
     return zip(nexus.unaltered_taxlabels, sequences, strict=True)
+
+
+def _lenient(reader: Any) -> Any:
+    """Biopython's reader, which has no U in DNA and no T in RNA, with both."""
+
+    class Lenient(reader):
+        def _format(self, options: Any) -> None:
+            super()._format(options)
+            if self.datatype in ("dna", "rna", "nucleotide"):
+                self.valid_characters += "TtUu"
+
+    return Lenient
 
 
 def _phylip(text: str) -> Iterable[tuple[str, str]]:

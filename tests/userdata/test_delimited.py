@@ -81,6 +81,8 @@ def test_columns_that_were_never_named(tmp_path):
     np.testing.assert_array_equal(got, [[1.5, 2, 3], [0.1, 0.2, 0.3]])
     with pytest.raises(ValueError, match="line 1 may be data or a header, 0, 1, 2: remove it"):
         read(tmp_path, "0,1,2\n4,5,6\n")
+    with pytest.raises(ValueError, match="line 1 may be data or a header, 1990, 1991: remove it"):
+        read(tmp_path, "1990,1991\n1.5,2.0\n3.5,0.25\n")
     # Two columns of whole numbers that start with 0, 1 are data.
     np.testing.assert_array_equal(read(tmp_path, "0,1\n1,1\n"), [[0, 1], [1, 1]])
 
