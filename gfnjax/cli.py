@@ -155,8 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(code: int, reason: object) -> int:
-    first, *_ = str(reason).splitlines() or [type(reason).__name__]
-    _say(first)
+    lines = str(reason).splitlines() or [type(reason).__name__]
+    # What a function on the host raises comes with the traceback in front of the message.
+    _say(lines[-1] if "Traceback" in lines[0] else lines[0])
     return code
 
 

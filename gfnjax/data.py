@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pooch
 
+from gfnjax.userdata.files import read_text
+
 ENVIRONMENT_VARIABLE = "GFNJAX_DATA"
 
 
@@ -83,7 +85,7 @@ def load(name: str) -> Any:
     path = locate(name)
     try:
         if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(read_text(path))
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
     except Exception as error:

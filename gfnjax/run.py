@@ -127,7 +127,7 @@ def describe(config: Config) -> Trainable:
     """`build(config)`, with one kind of error for everything that cannot work."""
     try:
         return build(config)
-    except (TypeError, ValueError, OverflowError, OSError) as error:
+    except (TypeError, ValueError, OverflowError, OSError, ImportError) as error:
         raise UsageError(in_flags(str(error))) from error
 
 

@@ -179,7 +179,10 @@ class DAGConfig:
     edge_probability: float = 0.2
     """of the edge prior"""
     data: str | None = None
-    """.npy, .npz or .csv file, a row a sample and a column a variable; synthetic without"""
+    """.npy, .npz, .csv, .tsv or .parquet file, a row a sample and a column a variable;
+    synthetic without"""
+    standardise: bool = False
+    """give every variable mean 0 and variance 1 first"""
     edges_per_node: float = 1.0
     """expected edges of the random graph behind synthetic data"""
     num_samples: int = 100
@@ -192,7 +195,9 @@ class DAGConfig:
 
     def make(self) -> DAGs:
         rows = self._synthetic() if self.data is None else read_matrix(self.data)
-        likelihood = {"bge": bge, "linear-gaussian": linear_gaussian}[self.score](rows)
+        likelihood = {"bge": bge, "linear-gaussian": linear_gaussian}[self.score](
+            rows, standardise=self.standardise
+        )
         prior = UNIFORM if self.prior == "uniform" else EdgePrior(self.edge_probability)
         return DAGs(rows.shape[1], posterior(likelihood, prior))
 
@@ -209,7 +214,8 @@ class PhylogenyConfig:
     dataset: Literal["DS1", "DS2", "DS3", "DS4", "DS5", "DS6", "DS7", "DS8"] = "DS1"
     """published alignment, with its offset"""
     sequences: str | None = None
-    """.json file of your own, an object from species to aligned sequences; replaces the dataset"""
+    """alignment of your own, FASTA, PHYLIP, NEXUS or a .json object from species to sequences;
+    replaces the dataset"""
     offset: float = 0.0
     """of your own sequences: about the changes of a good tree"""
     reward_temperature: float = 4.0

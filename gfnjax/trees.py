@@ -65,7 +65,8 @@ def draw_forest(axes: Any, into: Any, rank: Any, species: Sequence[str]) -> None
         heights.append(height)
     size = min(8.0, 240 / len(leaves))
     for y, leaf in enumerate(leaves):
-        axes.text(0.2, y, species[leaf].replace("_", " "), va="center", fontsize=size)
+        name = species[leaf].replace("_", " ")
+        axes.text(0.2, y, name, va="center", fontsize=size, parse_math=False)
     axes.set_xlim(-max(heights) - 1, max(heights) + 1)
     axes.set_ylim(len(leaves), -1)
     axes.axis("off")

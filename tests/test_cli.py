@@ -97,6 +97,18 @@ def test_dags_of_a_users_data(tmp_path, capsys, monkeypatch):
     assert config["env"]["data"] == str(tmp_path / "rain.csv")
 
 
+@pytest.mark.filterwarnings("default")
+def test_raw_data_of_a_data_frame(tmp_path, capsys):
+    file = tmp_path / "frame.csv"
+    file.write_text(",rain,grass\n0,1e6,0.3\n1,2e6,0.9\n2,-4e6,-0.2\n", encoding="utf-16")
+    flags = f"train dag --data {file} --score linear-gaussian --standardise --network mlp --steps 2"
+    assert run(flags, SMALL, "--output", tmp_path / "run") == 0
+    captured = capsys.readouterr()
+    assert "exact TV" in captured.out
+    assert "warning: " in captured.err
+    assert "column 1 has no name: left out as an index" in captured.err
+
+
 def test_trees_of_a_users_sequences(tmp_path, capsys):
     file = tmp_path / "four.json"
     file.write_text('{"a": "ACGT", "b": "ACGA", "c": "TCTA", "d": "TGTT"}')
@@ -204,13 +216,17 @@ def test_every_preset_is_a_subcommand(capsys):
         ),
         ("train bits --network causal", "network causal does not fit"),
         ("train dag --data nowhere.csv", "no such file"),
-        ("train dag --data nan.csv", "data must be finite"),
+        ("train dag --data nan.csv", "line 2, column 1 is missing"),
         ("train dag --data short.csv", "data must have at least 2 rows"),
-        ("train dag --data file", "data must be a .npy, .npz, .csv file"),
+        ("train dag --data file", "data must be a .npy, .npz, .csv, .tsv,"),
+        (
+            "train dag --data raw.csv --score linear-gaussian",
+            "data must be standardised (--standardise)",
+        ),
         ("train dag --num-nodes 0", "num_nodes must be at least 1, got 0"),
         ("train phylogeny --dataset DS9", "invalid choice 'DS9'"),
         ("train phylogeny --sequences nowhere.json", "no such file"),
-        ("train phylogeny --sequences unequal.json", "b must have length 3, got 2"),
+        ("train phylogeny --sequences unequal.json", "b must have length 3 as a has, got 2"),
         ("train qm9-small", "qm9_small.npz was not found in GFNJAX_DATA (not set)"),
         ("train amp", "amp/proxy_weights.npz was not found"),
         ("train phylogeny", "phylo/DS1.json was not found"),
@@ -236,6 +252,7 @@ def test_a_bad_request_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, arg
     (tmp_path / "file").touch()
     (tmp_path / "nan.csv").write_text("1,2\n,3\n")
     (tmp_path / "short.csv").write_text("1,2\n")
+    (tmp_path / "raw.csv").write_text("1e6,2\n3e6,4\n")
     (tmp_path / "unequal.json").write_text('{"a": "ACG", "b": "AC"}')
     before = sorted(tmp_path.rglob("*"))
 

@@ -291,7 +291,7 @@ def phylogeny(
     """Trees over a user's own aligned sequences; `Enumerable` up to 6 species.
 
     Args:
-        sequences: aligned sequences of A, C, G, T, -, N and ? by species.
+        sequences: aligned sequences by species, see `encode_alignment`.
         offset: about the parsimony of a good tree, so that log rewards stay near 0.
         temperature: changes per nat, positive.
 

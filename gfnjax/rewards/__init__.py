@@ -1,1 +1,5 @@
 """Log-reward callables."""
+
+from gfnjax.rewards.host import host
+
+__all__ = ["host"]

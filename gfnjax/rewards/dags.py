@@ -6,17 +6,18 @@ edge changes one term: `ModularReward.delta_score`.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.rewards.gaussian_networks import subsets
 from gfnjax.types import Array
 
-# Up to here d * 2^d local scores fit easily.
-MAX_TABULATED_NODES = 8
+# Up to here d * 2^d local scores fit easily, and up to there where a likelihood lists them itself.
+MAX_TABULATED_NODES, MAX_LISTED_NODES = 8, 16
 
 
 @struct.dataclass
@@ -53,6 +54,28 @@ class Likelihood(Protocol):
     def num_nodes(self) -> int: ...
 
     def __call__(self, node: Array, parents: Array) -> Array: ...
+
+
+@runtime_checkable
+class ListedLikelihood(Protocol):
+    """A likelihood that gives differences without cancellation, and all of them on the host."""
+
+    @property
+    def num_nodes(self) -> int: ...
+
+    def __call__(self, node: Array, parents: Array) -> Array: ...
+
+    def empty_score(self, node: Array) -> Array:
+        """log P(x_node) without parents."""
+        ...
+
+    def gain(self, node: Array, parents: Array) -> Array:
+        """log P(x_node | x_parents) - log P(x_node)."""
+        ...
+
+    def gain_table(self) -> np.ndarray:
+        """`[d, 2^d]` float64 gains of all sets of parents, node 0 the lowest bit."""
+        ...
 
 
 class ModularReward:
@@ -113,8 +136,16 @@ class ComputedReward(ModularReward):
         return self.likelihood(node, nobody) + self.prior(nobody)
 
     def gain(self, node: Array, parents: Array) -> Array:
-        score = self.likelihood(node, parents) + self.prior(parents)
-        return score - self.empty_score(node)
+        if isinstance(self.likelihood, ListedLikelihood):
+            gain = self.likelihood.gain(node, parents)
+        else:
+            nobody = jnp.zeros(self.num_nodes, bool)
+            gain = self.likelihood(node, parents) - self.likelihood(node, nobody)
+        return gain + self.prior_gain(parents)
+
+    def prior_gain(self, parents: Array) -> Array:
+        """log prior of these parents less that of none."""
+        return self.prior(parents) - self.prior(jnp.zeros(self.num_nodes, bool))
 
 
 @struct.dataclass
@@ -145,19 +176,27 @@ def tabulate(reward: ModularReward) -> TabulatedReward:
     """All local scores of a reward, computed in double precision and rounded once."""
     dtype = jnp.result_type(float)
     num_nodes = reward.num_nodes
-    masks = np.arange(2**num_nodes)[:, None] >> np.arange(num_nodes) & 1 == 1
+    masks = subsets(num_nodes)
     with jax.enable_x64(True):
         nodes = jnp.arange(num_nodes, dtype=jnp.int32)
-        over_masks = jax.vmap(reward.gain, (None, 0))
-        gains = jax.jit(jax.vmap(over_masks, (0, None)))(nodes, jnp.asarray(masks))
+        if isinstance(reward, ComputedReward) and isinstance(reward.likelihood, ListedLikelihood):
+            gains = reward.likelihood.gain_table()
+            gains = gains + np.asarray(jax.vmap(reward.prior_gain)(jnp.asarray(masks)))
+        else:
+            over_masks = jax.vmap(reward.gain, (None, 0))
+            gains = jax.jit(jax.vmap(over_masks, (0, None)))(nodes, jnp.asarray(masks))
         empty = np.asarray(jax.vmap(reward.empty_score)(nodes))
         # A node is never its own parent; the entry is kept finite.
-        own = masks.T
-        gains = np.where(own, 0.0, np.asarray(gains))
+        gains = np.where(masks.T, 0.0, np.asarray(gains))
     return TabulatedReward(jnp.asarray(gains, dtype), jnp.asarray(empty, dtype))
 
 
 def posterior(likelihood: Likelihood, prior: Prior = UNIFORM) -> ModularReward:
-    """The reward whose distribution is P(G | data): a table up to 8 nodes, computed beyond."""
+    """The reward whose distribution is P(G | data).
+
+    A table up to 8 nodes, up to 16 for `bge` and `linear_gaussian`; computed beyond.
+    """
     reward = ComputedReward(likelihood, prior)
-    return tabulate(reward) if reward.num_nodes <= MAX_TABULATED_NODES else reward
+    listed = isinstance(likelihood, ListedLikelihood)
+    limit = MAX_LISTED_NODES if listed else MAX_TABULATED_NODES
+    return tabulate(reward) if reward.num_nodes <= limit else reward

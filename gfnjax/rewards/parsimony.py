@@ -11,7 +11,15 @@ from gfnjax.types import Array
 
 NUM_CHARACTERS = 5
 # One bit a character: a set of characters is a number below 32.
-CODES = {"A": 1, "C": 2, "G": 4, "T": 8, "-": 16, "N": 15, "?": 15}
+_CHARACTERS = {"A": 1, "C": 2, "G": 4, "T": 8, "U": 8, "-": 16}
+# The letters of the IUPAC (Nomenclature Committee, 1985) for one of several nucleotides.
+_AMBIGUOUS = {
+    "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC",
+    "B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG", "N": "ACGT", "X": "ACGT", "?": "ACGT",
+}  # fmt: skip
+CODES = _CHARACTERS | {
+    letter: sum(_CHARACTERS[one] for one in several) for letter, several in _AMBIGUOUS.items()
+}
 OFFSETS = {
     "DS1": 5800.0,
     "DS2": 8000.0,
@@ -58,31 +66,38 @@ def fitch(one: Array, other: Array, weights: Array) -> tuple[Array, Array]:
 
 
 def encode_alignment(sequences: Mapping[str, str]) -> Alignment:
-    """Sets of characters from text: A, C, G, T; - is a fifth character; N and ? any of ACGT.
+    """Sets of characters from text, upper or lower case.
+
+    A, C, G, T or U; - is a fifth character; R, Y, S, W, K, M, B, D, H, V, N, X and ? are any of
+    several nucleotides; a point is what the first sequence has there.
 
     Args:
         sequences: aligned sequences by species, of equal length, at least two.
 
     Raises:
-        ValueError: naming the species whose sequence does not fit.
+        ValueError: naming the species, and the place where a sequence does not fit.
     """
     if len(sequences) < 2:
         raise ValueError(f"sequences must hold at least 2 species, got {len(sequences)}")
-    length = len(next(iter(sequences.values())))
+    first, length = next((name, len(text)) for name, text in sequences.items())
     if length == 0:
-        raise ValueError("sequences must not be empty, got length 0")
+        raise ValueError(f"sequences must not be empty, got length 0 for {first}")
     for name, text in sequences.items():
         if len(text) != length:
             raise ValueError(
-                f"sequences must be aligned: {name} must have length {length}, got {len(text)}"
+                f"sequences must be aligned: {name} must have length {length} as {first} has, "
+                f"got {len(text)}"
             )
-        unknown = sorted(set(text.upper()) - set(CODES))
-        if unknown:
+        known = CODES if name == first else {**CODES, ".": 0}
+        bad = next((i for i, letter in enumerate(text) if letter.upper() not in known), None)
+        if bad is not None:
             raise ValueError(
-                f"sequences must consist of {' '.join(CODES)}, got {unknown[0]!r} in {name}"
+                f"sequences must consist of {' '.join(CODES)}, and points after the first, "
+                f"got {text[bad]!r} in {name}, column {bad + 1}"
             )
-    table = [[CODES[letter] for letter in text.upper()] for text in sequences.values()]
+    table = [[CODES.get(letter.upper(), 0) for letter in text] for text in sequences.values()]
     codes = np.array(table, np.uint8)
+    codes = np.where(codes == 0, codes[0], codes)
     _, where, weights = np.unique(codes, axis=1, return_index=True, return_counts=True)
     # In the order of the alignment, which does not depend on that of the species.
     order = np.argsort(where)

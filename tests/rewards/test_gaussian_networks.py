@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from gfnjax.rewards.gaussian_networks import bge, check_data, linear_gaussian
+from gfnjax.rewards.gaussian_networks import (
+    bge,
+    check_data,
+    linear_gaussian,
+    standardised,
+)
 
 PARENT_SETS = [(0, ()), (1, (0,)), (2, (0, 1)), (3, (0, 1, 2)), (0, (3,)), (2, (3,))]
 
@@ -141,3 +146,25 @@ def test_bad_parameters_are_refused(data):
 
 def test_integers_are_data():
     assert check_data([[1, 2], [3, 4]]).dtype == np.float64
+
+
+def test_linear_gaussian_does_not_take_raw_units(data):
+    with pytest.raises(ValueError, match="standardised, or noise_variance fit it: column 2 is"):
+        linear_gaussian(data * [1, 1, 1e6, 1])
+    with pytest.raises(ValueError, match="standardised, or noise_variance fit it: column 1 is"):
+        linear_gaussian(data * [1, 1e-5, 1, 1])
+    with pytest.warns(UserWarning, match="standardised, or noise_variance fit it: column 3 is"):
+        linear_gaussian(data * [1, 1, 1, 100])
+    raw = linear_gaussian(data * [1, 1e-5, 1e6, 100] + 3, standardise=True)
+    ready = linear_gaussian((data - data.mean(0)) / data.std(0))
+    np.testing.assert_allclose(raw.gain_table(), ready.gain_table(), rtol=1e-6)
+    # Another size of the noise makes such units right.
+    linear_gaussian(data * 1e6, noise_variance=1e11)
+
+
+def test_standardised(data):
+    result = standardised(data * 1e200 + 1e200)
+    np.testing.assert_allclose(result.mean(0), 0, atol=1e-12)
+    np.testing.assert_allclose((result**2).mean(0), 1)
+    with pytest.raises(ValueError, match="drop column 1, which is constant"):
+        standardised([[1.0, 0.1], [2.0, 0.1], [3.0, 0.1]])
