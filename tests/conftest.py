@@ -14,6 +14,7 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
 jax.config.update(
     "jax_compilation_cache_dir", str(Path(tempfile.gettempdir()) / "gfnjax-jax-cache")
 )
