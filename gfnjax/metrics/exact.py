@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking
-from gfnjax.envs.base import Enumerable
+from gfnjax.envs.base import Enumerable, check_indexable
 from gfnjax.metrics import distances
 from gfnjax.metrics.graph import StateGraph
 from gfnjax.policies.backward import BackwardPolicy
@@ -58,7 +58,12 @@ def policy_table(
     params: PyTree,
     batch_size: int = 4096,
 ) -> PolicyTable:
-    """Evaluate a policy in all states, `batch_size` at a time."""
+    """Evaluate a policy in all states, `batch_size` at a time.
+
+    Raises:
+        ValueError: if `env` has more states than int32 indices.
+    """
+    check_indexable(env)
 
     def row(index: Array) -> PolicyTable:
         state = env.state_at(index)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax.envs.base import Enumerable, Environment
+from gfnjax.envs.base import Enumerable, Environment, check_num_states
 from gfnjax.types import Array
 
 MAX_STATES = 20_000_000
@@ -52,13 +52,12 @@ def build_graph(env: Environment) -> StateGraph:
         TypeError: if `env` is not `Enumerable`.
         ValueError: if it has too many states, or states that s_0 does not reach.
     """
+    if hasattr(type(env), "num_states"):
+        check_num_states(
+            env, "exact metrics enumerate; use gfnjax.metrics.sampled instead", MAX_STATES
+        )
     if not isinstance(env, Enumerable):
         raise TypeError(f"exact metrics need an Enumerable environment, got {type(env).__name__}")
-    if env.num_states > MAX_STATES:
-        raise ValueError(
-            f"{type(env).__name__} has {env.num_states:,} states, more than the {MAX_STATES:,} "
-            "that exact metrics enumerate; use gfnjax.metrics.sampled instead"
-        )
     rows, source = _tabulate(env)
     children, forward_mask = np.asarray(rows["children"]), np.asarray(rows["forward_mask"])
     levels = _levels(children, forward_mask, int(source), env.max_steps)
