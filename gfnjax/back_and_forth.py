@@ -144,10 +144,18 @@ def back_and_forth(
         )
         log_ratio = jnp.where(ways_back > 0, log_ratio, masking.FILL)
         draws = jax.random.uniform(accept_key, log_ratio.shape, log_ratio.dtype)
-        accepted = jnp.log(draws) < log_ratio
+        accepted = accept(log_ratio, draws)
     states = sampling.choose(accepted, proposals, states)
     trajectories = sampling.choose(accepted, proposal, back)
     return Move(states, proposals, log_ratio, accepted, trajectories, forth, num_undone)
+
+
+def accept(log_ratio: Array, uniform: Array) -> Array:
+    """`[B]` True with probability min(1, exp(r)), for `uniform` `[B]` draws from [0, 1).
+
+    Never where r is `masking.FILL` or -inf: the logarithm of a draw of exactly 0 would be below.
+    """
+    return jnp.log(jnp.maximum(uniform, jnp.finfo(uniform.dtype).tiny)) < log_ratio
 
 
 def check(

@@ -107,6 +107,12 @@ class EnergyGFlowNet:
             )
         if not 0 <= self.data_share < 1:
             raise ValueError(f"data_share must be in [0, 1), got {self.data_share}")
+        batch_size = self.gfn.batch_size
+        if self.data_share > 0 and not 0 < round(self.data_share * batch_size) < batch_size:
+            raise ValueError(
+                f"data_share must leave trajectories to data and policy: {self.data_share} of a "
+                f"batch of {batch_size} is {round(self.data_share * batch_size)}"
+            )
         self._check_sampler()
         for name in ("target_rate", "max_grad_norm"):
             value = getattr(self.gfn, name)
@@ -166,7 +172,7 @@ class EnergyGFlowNet:
 
     def _trajectories(self, gfn: GFlowNet, train: TrainState, key: Array) -> Trajectory:
         """A batch of trajectories of the policy and trajectories that end in data."""
-        num_data = int(self.data_share * gfn.batch_size)
+        num_data = round(self.data_share * gfn.batch_size)
         key, draw_key, path_key = jax.random.split(key, 3)
         trajectories = gfn.sample(train.params, key, gfn.batch_size - num_data)
         if num_data > 0:

@@ -24,11 +24,16 @@ def log_softmax(logits: Array, mask: Array) -> Array:
 
 
 def logsumexp(values: Array, mask: Array) -> Array:
-    """log sum exp over the valid entries of the last axis, `FILL` where there are none."""
+    """log sum exp over the valid entries of the last axis, `FILL` where there are none.
+
+    -inf, with a gradient of zero, where all of them are -inf.
+    """
     filled = jnp.where(mask, values, FILL)
     peak = jax.lax.stop_gradient(filled.max(axis=-1))
-    total = jnp.exp(filled - peak[..., None]).sum(axis=-1)
-    return peak + jnp.log(total)
+    peak = jnp.where(jnp.isfinite(peak), peak, 0.0)
+    total = jnp.where(mask, jnp.exp(filled - peak[..., None]), 0.0).sum(axis=-1)
+    empty = jnp.where(mask.any(axis=-1), -jnp.inf, FILL).astype(total.dtype)
+    return jnp.where(total > 0, peak + jnp.log(jnp.where(total > 0, total, 1.0)), empty)
 
 
 def sample(logits: Array, mask: Array, gumbel: Array) -> Array:

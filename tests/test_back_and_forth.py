@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gfnjax import masking
-from gfnjax.back_and_forth import back_and_forth
+from gfnjax.back_and_forth import accept, back_and_forth
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.ising import Ising
 from gfnjax.metrics import exact
@@ -105,6 +105,30 @@ def test_a_drawn_number_of_steps_back_accepts_other_lengths(key):
     assert ((forth != undone) & np.asarray(moved.accepted)).any()
     ends = jax.tree.map(lambda x: x[:, -1], moved.rebuilt.states)
     np.testing.assert_array_equal(ends.position, moved.proposals.position)
+
+
+def test_no_draw_accepts_what_must_be_refused():
+    lowest, highest = np.float32(0), np.nextafter(np.float32(1), np.float32(0))
+    impossible = jnp.array([masking.FILL, -np.inf, np.nan], jnp.float32)
+    for draw in (lowest, highest):
+        assert not accept(impossible, jnp.full(3, draw)).any()
+        assert accept(jnp.array([0.0, 3.0, np.inf], jnp.float32), jnp.full(3, draw)).all()
+    possible = jnp.array([-1.0, -5.0], jnp.float32)
+    assert accept(possible, jnp.full(2, lowest)).all()
+    assert not accept(possible, jnp.full(2, highest)).any()
+
+
+def test_a_move_without_a_way_back_is_refused_whatever_is_drawn(key, monkeypatch):
+    env = Hypergrid(2, 3)
+    gfn = tabular(env)
+    params = gfn.init(key).params
+    states = terminal_states(gfn.sample(params, key, 64))
+    zeros = lambda key, shape, dtype: jnp.zeros(shape, dtype)  # noqa: E731
+    monkeypatch.setattr(jax.random, "uniform", zeros)
+    moved = jax.jit(lambda states: back_and_forth(gfn, params, key, states, 2))(states)
+    possible = np.asarray(moved.log_ratio) > masking.FILL / 2
+    assert 0 < possible.sum() < 64
+    np.testing.assert_array_equal(moved.accepted, possible)
 
 
 def test_errors(key):

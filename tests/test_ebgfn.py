@@ -90,6 +90,8 @@ def test_errors(data):
     with pytest.raises(ValueError, match=r"data_share must be in \[0, 1\), got 1"):
         describe(data, data_share=1)
     gfn = describe(data).gfn
+    with pytest.raises(ValueError, match=r"data_share must leave .* 0\.5 of a batch of 1 is 0"):
+        EnergyGFlowNet(gfn.replace(batch_size=1), data, num_back=2)
     clipped = gfn.replace(max_grad_norm=1.0)
     with pytest.raises(ValueError, match=r"gfn\.max_grad_norm is not supported here.*got 1.0"):
         EnergyGFlowNet(clipped, data, num_back=2)

@@ -65,6 +65,17 @@ def test_whatever_stands_at_masked_places_does_not_matter(bad):
     assert int(masking.sample(jnp.array([0.0, bad, 9.0]), mask, jnp.zeros(3))) == 2
 
 
+def test_the_logsumexp_of_zeros_is_minus_infinity_and_flat():
+    # log(0 + 0), log(0 + 2) and nothing at all; the last entry of each row is masked.
+    values = jnp.array([[-jnp.inf, -jnp.inf, 3.0], [-jnp.inf, jnp.log(2.0), jnp.nan], [0, 0, 0]])
+    mask = jnp.array([[True, True, False], [True, True, False], [False, False, False]])
+    total = masking.logsumexp(values, mask)
+    np.testing.assert_allclose(total, [-np.inf, np.log(2), masking.FILL], rtol=1e-6)
+    grad = jax.grad(lambda x: jnp.where(jnp.isfinite(y := masking.logsumexp(x, mask)), y, 0).sum())
+    np.testing.assert_array_equal(grad(values), [[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    assert masking.logsumexp(jnp.array([-jnp.inf]), jnp.array([True])) == -jnp.inf
+
+
 def test_huge_logits_do_not_overflow():
     mask = jnp.ones(3, bool)
     logits = jnp.array([1e4, -1e4, 1e4 - 1])

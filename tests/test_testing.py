@@ -204,6 +204,10 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
         lambda: broken(num_states=2),
         r"state_index: must lie in \[0, num_states = 2\)",
     ),
+    "float number of states": (
+        lambda: broken(num_states=18.0),
+        r"num_states must be an int, got 18\.0",
+    ),
     "active features": (
         lambda: broken(active_features=lambda self, s: s.position),
         "active_features: must be the indices",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel
+from gfnjax.envs.base import Panel, check_indexable
 from gfnjax.envs.panels import histogram, measure_tokens, sequence_panels
 from gfnjax.rewards.amp import MAX_LENGTH, NUM_RESIDUES, RESIDUES, amp_reward
 from gfnjax.types import Array
@@ -133,6 +133,8 @@ class VariableSequence:
         return sum(powers) + sum(powers[self.min_length :])
 
     def state_index(self, state: VariableSequenceState) -> Array:
+        check_indexable(self)
+
         # Growing sequences by size, then in base m; stopped ones follow in the same order.
         def digit(value: Array, token: Array) -> tuple[Array, None]:
             return jnp.where(token < 0, value, value * self.alphabet_size + token), None
@@ -143,6 +145,7 @@ class VariableSequence:
         return offsets[self._size(state)] + value + jnp.where(state.stopped, shift, 0)
 
     def state_at(self, index: Array) -> VariableSequenceState:
+        check_indexable(self)
         offsets = self._offsets()
         stopped = index >= offsets[-1]
         index = jnp.where(stopped, index - offsets[-1] + offsets[self.min_length], index)

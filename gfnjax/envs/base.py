@@ -1,5 +1,7 @@
 """The contract every environment fulfils: a pointed DAG as pure functions of one state."""
 
+import math
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -9,6 +11,9 @@ import numpy as np
 from gfnjax.types import Array, PyTree
 
 State = Any
+
+# Indices of states are int32, with or without double precision.
+MAX_INDEXED_STATES = 2**31 - 1
 
 
 class Environment(Protocol):
@@ -95,9 +100,20 @@ def _one_float(name: str, value: Any) -> Array:
     return jnp.asarray(value).astype(jnp.result_type(float))
 
 
+class _Counted(type(Protocol)):  # pyrefly: ignore[invalid-inheritance]
+    """Of protocols that only hold where an int32 tells all states apart."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        if not super().__instancecheck__(instance):
+            return False
+        return cls is not Enumerable or not _too_many(getattr(instance, "num_states", 0))
+
+
 @runtime_checkable
-class Enumerable(Environment, Protocol):
+class Enumerable(Environment, Protocol, metaclass=_Counted):
     """An environment whose states can all be listed: exact metrics work on it.
+
+    One with more than `MAX_INDEXED_STATES` states is none, whatever methods it has.
 
     Attributes:
         num_states: the number of states, terminal ones included.
@@ -113,6 +129,31 @@ class Enumerable(Environment, Protocol):
     def state_at(self, index: Array) -> State:
         """The inverse of `state_index`."""
         ...
+
+
+def _too_many(num_states: Any, limit: int = MAX_INDEXED_STATES) -> bool:
+    try:
+        return operator.index(num_states) > limit
+    except TypeError:  # no integer: for `check_environment` to tell
+        return False
+
+
+def check_num_states(env: Any, purpose: str, limit: int = MAX_INDEXED_STATES) -> None:
+    """Raise a `ValueError` if `env` has more than `limit` states, too many for `purpose`."""
+    if _too_many(env.num_states, limit):
+        count = env.num_states
+        # Python does not print integers of some thousand digits.
+        shown = f"{count:,}" if count < 10**15 else f"about 10^{round(math.log10(count))}"
+        raise ValueError(
+            f"{type(env).__name__} has {shown} states, more than the {limit:,} that {purpose}"
+        )
+
+
+def check_indexable(env: Any) -> None:
+    """Raise a `ValueError` if the states of `env` have no int32 indices."""
+    check_num_states(
+        env, "int32 indices tell apart: use a smaller environment, or metrics that take samples"
+    )
 
 
 @runtime_checkable

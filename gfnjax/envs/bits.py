@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel
+from gfnjax.envs.base import Panel, check_indexable
 from gfnjax.envs.panels import measure_tokens, sequence_panels
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.types import Array
@@ -131,9 +131,11 @@ class BitSequence:
         return (self.num_words + 1) ** self.num_positions
 
     def state_index(self, state: BitState) -> Array:
+        check_indexable(self)
         return ((state.tokens + 1) * self._places()).sum(dtype=jnp.int32)
 
     def state_at(self, index: Array) -> BitState:
+        check_indexable(self)
         return BitState(index // self._places() % (self.num_words + 1) - 1)
 
     def _positions(self) -> Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel
+from gfnjax.envs.base import Panel, check_indexable
 from gfnjax.rewards.hypergrid import Corners
 from gfnjax.types import Array
 
@@ -123,11 +123,13 @@ class Hypergrid:
         return 2 * self.side**self.num_dims
 
     def state_index(self, state: HypergridState) -> Array:
+        check_indexable(self)
         place = jnp.array([self.side**d for d in reversed(range(self.num_dims))], jnp.int32)
         cell = (state.position * place).sum(dtype=jnp.int32)
         return cell + jnp.where(state.stopped, self.side**self.num_dims, 0)
 
     def state_at(self, index: Array) -> HypergridState:
+        check_indexable(self)
         num_cells = self.side**self.num_dims
         place = jnp.array([self.side**d for d in reversed(range(self.num_dims))], jnp.int32)
         return HypergridState((index % num_cells) // place % self.side, index >= num_cells)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel
+from gfnjax.envs.base import Panel, check_indexable
 from gfnjax.envs.panels import measure_tokens, sequence_panels
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.rewards.tables import qm9_small_reward, tfbind8_reward
@@ -129,11 +129,13 @@ class FixedSequence:
         return sum(self.alphabet_size**size for size in range(self.length + 1))
 
     def state_index(self, state: SequenceState) -> Array:
+        check_indexable(self)
         # Shorter sequences come first; those of one size are read as numbers in base m.
         size = self._size(state)
         return self._offsets()[size] + (state.tokens * self._places(size)).sum(dtype=jnp.int32)
 
     def state_at(self, index: Array) -> SequenceState:
+        check_indexable(self)
         size = (index >= self._offsets()).sum(dtype=jnp.int32) - 1
         places = self._places(size)
         letters = (index - self._offsets()[size]) // jnp.maximum(places, 1) % self.alphabet_size

@@ -12,7 +12,7 @@ import numpy as np
 from flax import struct
 from jax import lax
 
-from gfnjax.envs.base import Panel, Target
+from gfnjax.envs.base import Panel, Target, check_indexable
 from gfnjax.rewards.sets import SetEnergy, check_energies, published_energies, set_truth
 from gfnjax.types import Array
 
@@ -125,6 +125,7 @@ class Set:
         return sum(comb(self.num_elements, size) for size in range(self.set_size + 1))
 
     def state_index(self, state: SetState) -> Array:
+        check_indexable(self)
         # Elements p_1 < ... < p_j have rank sum_r C(p_r, r) among the sets of their size.
         choose, offsets = map(jnp.asarray, _binomials(self.num_elements, self.set_size))
         order = jnp.cumsum(state.members.astype(jnp.int32), dtype=jnp.int32)
@@ -132,6 +133,7 @@ class Set:
         return offsets[order[-1]] + jnp.where(state.members, ranks, 0).sum(dtype=jnp.int32)
 
     def state_at(self, index: Array) -> SetState:
+        check_indexable(self)
         choose, offsets = map(jnp.asarray, _binomials(self.num_elements, self.set_size))
         size = (index >= offsets).sum(dtype=jnp.int32) - 1
 

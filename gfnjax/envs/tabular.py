@@ -1,5 +1,6 @@
 """Any finite pointed DAG given by its edges: known answers for tests, random graphs for fuzzing."""
 
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -96,40 +97,79 @@ def tabular_dag(children: Sequence[Sequence[int]], log_rewards: Sequence[float])
     """A DAG from the children of each state, in topological order with s_0 = 0 first.
 
     Args:
-        children: a list of children a state; the a-th one is reached by action a.
-        log_rewards: log R a state, read where it has no children.
+        children: a list of children a state; the a-th one is reached by action a. Two actions may
+            lead to the same child.
+        log_rewards: log R a state, read where it has no children; -inf where R = 0.
 
     Raises:
-        ValueError: if a child does not come after its parent, or a state is not reached.
+        ValueError: if a child does not come after its parent, a state is not reached, s_0 has no
+            children, or log R is not below infinity in every terminal state and finite in one.
     """
-    num_states = len(children)
-    if len(log_rewards) != num_states:
-        raise ValueError(f"log_rewards must have {num_states} entries, got {len(log_rewards)}")
-    arrivals: list[list[tuple[int, int]]] = [[] for _ in children]
-    depth = [0] * num_states
-    for state, below in enumerate(children):
+    listed = _listed(children)
+    arrivals: list[list[tuple[int, int]]] = [[] for _ in listed]
+    depth = [0] * len(listed)
+    for state, below in enumerate(listed):
         if state > 0 and not arrivals[state]:
             raise ValueError(f"children: no edge leads to state {state}")
         for action, child in enumerate(below):
-            if not state < child < num_states:
-                raise ValueError(f"children: {state} -> {child} is not in topological order")
             arrivals[child].append((state, action))
             depth[child] = max(depth[child], depth[state] + 1)
-    num_actions, num_undos = max(map(len, children)), max(map(len, arrivals))
-    forward = np.full((2, num_states, num_actions), -1, np.int32)
-    backward = np.full((2, num_states, num_undos), -1, np.int32)
+    forward = np.full((2, len(listed), max(map(len, listed))), -1, np.int32)
+    backward = np.full((2, len(listed), max(map(len, arrivals))), -1, np.int32)
     for child, edges in enumerate(arrivals):
         for k, (parent, action) in enumerate(edges):
             forward[:, parent, action] = child, k
             backward[:, child, k] = parent, action
+    rewards = _checked_log_rewards(log_rewards, np.array([not below for below in listed]))
     return TabularDAG(
         children=jnp.asarray(forward[0]),
         parents=jnp.asarray(backward[0]),
         undo=jnp.asarray(forward[1]),
         redo=jnp.asarray(backward[1]),
-        log_rewards=jnp.asarray(log_rewards, jnp.result_type(float)),
+        log_rewards=jnp.asarray(rewards, jnp.result_type(float)),
         max_steps=max(depth),
     )
+
+
+def _listed(children: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The children as integers in topological order, or a `ValueError` that says what they are."""
+    try:
+        listed = [[operator.index(child) for child in below] for below in children]
+    except TypeError as error:
+        raise ValueError(
+            f"children must be a list of lists of state numbers, one a state ({error})"
+        ) from error
+    if not listed or not listed[0]:
+        raise ValueError("children: s_0, the first state, must have at least one child")
+    for state, below in enumerate(listed):
+        for child in below:
+            if not state < child < len(listed):
+                raise ValueError(
+                    f"children: {state} -> {child} is not in topological order: number the states "
+                    f"0 to {len(listed) - 1} so that each comes after its parents"
+                )
+    return listed
+
+
+def _checked_log_rewards(log_rewards: Sequence[float], terminal: np.ndarray) -> np.ndarray:
+    """`[N]` log R, 0 where it is not read and not finite; else a `ValueError`."""
+    try:
+        values = np.asarray(log_rewards, float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"log_rewards must be numbers, one a state ({error})") from error
+    if values.shape != terminal.shape:
+        found = values.size if values.ndim == 1 else f"an array of shape {values.shape}"
+        raise ValueError(f"log_rewards must have {terminal.size} entries, got {found}")
+    wrong = terminal & ~(values < np.inf)
+    if wrong.any():
+        state = int(np.argmax(wrong))
+        raise ValueError(
+            f"log_rewards: {values[state]} of terminal state {state} must be a number, or -inf "
+            "where R = 0"
+        )
+    if not np.isfinite(values[terminal]).any():
+        raise ValueError("log_rewards must be finite in at least one terminal state")
+    return np.where(terminal | np.isfinite(values), values, 0.0)
 
 
 def random_dag(

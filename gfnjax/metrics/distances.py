@@ -1,7 +1,10 @@
 """Distances between two distributions given as log-probabilities `[n]`. Nats; `[]` results.
 
-Entries of probability zero may be any very negative number, `masking.FILL` included.
+Both must sum to one. Entries of probability zero may be -inf or any very negative number,
+`masking.FILL` included.
 """
+
+import math
 
 import jax.numpy as jnp
 
@@ -15,16 +18,24 @@ def total_variation(log_p: Array, log_q: Array) -> Array:
 
 def l1(log_p: Array, log_q: Array) -> Array:
     """sum |p - q|, in [0, 2]."""
-    return jnp.abs(jnp.exp(log_p) - jnp.exp(log_q)).sum()
+    return jnp.minimum(jnp.abs(jnp.exp(log_p) - jnp.exp(log_q)).sum(), 2.0)
 
 
 def kl(log_p: Array, log_q: Array) -> Array:
-    """sum p (log p - log q); very large where q misses mass of p."""
-    p = jnp.exp(log_p)
-    return jnp.where(p > 0, p * (log_p - log_q), 0.0).sum()
+    """sum p (log p - log q), at least 0; infinite, or very large, where q misses mass of p.
+
+    Added up as sum of p (log p - log q) - p + q, whose terms are not negative: what cancels in a
+    sum of terms of both signs is as large as the divergence of similar distributions.
+    """
+    p, q = jnp.exp(log_p), jnp.exp(log_q)
+    gap = jnp.where(p > 0, log_p, 0.0) - jnp.where(p > 0, log_q, 0.0)
+    near = jnp.abs(gap) < 1
+    close = jnp.where(near, gap, 0.0)
+    terms = jnp.where(near, p * (jnp.expm1(-close) + close), p * gap - p + q)
+    return jnp.maximum(jnp.where(p > 0, terms, q), 0.0).sum()
 
 
 def jsd(log_p: Array, log_q: Array) -> Array:
     """Jensen-Shannon divergence, the mean KL to the average (p + q) / 2; in [0, log 2]."""
     log_mean = jnp.logaddexp(log_p, log_q) - jnp.log(2.0).astype(log_p.dtype)
-    return (kl(log_p, log_mean) + kl(log_q, log_mean)) / 2
+    return jnp.minimum((kl(log_p, log_mean) + kl(log_q, log_mean)) / 2, math.log(2))

@@ -13,12 +13,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking
-from gfnjax.envs.base import Enumerable
+from gfnjax.envs.base import Enumerable, check_indexable
 from gfnjax.metrics import distances
 from gfnjax.metrics.graph import StateGraph
 from gfnjax.policies.backward import BackwardPolicy
 from gfnjax.policies.base import StatePolicy
 from gfnjax.types import Array, PyTree
+
+# More than any log-probability; still nothing beside `masking.FILL`.
+BEYOND_NUMBERS = 1e15
 
 
 class PolicyTable(NamedTuple):
@@ -37,7 +40,7 @@ class ExactMetrics(NamedTuple):
     Attributes:
         total_variation: half the sum of |P - R/Z|.
         l1: the mean of |P - R/Z| over terminal states.
-        kl: KL(P || R/Z), nats.
+        kl: KL(P || R/Z), nats; infinite where P ends in states with R = 0.
         reverse_kl: KL(R/Z || P), nats.
         jsd: Jensen-Shannon divergence, nats.
         log_z: the true log Z.
@@ -61,7 +64,12 @@ def policy_table(
     params: PyTree,
     batch_size: int = 4096,
 ) -> PolicyTable:
-    """Evaluate a policy in all states, `batch_size` at a time."""
+    """Evaluate a policy in all states, `batch_size` at a time.
+
+    Raises:
+        ValueError: if `env` has more states than int32 indices.
+    """
+    check_indexable(env)
 
     def row(index: Array) -> PolicyTable:
         state = env.state_at(index)
@@ -111,7 +119,8 @@ def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
     """The flow that `log_pb` and the reward determine, and the policy that carries it.
 
     F(x) = R(x) at terminal states, F(s) = sum over children s' of F(s') P_B(s | s'), and
-    P_F(s' | s) = F(s') P_B(s | s') / F(s).
+    P_F(s' | s) = F(s') P_B(s | s') / F(s). Below a state may be nothing with R > 0: its log F is
+    -inf, and its P_F, which no trajectory of the policy meets, uniform.
 
     Args:
         graph: of the environment.
@@ -123,8 +132,10 @@ def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
     log_pb_of_edge = _edge_log_pb(graph, log_pb)
     log_flow = _backward(graph, log_pb_of_edge, masking.logsumexp, graph.log_reward)
     edges = log_flow[graph.children] + log_pb_of_edge
-    log_pf = jnp.where(graph.forward_mask, edges - log_flow[:, None], masking.FILL)
-    return log_flow, log_pf
+    flows = (log_flow > -jnp.inf)[:, None]
+    uniform = masking.log_softmax(jnp.zeros_like(edges), graph.forward_mask)
+    log_pf = jnp.where(flows, edges - jnp.where(flows, log_flow[:, None], 0.0), uniform)
+    return log_flow, jnp.where(graph.forward_mask, log_pf, masking.FILL)
 
 
 @jax.jit
@@ -165,7 +176,8 @@ def evaluate(
 def certificate(graph: StateGraph, log_pf: Array, log_pb: Array, log_z: Array) -> Array:
     """c = max |log Z + sum log P_F - sum log P_B - log R| over *all* trajectories.
 
-    The total variation is then at most 1 - exp(-2c): one number that vouches for a policy.
+    The total variation is then at most 1 - exp(-2c): one number that vouches for a policy. Zero
+    against zero, P_F and R P_B, counts as equal, zero against anything else is infinite.
 
     Args:
         graph: of the environment.
@@ -173,17 +185,24 @@ def certificate(graph: StateGraph, log_pf: Array, log_pb: Array, log_z: Array) -
         log_pb: `[N, num_backward_actions]`.
         log_z: `[]` an estimate.
     """
-    ratio = _parent_values(graph, log_pf) - log_pb
-    extremes = []
-    for sign in (1.0, -1.0):
+    forward = _parent_values(graph, log_pf), log_z
+    backward = log_pb, graph.log_reward
 
-        def largest(values: Array, mask: Array) -> Array:
-            return jnp.where(mask, values, masking.FILL).max(axis=-1)
+    def largest(values: Array, mask: Array) -> Array:
+        return jnp.where(mask, values, masking.FILL).max(axis=-1)
 
-        longest = _forward(graph, sign * ratio, largest)
-        residual = longest + sign * (log_z - graph.log_reward)
-        extremes.append(jnp.where(graph.terminal, residual, 0.0).max())
-    return jnp.maximum(*extremes)
+    worst = jnp.zeros((), log_pf.dtype)
+    for (edges, end), (other_edges, other_end) in ((forward, backward), (backward, forward)):
+        longest = _forward(graph, _log_quotient(edges, other_edges), largest)
+        residual = longest + _log_quotient(end, other_end)
+        worst = jnp.maximum(worst, jnp.where(graph.terminal, residual, 0.0).max())
+    return jnp.where(worst < BEYOND_NUMBERS / 2, worst, jnp.inf)
+
+
+def _log_quotient(log_p: Array, log_q: Array) -> Array:
+    """log p / q, in numbers that add up: 0 / q and 0 / 0 outweigh any sum that holds a p / 0."""
+    quotient = log_p - jnp.maximum(log_q, -BEYOND_NUMBERS)
+    return jnp.where(log_p > -jnp.inf, quotient, masking.FILL)
 
 
 def _parent_values(graph: StateGraph, log_pf: Array) -> Array:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax.envs.base import Enumerable, Environment, log_reward_of
+from gfnjax.envs.base import Enumerable, Environment, check_num_states, log_reward_of
 from gfnjax.types import Array
 
 MAX_STATES = 20_000_000
@@ -50,16 +50,17 @@ def build_graph(env: Environment) -> StateGraph:
 
     Raises:
         TypeError: if `env` is not `Enumerable`.
-        ValueError: if it has too many states, or states that s_0 does not reach.
+        ValueError: if it has too many states, or states that s_0 does not reach, or if the
+            rewards of its terminal states make no distribution.
     """
+    if hasattr(type(env), "num_states"):
+        check_num_states(
+            env, "exact metrics enumerate; use gfnjax.metrics.sampled instead", MAX_STATES
+        )
     if not isinstance(env, Enumerable):
         raise TypeError(f"exact metrics need an Enumerable environment, got {type(env).__name__}")
-    if env.num_states > MAX_STATES:
-        raise ValueError(
-            f"{type(env).__name__} has {env.num_states:,} states, more than the {MAX_STATES:,} "
-            "that exact metrics enumerate; use gfnjax.metrics.sampled instead"
-        )
     rows, source = _tabulate(env)
+    _check_rewards(np.asarray(rows["log_reward"]), np.asarray(rows["terminal"]))
     children, forward_mask = np.asarray(rows["children"]), np.asarray(rows["forward_mask"])
     levels = _levels(children, forward_mask, int(source), env.max_steps)
     return StateGraph(**rows, levels=jnp.asarray(levels), source=source)
@@ -88,6 +89,22 @@ def _tabulate(env: Any) -> tuple[dict[str, Array], Array]:
 
     rows = jax.lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=4096)
     return rows, env.state_index(env.initial_state()).astype(jnp.int32)
+
+
+def _check_rewards(log_reward: np.ndarray, terminal: np.ndarray) -> None:
+    """Raise a `ValueError` unless R is finite in terminal states `[N]`, and positive in one."""
+    wrong = terminal & ~(log_reward < np.inf)
+    if wrong.any():
+        state = int(np.argmax(wrong))
+        raise ValueError(
+            f"log_reward is {log_reward[state]} in terminal state {state}: it must be a number, or "
+            "-inf where R = 0"
+        )
+    if terminal.any() and (log_reward[terminal] == -np.inf).all():
+        raise ValueError(
+            f"log_reward is -inf in all {terminal.sum()} terminal states: R / Z is undefined, "
+            "let R be positive somewhere"
+        )
 
 
 def _levels(children: np.ndarray, mask: np.ndarray, source: int, max_steps: int) -> np.ndarray:

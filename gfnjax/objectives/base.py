@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
+from gfnjax import masking
 from gfnjax.envs.base import Environment
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
@@ -69,6 +70,13 @@ class Objective:
         raise NotImplementedError(
             f"{type(self).__name__} must define residuals(self, scores) -> Residuals"
         )
+
+    def log_scale(self, scores: Scores) -> Array:
+        """`[]` log of a factor of all weights of one trajectory that `residuals` left out.
+
+        Where weights of different trajectories differ by more than floats hold.
+        """
+        return jnp.zeros((), jnp.result_type(float))
 
     def extra_loss(self, scores: Scores) -> Array:
         """`[]` a loss of one trajectory that g does not apply to, averaged over the batch.
@@ -219,7 +227,10 @@ def loss_and_errors(
     totals, sizes = losses.sum(axis=axes), weights.sum(axis=axes)
     extra = jax.vmap(objective.extra_loss)(scores)
     kept = jnp.ones_like(totals) if keep is None else keep.astype(totals.dtype)
-    loss = (kept * totals).sum() / jnp.maximum((kept * sizes).sum(), tiny) + (
+    # Relative to the trajectory that counts most.
+    log_scale = jnp.where(kept > 0, jax.vmap(objective.log_scale)(scores), masking.FILL)
+    scale = kept * jnp.exp(log_scale - log_scale.max()).astype(totals.dtype)
+    loss = (scale * totals).sum() / jnp.maximum((scale * sizes).sum(), tiny) + (
         kept * extra
     ).sum() / jnp.maximum(kept.sum(), 1)
     return loss, totals / jnp.maximum(sizes, tiny)

@@ -74,3 +74,6 @@ class ForwardLooking(Objective):
 
     def residuals(self, scores: Scores) -> Residuals:
         return self.base.residuals(scores)
+
+    def log_scale(self, scores: Scores) -> Array:
+        return self.base.log_scale(scores)

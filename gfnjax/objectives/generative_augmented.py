@@ -134,6 +134,9 @@ class GAFlowNet(Objective):
         rewards = self.edge_scale * novelty[1:], self.terminal_scale * at_the_end
         return self.base.residuals(augmented(scores, *rewards))
 
+    def log_scale(self, scores: Scores) -> Array:
+        return self.base.log_scale(scores)
+
     def extra_loss(self, scores: Scores) -> Array:
         count = (scores.length + 1).astype(scores.auxiliary.dtype)
         return scores.auxiliary.sum() / count

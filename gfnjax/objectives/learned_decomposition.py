@@ -100,6 +100,9 @@ class LEDGFN(Objective):
     def residuals(self, scores: Scores) -> Residuals:
         return self.base.residuals(scores)
 
+    def log_scale(self, scores: Scores) -> Array:
+        return self.base.log_scale(scores)
+
     def extra_loss(self, scores: Scores) -> Array:
         increments, kept = scores.auxiliary
         count = kept.sum().astype(increments.dtype)

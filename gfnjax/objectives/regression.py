@@ -26,7 +26,7 @@ def huber(residual: Array) -> Array:
 
 def forward_kl(residual: Array) -> Array:
     """exp(-D) + D - 1: the gradient of KL(Q || P)."""
-    return _exp(-residual) + residual - 1
+    return _excess(-residual)
 
 
 def hellinger(residual: Array) -> Array:
@@ -34,18 +34,19 @@ def hellinger(residual: Array) -> Array:
 
     With H^2 = 1 - sum sqrt(P Q), E_P[g'(D) grad log P] = -4 grad sum sqrt(P Q).
     """
-    return 4 * _exp(-residual / 2) + 2 * residual - 4
+    return 4 * _excess(-residual / 2)
 
 
 def chi_square(residual: Array) -> Array:
     """exp(D) - D - 1: half the gradient of chi^2(P || Q) = sum P^2 / Q - 1."""
-    return _exp(residual) - residual - 1
+    return _excess(residual)
 
 
-def _exp(x: Array) -> Array:
-    """exp(x), continued by its tangent: a clipped one would lose the sign of g' far out."""
+def _excess(x: Array) -> Array:
+    """exp(x) - 1 - x, continued by its tangent: a clipped one would lose the sign of g' far out."""
     inside = jnp.minimum(x, EXPONENT_LIMIT)
-    return jnp.exp(inside) * (1 + (x - inside))
+    slope = jnp.expm1(inside)
+    return (slope - inside) + slope * (x - inside)
 
 
 REGRESSIONS = {

@@ -7,16 +7,18 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gfnjax.objectives.base import LogZ, Objective
-from gfnjax.types import Residuals, Scores
+from gfnjax.types import Array, Residuals, Scores
 
-EXPONENT_LIMIT = 60.0
+# Weights of a whole batch between exp(-EXPONENT_LIMIT) and 1 leave single precision room for g.
+EXPONENT_LIMIT = 40.0
 
 
 def subtrajectory_balance(scores: Scores, lambda_: float) -> Residuals:
     """log F(s_i) + sum_{i<=t<j} (log P_F - log P_B) - log F(s_j), weight lambda^{j-i}, i < j.
 
     With u_t = log F(s_t) - sum_{k<t} (log P_F - log P_B) the residual is u_i - u_j: all pairs in
-    O(T^2) memory and one subtraction (Madan et al., 2209.12782).
+    O(T^2) memory and one subtraction (Madan et al., 2209.12782). Weights are divided by the
+    largest; times exp(`log_weight_scale`) those of several trajectories compare.
     """
     ratio = scores.log_pf - scores.log_pb
     potential = scores.log_flow - jnp.pad(jnp.cumsum(ratio), (1, 0))
@@ -24,22 +26,42 @@ def subtrajectory_balance(scores: Scores, lambda_: float) -> Residuals:
     gap = step[None, :] - step[:, None]
     pair = (gap > 0) & (step[None, :] <= scores.length)
     residual = jnp.where(pair, potential[:, None] - potential[None, :], 0.0)
-    # A common factor cancels in the weighted mean: centre the exponents so that neither end
-    # leaves the range of float32.
-    offset = 1.0 if lambda_ <= 1 else (potential.size - 1) / 2
-    exponent = jnp.clip(
-        (gap.astype(residual.dtype) - offset) * math.log(lambda_), -EXPONENT_LIMIT, EXPONENT_LIMIT
-    )
+    beyond = (gap - _heaviest_gap(scores, lambda_)).astype(jnp.result_type(float))
+    # Where there is no pair the exponent may be large.
+    exponent = jnp.where(pair, beyond * math.log(lambda_), 0.0)
     weight = jnp.where(pair, jnp.exp(exponent), 0.0).astype(residual.dtype)
     return Residuals(residual.reshape(-1), weight.reshape(-1))
+
+
+def log_weight_scale(scores: Scores, lambda_: float) -> Array:
+    """`[]` log of what the weights of one trajectory were divided by, up to a common constant."""
+    heaviest = _heaviest_gap(scores, lambda_).astype(jnp.result_type(float))
+    return heaviest * math.log(lambda_)
+
+
+def _heaviest_gap(scores: Scores, lambda_: float) -> Array:
+    """`[]` int32 j - i of weight 1.
+
+    The longest gap that the environment has, where floats hold all weights then; else the longest
+    of this trajectory, which may be so much shorter that all its weights would vanish.
+    """
+    horizon = scores.log_flow.size - 1
+    if lambda_ <= 1:
+        return jnp.ones((), jnp.int32)
+    if horizon * math.log(lambda_) <= EXPONENT_LIMIT:
+        return jnp.full((), horizon, jnp.int32)
+    return scores.length
 
 
 @dataclass(frozen=True)
 class SubTrajectoryBalance(Objective):
     """SubTB(lambda): between detailed balance (lambda -> 0) and trajectory balance (-> inf).
 
+    The weights lambda^{j-i} are those of all pairs of the batch, so that for lambda > 1 longer
+    trajectories count more than shorter ones; in the limit only the longest of the batch do.
+
     Raises:
-        ValueError: if `lambda_` is not positive.
+        ValueError: if `lambda_` is not positive and finite.
     """
 
     log_z: ClassVar[LogZ] = "flow"
@@ -47,8 +69,11 @@ class SubTrajectoryBalance(Objective):
     lambda_: float = 0.9
 
     def __post_init__(self) -> None:
-        if not self.lambda_ > 0:
-            raise ValueError(f"lambda_ must be positive, got {self.lambda_}")
+        if not 0 < self.lambda_ < math.inf:
+            raise ValueError(f"lambda_ must be positive and finite, got {self.lambda_}")
 
     def residuals(self, scores: Scores) -> Residuals:
         return subtrajectory_balance(scores, self.lambda_)
+
+    def log_scale(self, scores: Scores) -> Array:
+        return log_weight_scale(scores, self.lambda_)

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from gfnjax.envs.base import Enumerable, Environment, State
+from gfnjax.envs.base import Enumerable, Environment, State, check_indexable
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
@@ -43,8 +43,10 @@ def tabular_policy(env: Environment, num_members: int = 1) -> Policy:
 
     Raises:
         TypeError: if `env` is not `Enumerable`.
-        ValueError: if `num_members` is not positive.
+        ValueError: if `env` has more states than int32 indices, or `num_members` is not positive.
     """
+    if hasattr(type(env), "num_states"):
+        check_indexable(env)
     if not isinstance(env, Enumerable):
         raise TypeError(f"tabular_policy needs an Enumerable environment, got {type(env).__name__}")
     if num_members < 1:

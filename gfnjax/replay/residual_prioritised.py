@@ -38,5 +38,7 @@ class ResidualPrioritised(Replay):
 
     def draw(self, buffer: Buffer, key: Array, num_samples: int) -> Array:
         filled = jnp.arange(self.capacity, dtype=jnp.int32) < buffer.size
-        weights = (buffer.priority + EPSILON) ** self.exponent
+        errors = jnp.where(filled, buffer.priority, 0.0) + EPSILON
+        # Relative to the largest: a power of it may be more than floats hold.
+        weights = (errors / errors.max()) ** self.exponent
         return draw_slots(jnp.where(filled, weights, 0.0), key, num_samples)

@@ -16,12 +16,13 @@ from gfnjax.types import Array
 class RewardPrioritised(Replay):
     """`top_fraction_of_batch` of what is drawn from the `top_share` with the highest log R.
 
-    The others are drawn from all that is not in the top (Shen et al., 2305.07170). The top is
-    spared when new items come in; the rest is first in, first out. Only complete items have a
-    reward to be ranked by: those of interior transitions belong to the rest, hence stay as long
-    as anything does, instead of losing to every terminal one. Where the reward depends on a
-    condition, rewards of different conditions are compared: `Fifo` and `ResidualPrioritised` do
-    not favour any.
+    Where that is no whole number of items, one of them comes from the top by chance; the top holds
+    at least one item. The others are drawn from all that is not in the top (Shen et al.,
+    2305.07170). The top is spared when new items come in; the rest is first in, first out. Only
+    complete items have a reward to be ranked by: those of interior transitions belong to the rest,
+    hence stay as long as anything does, instead of losing to every terminal one. Where the reward
+    depends on a condition, rewards of different conditions are compared: `Fifo` and
+    `ResidualPrioritised` do not favour any.
 
     Attributes:
         top_share: of the complete items, in (0, 1).
@@ -65,27 +66,32 @@ class RewardPrioritised(Replay):
         ranked = (filled & buffer.complete).sum(dtype=jnp.int32)
         share = self.top_share * ranked.astype(buffer.priority.dtype) - 1e-4
         top = self._top(buffer, jnp.ceil(share).astype(jnp.int32))
-        num_top = round(self.top_fraction_of_batch * num_samples)
-        halves = (top, num_top), (filled & ~top, num_samples - num_top)
-        slots = [
+        top_key, rest_key, chance_key = jax.random.split(key, 3)
+        dtype = buffer.priority.dtype
+
+        def draw_from(half: Array, key: Array) -> Array:
             # Where one of the two is empty, the other stands in.
-            draw_slots(jnp.where(half.any(), half, filled).astype(buffer.priority.dtype), k, n)
-            for (half, n), k in zip(halves, jax.random.split(key), strict=True)
-        ]
-        return jnp.concatenate(slots)
+            weights = jnp.where(half.any(), half, filled).astype(dtype)
+            return draw_slots(weights, key, num_samples)
+
+        # Place i is the top's with probability clip(fraction n - i, 0, 1).
+        left = self.top_fraction_of_batch * num_samples - np.arange(num_samples)
+        chance = jnp.asarray(left.round(6), dtype)
+        from_top = jax.random.uniform(chance_key, (num_samples,), dtype) < chance
+        return jnp.where(from_top, draw_from(top, top_key), draw_from(filled & ~top, rest_key))
 
     def _top(self, buffer: Buffer, count: Array) -> Array:
         """`[C]` the `count` complete items with the highest log R, the lower slot first."""
         ranked = buffer.complete & (jnp.arange(self.capacity, dtype=jnp.int32) < buffer.size)
         keys = jnp.where(ranked, _sortable(buffer.priority), np.uint32(0))
 
-        def bit(i: Array, threshold: Array) -> Array:
-            higher = threshold | (np.uint32(1) << (31 - i).astype(jnp.uint32))
-            enough = (keys >= higher).sum(dtype=jnp.int32) >= count
-            return jnp.where(enough, higher, threshold)
+        def decide(threshold: Array, bit: Array) -> tuple[Array, None]:
+            enough = (keys >= (threshold | bit)).sum(dtype=jnp.int32) >= count
+            return jnp.where(enough, threshold | bit, threshold), None
 
         # The count-th largest key, bit by bit: linear in C, where sorting takes ten times as long.
-        threshold = lax.fori_loop(0, 32, bit, jnp.zeros((), jnp.uint32))
+        bits = jnp.asarray(np.uint32(1) << np.arange(31, -1, -1, dtype=np.uint32))
+        threshold, _ = lax.scan(decide, jnp.zeros((), jnp.uint32), bits)
         above, ties = keys > threshold, keys == threshold
         left = count - above.sum(dtype=jnp.int32)
         return ranked & (above | (ties & (jnp.cumsum(ties, dtype=jnp.int32) <= left)))

@@ -54,8 +54,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
     _check_absorbing(env, states)
     _check_finite(env, visited)
     _check_transformations(env, jax.tree.map(lambda x: x[:2], visited))
-    # An environment too large for int32 indices has an enumeration in name only.
-    if isinstance(env, Enumerable) and env.num_states <= np.iinfo(np.int32).max:
+    if isinstance(env, Enumerable):
         _check_enumeration(env, visited)
     if isinstance(env, SparselyObserved):
         _check_sparse_observation(env, visited)
@@ -358,6 +357,7 @@ def _check_transformations(env: Environment, states: PyTree) -> None:
 
 
 def _check_enumeration(env: Any, states: PyTree) -> None:
+    _require(isinstance(env.num_states, int), f"num_states must be an int, got {env.num_states!r}")
     indices = np.arange(min(env.num_states, MAX_CHECKED_INDICES), dtype=np.int32)
     if env.num_states > MAX_CHECKED_INDICES:
         rng = np.random.default_rng(0)

@@ -76,11 +76,38 @@ def test_two_actions_may_lead_to_the_same_child(key):
         ([[1, 2], [0], []], [0.0] * 3, "1 -> 0 is not in topological order"),
         ([[2], []], [0.0, 0.0], "0 -> 2 is not in topological order"),
         ([[1], [], []], [0.0] * 3, "no edge leads to state 2"),
+        ([], [], "children: s_0, the first state, must have at least one child"),
+        ([[]], [0.0], "children: s_0, the first state, must have at least one child"),
+        ([[], [0]], [0.0] * 2, "children: s_0, the first state, must have at least one child"),
+        ([[0]], [0.0], "0 -> 0 is not in topological order: number the states 0 to 0"),
+        ([[1], [2], [1]], [0.0] * 3, "2 -> 1 is not in topological order"),
+        ([[-1, 1], []], [0.0] * 2, "0 -> -1 is not in topological order: number the states"),
+        ([[1.0], []], [0.0] * 2, "children must be a list of lists of state numbers.*float"),
+        ([["1"], []], [0.0] * 2, "children must be a list of lists of state numbers.*str"),
+        ([[None], []], [0.0] * 2, "children must be a list of lists of state numbers.*None"),
+        ([1, []], [0.0] * 2, "children must be a list of lists of state numbers.*int"),
+        (3, [0.0], "children must be a list of lists of state numbers"),
+        ([[1], []], 0.0, r"log_rewards must have 2 entries, got an array of shape \(\)"),
+        ([[1], []], [[0.0], [0.0]], r"must have 2 entries, got an array of shape \(2, 1\)"),
+        ([[1], []], [0.0, "high"], "log_rewards must be numbers, one a state"),
+        ([[1], []], [0.0, None], "log_rewards: nan of terminal state 1 must be a number"),
+        ([[1, 2], [], []], [0.0, 0.0, np.nan], "log_rewards: nan of terminal state 2"),
+        ([[1, 2], [], []], [0.0, np.inf, 0.0], "log_rewards: inf of terminal state 1"),
+        ([[1, 2], [], []], [0.0, -np.inf, -np.inf], "log_rewards must be finite in at least one"),
+        ([[1], []], [3.0, -np.inf], "log_rewards must be finite in at least one terminal state"),
     ],
 )
 def test_impossible_tables(children, log_rewards, message):
     with pytest.raises(ValueError, match=message):
         gfnjax.tabular_dag(children, log_rewards)
+
+
+def test_arrays_will_do_and_rewards_are_read_at_the_end_alone(key):
+    children = [np.array([1, 2]), np.array([2], np.int64), ()]
+    env = gfnjax.tabular_dag(children, np.array([np.nan, -np.inf, 1.5]))
+    np.testing.assert_array_equal(env.children, [[1, 2], [2, -1], [-1, -1]])
+    np.testing.assert_array_equal(env.log_rewards, [0.0, 0.0, 1.5])
+    check_environment(env, key, num_trajectories=4)
 
 
 @pytest.mark.parametrize("arguments", [{"num_states": 1}, {"max_parents": 0}])

@@ -49,3 +49,39 @@ def test_extremes():
     assert distances.total_variation(log(p), log(q)) == 1
     assert distances.l1(log(p), log(q)) == 2
     assert distances.jsd(log(p), log(q)) == pytest.approx(np.log(2))
+
+
+@given(SEEDS)
+def test_divergences_are_never_negative(seed):
+    # Single precision, close to each other: sums that cancel go below zero.
+    rng = np.random.default_rng(seed)
+    log_p = rng.normal(size=2000).astype(np.float32)
+    log_q = log_p + np.float32(10.0 ** -rng.integers(1, 9)) * rng.normal(size=2000)
+    log_p, log_q = (np.asarray(x - np.log(np.exp(x).sum()), np.float32) for x in (log_p, log_q))
+    p, q = (np.exp(x.astype(float)) / np.exp(x.astype(float)).sum() for x in (log_p, log_q))
+    expected = (p * np.log(p / q)).sum()
+    assert distances.kl(log_p, log_q) >= 0
+    np.testing.assert_allclose(distances.kl(log_p, log_q), expected, rtol=0.1, atol=1e-12)
+    assert 0 <= distances.jsd(log_p, log_q) <= np.log(2)
+
+
+def test_probabilities_of_zero_as_logarithms_minus_infinity():
+    p, q = np.log(np.float32([0.5, 0.5, 1e-30])), np.log(np.float32([0.25, 0.75, 1e-30]))
+    p[2] = q[2] = -np.inf
+    np.testing.assert_allclose(distances.kl(p, q), 0.5 * np.log(4 / 3), rtol=1e-6)
+    np.testing.assert_allclose(distances.total_variation(p, q), 0.25, rtol=1e-6)
+    q[:2] = 0, -np.inf
+    assert distances.kl(p, q) == np.inf
+    np.testing.assert_allclose(distances.kl(q, p), np.log(2), rtol=1e-6)
+    mixture = 0.25 * np.log(0.5 / 0.75) + 0.25 * np.log(2) + 0.5 * np.log(1 / 0.75)
+    np.testing.assert_allclose(distances.jsd(p, q), mixture, rtol=1e-6)
+
+
+def test_far_apart_and_at_their_bounds():
+    p, q = np.float32([0, -90]), np.float32([-90, 0])
+    np.testing.assert_allclose(distances.kl(p, q), 90, rtol=1e-6)
+    spread = np.full((2, 3000), -1e30, np.float32)
+    spread[0, :1500] = spread[1, 1500:] = -np.log(1500)
+    assert distances.total_variation(*spread) <= 1
+    assert distances.l1(*spread) <= 2
+    assert distances.jsd(*spread) <= np.float32(np.log(2))

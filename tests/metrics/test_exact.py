@@ -16,6 +16,7 @@ from gfnjax import (
     TrajectoryBalance,
     corners,
     masking,
+    tabular_dag,
     tabular_policy,
     terminal_states,
 )
@@ -219,3 +220,75 @@ def test_metrics_are_double_precision_on_request(x64):
     log_p = exact.terminating_distribution(graph, log_pf)
     assert log_p.dtype == np.float64
     assert abs(float(np.exp(log_p).sum()) - 1) < 1e-14
+
+
+def dead_branch():
+    """0 -> 1, 2; 1 -> 3, 4; 2 -> 4, 5 with R = 0 at 3 and 4, R = 2 at 5: nothing below 1."""
+    log_rewards = [0.0, 0.0, 0.0, -np.inf, -np.inf, np.log(2)]
+    env = tabular_dag([[1, 2], [3, 4], [4, 5], [], [], []], log_rewards)
+    graph = build_graph(env)
+    log_pb = jnp.log(jnp.where(graph.backward_mask, 1 / graph.backward_mask.sum(1)[:, None], 1.0))
+    return env, graph, log_pb
+
+
+def test_flows_where_all_children_have_no_reward():
+    _, graph, log_pb = dead_branch()
+    log_flow, log_pf = optimal_flow(graph, log_pb)
+    np.testing.assert_allclose(np.exp(log_flow), [2, 0, 2, 0, 0, 2], rtol=1e-6)
+    assert log_flow[1] == log_flow[3] == log_flow[4] == -np.inf
+    # Nothing is known of a state without flow; its policy is a distribution nevertheless.
+    np.testing.assert_allclose(np.exp(log_pf[:3]), [[0, 1], [0.5, 0.5], [0, 1]], rtol=1e-6)
+    metrics = exact.evaluate(graph, log_pf, np.log(2))
+    for name in ("total_variation", "l1", "kl", "reverse_kl", "jsd", "log_z_error"):
+        np.testing.assert_allclose(getattr(metrics, name), 0, atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(metrics.log_z, np.log(2), rtol=1e-6)
+    assert certificate(graph, log_pf, log_pb, jnp.log(2.0)) < 1e-5
+
+
+def test_a_uniform_policy_against_rewards_of_zero_by_hand():
+    # P = (1/4, 1/2, 1/4) over states 3, 4 and 5; the target is state 5.
+    _, graph, log_pb = dead_branch()
+    log_pf = masking.log_softmax(jnp.zeros((6, 2)), graph.forward_mask)
+    metrics = exact.evaluate(graph, log_pf, 0.0)
+    np.testing.assert_allclose(metrics.total_variation, 0.75, rtol=1e-6)
+    np.testing.assert_allclose(metrics.l1, 0.5, rtol=1e-6)
+    assert metrics.kl == np.inf
+    np.testing.assert_allclose(metrics.reverse_kl, np.log(4), rtol=1e-6)
+    # The mean is (1/8, 1/4, 5/8).
+    jsd = (0.75 * np.log(2) + 0.25 * np.log(0.25 / 0.625) + np.log(1 / 0.625)) / 2
+    np.testing.assert_allclose(metrics.jsd, jsd, rtol=1e-6)
+    assert certificate(graph, log_pf, log_pb, jnp.zeros(())) == np.inf
+
+
+@given(SEEDS)
+def test_optimal_flow_with_rewards_of_zero_against_all_paths(seed):
+    env = padded_dag(seed)
+    terminal = ~np.asarray(env.children >= 0).any(axis=1)
+    keep = np.flatnonzero(terminal)[np.random.default_rng(seed).integers(terminal.sum())]
+    zero = np.random.default_rng(seed).random(env.num_states) < 0.7
+    zero[keep] = False
+    env = env.replace(log_rewards=jnp.where(zero, -jnp.inf, env.log_rewards))
+    graph = padded_graph(env)
+    _, log_pb = random_tables(graph, seed)
+    log_flow, log_pf = optimal_flow(graph, log_pb)
+    reward = np.where(terminal, np.exp(np.asarray(env.log_rewards, float)), 0)
+    flow = np.zeros(env.num_states)
+    for path in all_paths(env):  # F(s) = sum over x of R(x) P_B of the paths from s to x
+        for start in range(len(path)):
+            _, backward = path_log_probs(env, path[start:], log_pf, log_pb)
+            _, before = path_log_probs(env, path[: start + 1], log_pf, log_pb)
+            flow[path[start][0]] += reward[path[-1][0]] * np.exp(backward + before)
+    np.testing.assert_allclose(np.exp(log_flow), flow, rtol=1e-4)
+    np.testing.assert_allclose(np.exp(log_flow[0]), reward.sum(), rtol=1e-5)
+    np.testing.assert_allclose(np.exp(terminating(graph, log_pf)), reward / reward.sum(), atol=1e-5)
+    assert certificate(graph, log_pf, log_pb, jnp.log(reward.sum().astype(np.float32))) < 1e-4
+
+
+@pytest.mark.parametrize("side", [8, 32])
+def test_no_divergence_is_negative_at_the_optimum(side):
+    graph = build_graph(Hypergrid(2, side))
+    for seed in range(5):
+        _, log_pb = random_tables(graph, seed)
+        metrics = exact.evaluate(graph, optimal_flow(graph, log_pb)[1])
+        for name in ("kl", "reverse_kl", "jsd"):
+            assert 0 <= getattr(metrics, name) < 1e-9, name

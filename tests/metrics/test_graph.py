@@ -7,6 +7,7 @@ from flax import struct
 
 from gfnjax import Hypergrid, tabular_dag
 from gfnjax.envs.hypergrid import HypergridState
+from gfnjax.metrics import exact
 from gfnjax.metrics.graph import build_graph
 from gfnjax.testing import diamond
 
@@ -83,3 +84,23 @@ def test_unreachable_states():
 def test_trajectories_longer_than_promised():
     with pytest.raises(ValueError, match="a trajectory is longer than max_steps = 3"):
         build_graph(Hurried(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        ([0.0, -np.inf, -np.inf], "log_reward is -inf in all 2 terminal states"),
+        ([0.0, 1.0, np.nan], "log_reward is nan in terminal state 2"),
+        ([0.0, np.inf, 0.0], "log_reward is inf in terminal state 1"),
+    ],
+)
+def test_rewards_that_make_no_distribution(rewards, message):
+    env = tabular_dag([[1, 2], [], []], [0.0, 0.0, 0.0]).replace(log_rewards=jnp.array(rewards))
+    with pytest.raises(ValueError, match=message):
+        build_graph(env)
+
+
+def test_rewards_off_terminal_states_do_not_matter():
+    env = tabular_dag([[1, 2], [], []], [0.0, -np.inf, 1.0])
+    graph = build_graph(env.replace(log_rewards=env.log_rewards.at[0].set(jnp.nan)))
+    assert exact.target_distribution(graph)[1] == 1

@@ -112,3 +112,10 @@ def test_exponentials_continue_by_their_tangent(x64):
     np.testing.assert_allclose(slope(outside), slope(inside), rtol=1e-6)
     rise = regression.chi_square(outside) - regression.chi_square(inside)
     np.testing.assert_allclose(rise, 2 * np.exp(EXPONENT_LIMIT), rtol=1e-6)
+
+
+@pytest.mark.parametrize("g", [regression.forward_kl, regression.hellinger, regression.chi_square])
+def test_small_residuals_are_not_lost_in_rounding(g):
+    # g(D) = D^2 / 2 + O(D^3) of each.
+    residual = jnp.array([1e-3, -1e-3, 1e-4, -1e-4, 1e-5, -1e-5], jnp.float32)
+    np.testing.assert_allclose(g(residual), residual**2 / 2, rtol=0.02)

@@ -218,6 +218,50 @@ def test_the_fraction_from_the_top(fraction, num_top, key):
     assert drawn.count(9) == num_top
 
 
+@pytest.mark.parametrize(("size", "num_top"), [(1, 1), (2, 1), (9, 1), (10, 1), (11, 2), (100, 10)])
+@pytest.mark.parametrize(("num_samples", "fraction"), [(1, 0.5), (3, 0.5), (7, 0.1), (2, 0.9)])
+def test_the_fraction_is_met_on_average(num_samples, fraction, size, num_top, key):
+    replay = RewardPrioritised(120, top_fraction_of_batch=fraction)
+    buffer = put(replay, replay.init(EXAMPLE), range(100))._replace(size=jnp.int32(size))
+    draw = jax.jit(jax.vmap(partial(replay.draw, num_samples=num_samples), (None, 0)))
+    slots = np.asarray(draw(buffer, jax.random.split(key, 2000)))
+    # The largest are the last ones; alike within the top and within the rest.
+    top = (np.arange(120) >= size - num_top) & (np.arange(120) < size)
+    rest = np.arange(120) < size - num_top
+    expected = fraction if rest.any() else 1.0
+    probabilities = top * expected / num_top + rest * (1 - expected) / max(rest.sum(), 1)
+    assert_frequencies(slots.reshape(-1), probabilities, 120)
+    # Never further from the fraction than rounding, and unbiased: 4.5 standard errors.
+    counts, expected = top[slots].sum(axis=1), expected * num_samples
+    assert np.abs(counts - expected).max() < 1
+    spread = np.sqrt((expected % 1) * (1 - expected % 1) / 2000)
+    assert abs(counts.mean() - expected) <= 4.5 * spread + 1e-9
+
+
+BUFFERS = [Fifo(6), RewardPrioritised(6), RewardPrioritised(6, unique=True), ResidualPrioritised(6)]
+
+
+@pytest.mark.parametrize("replay", BUFFERS, ids=repr)
+def test_it_works_without_jit(replay, key):
+    compiled, eager = replay.init(EXAMPLE), replay.init(EXAMPLE)
+    for items in ([3, 1, 4, 1], [5, 9, 2], [6, 5, 3, 5]):
+        compiled = put(replay, compiled, items)
+        with jax.disable_jit():
+            eager = replay.add(eager, jnp.int32(items), jnp.float32(items))
+    jax.tree.map(np.testing.assert_array_equal, compiled, eager)
+    drawn = sample(replay, compiled, key, 7)
+    with jax.disable_jit():
+        jax.tree.map(np.testing.assert_array_equal, drawn, replay.sample(eager, key, 7))
+
+
+def test_huge_residuals_do_not_overflow(key):
+    replay = ResidualPrioritised(6, 4.0)
+    priorities = replay.priority(jnp.zeros(3), jnp.array([1e30, 1.6e31, 1e-30]))
+    buffer = put(replay, replay.init(EXAMPLE), range(3), priorities)
+    slots = sample(replay, buffer, key, 6000).slots
+    assert_frequencies(slots, np.array([1, 256, 0, 0, 0, 0]) / 257, 6)
+
+
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
 def test_residuals_weigh(exponent, key):
     replay = ResidualPrioritised(6, exponent)
