@@ -48,7 +48,10 @@ def counted(position, side):
 def test_a_reward_that_counts_trains_like_the_same_one_in_floats(key):
     # log R = x + y on the 4 x 4 grid: log Z = 2 log(1 + e + e^2 + e^3).
     found = {}
-    for name, reward in {"count": counted, "float": lambda x, side: counted(x, side) * 1.0}.items():
+    for name, reward in {
+        "count": counted,
+        "float": lambda x, side: counted(x, side).astype(jnp.float32),
+    }.items():
         env = Hypergrid(2, 4, reward)
         gfn = GFlowNet(env, mlp_policy(env, (8,)), TrajectoryBalance())
         found[name], history = gfnjax.train(gfn, key, 300)
