@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import jax
 import numpy as np
 
-from gfnjax import checkpoint, curves, loop
+from gfnjax import curves
 from gfnjax.baselines.mcmc import MarkovChains
-from gfnjax.config import Config, UsageError
+from gfnjax.config import UsageError
 from gfnjax.curves import BLUE, INK
 from gfnjax.envs.base import Drawable, Panel
-from gfnjax.evaluation import Distributions, Views, make_evaluator
+from gfnjax.evaluation import Distributions, Views
 from gfnjax.rundir import Record, RunDirectory
+from gfnjax.trained import TrainedRun, load
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,10 +58,11 @@ def draw(directory: Path) -> list[Path]:
         CheckpointError: if no checkpoint is good.
     """
     run = RunDirectory(directory)
-    config, records = run.read_config(), run.read_metrics()
+    run.read_config()  # is it a run at all?
+    records = run.read_metrics()
     if not records:
         raise UsageError(f"nothing to draw yet: {run.metrics_file} is empty")
-    figures = _figures(run, config, records)
+    figures = _figures(load(directory), records)
     run.pictures.mkdir(exist_ok=True)
     written = []
     for name, figure in figures:
@@ -186,15 +188,8 @@ def _best_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
     return jax.tree.map(lambda x: x[best], found.states), notes
 
 
-def _figures(
-    run: RunDirectory, config: Config, records: Sequence[Record]
-) -> list[tuple[str, Figure]]:
-    from gfnjax.run import describe
-
-    gfn = describe(config)
-    template = loop.init(gfn, jax.random.key(config.training.seed))
-    state, _ = checkpoint.load_latest(run.checkpoints, template)
-    evaluator = make_evaluator(config, gfn)
+def _figures(trained: TrainedRun, records: Sequence[Record]) -> list[tuple[str, Figure]]:
+    gfn, state, evaluator = trained.gfn, trained.state, trained.evaluator
     title = f"after {max(r['step'] for r in records):,} steps: {_quality_text(records)}"
     figures = [("curves", learning_curves(records))]
     views = evaluator.views(state)
