@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from gfnjax import causal, ensemble, hyperparameters, sampling, updates, views
+from gfnjax import causal, diagnosis, ensemble, hyperparameters, sampling, updates, views
 from gfnjax.checks import check_gflownet
 from gfnjax.envs.base import Environment, State
 from gfnjax.exploration import EpsilonTempered, Exploration
@@ -20,7 +20,7 @@ from gfnjax.policies.backward import BackwardPolicy, LearnedBackward, TrainedBac
 from gfnjax.policies.base import FrozenPolicy, Policy, check_output
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.policies.ensemble import EnsemblePolicy
-from gfnjax.samplers.base import OnPolicy, Sampler
+from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.state import Params, StepInfo, TrainState
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
@@ -107,9 +107,8 @@ class GFlowNet:
 
     def step(self, state: TrainState) -> tuple[TrainState, StepInfo]:
         """Draw a batch, score it, move the parameters. Pure: jit, scan, vmap it at will."""
-        values = self.values(state.hyperparameters, state.step)
         key = jax.random.fold_in(state.key, state.step)
-        batch, memory = self.sampler.draw(self, state.params, state.memory, key, values)
+        batch, memory = self.draw(state)
         if isinstance(self.backward, TrainedBackward):
             backward_key = jax.random.fold_in(key, 2)
             state = updates.fit_backward(self, state, batch.trajectories, backward_key)
@@ -121,7 +120,9 @@ class GFlowNet:
         info = StepInfo(
             loss=loss,
             log_z=self.log_z(state.params) if windows else scores.log_z.mean(),
-            log_reward=(scores.log_reward * complete).sum() / jnp.maximum(complete.sum(), 1),
+            # No product: 0 * inf of a window that has not ended would be NaN.
+            log_reward=jnp.where(scores.complete, scores.log_reward, 0.0).sum()
+            / jnp.maximum(complete.sum(), 1),
             length=scores.length.astype(loss.dtype).mean(),
             grad_norm=fitted.grad_norm,
         )
@@ -130,6 +131,16 @@ class GFlowNet:
             target = optax.incremental_update(state.params.policy, target, self.target_rate)
         memory = self.sampler.learn(self, memory, batch, fitted.errors)
         return state._replace(target=target, memory=memory, step=state.step + 1), info
+
+    def draw(self, state: TrainState) -> tuple[Batch, PyTree]:
+        """The batch that `step` learns from, and what the sampler remembers after drawing it."""
+        values = self.values(state.hyperparameters, state.step)
+        key = jax.random.fold_in(state.key, state.step)
+        return self.sampler.draw(self, state.params, state.memory, key, values)
+
+    def diagnose(self, state: TrainState) -> str | None:
+        """What is not finite in the batch that `step` learns from, in words; None if all is."""
+        return diagnosis.diagnose(self, state)
 
     def sample(self, params: Params, key: Array, num_samples: int) -> Trajectory:
         """`num_samples` trajectories of the current policy, without exploration."""
