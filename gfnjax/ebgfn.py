@@ -20,6 +20,7 @@ import optax
 from flax import struct
 
 from gfnjax.back_and_forth import back_and_forth
+from gfnjax.diagnosis import diagnose_rewards
 from gfnjax.envs.base import State
 from gfnjax.policies.backward import TrainedBackward
 from gfnjax.policies.base import Policy
@@ -139,7 +140,7 @@ class EnergyGFlowNet:
     def step(self, state: EnergyState) -> tuple[EnergyState, EnergyInfo]:
         """One step of the GFlowNet on the current reward, one of the reward."""
         train, gfn = state.gfn, self.sampler(state)
-        keys = jax.random.split(jax.random.fold_in(train.key, train.step), 4)
+        keys = self._keys(train)
         trajectories = self._trajectories(gfn, train, keys[0], keys[1])
         loss, grads = jax.value_and_grad(gfn.loss)(train.params, trajectories)
         params, opt_state = gfn.update(train, grads)
@@ -158,6 +159,20 @@ class EnergyGFlowNet:
             contrast=contrast,
         )
         return EnergyState(train, reward, reward_opt_state), info
+
+    def diagnose(self, state: EnergyState) -> str | None:
+        """What is wrong with the rewards that `step` meets, in words; None if nothing."""
+        remedy = "the reward is learned: try a smaller learning_rate for it"
+        log_rewards = EnergyGFlowNet._log_rewards
+        return diagnose_rewards(log_rewards, self, state, "trajectories", remedy)
+
+    def _log_rewards(self, state: EnergyState) -> Array:
+        """`[B]` of the trajectories that a step learns from."""
+        keys = self._keys(state.gfn)
+        return self._trajectories(self.sampler(state), state.gfn, keys[0], keys[1]).log_reward
+
+    def _keys(self, train: TrainState) -> Array:
+        return jax.random.split(jax.random.fold_in(train.key, train.step), 4)
 
     def sampler(self, state: EnergyState) -> GFlowNet:
         """The GFlowNet of the reward learned so far, for sampling and evaluation."""

@@ -24,6 +24,7 @@ WORDS = {
     "DetailedBalance or SubTrajectoryBalance": "of which --thompson gives each member one set: use "
     "--objective tb, db or subtb",
     "gfn.sampler is not supported": f"other sampling ({SAMPLING_FLAGS}) is not supported",
+    "try a smaller learning_rate for it": "try a smaller --coupling-rate",
     "backward must not be LearnedBackward(), take UniformBackward() or one with a training of its "
     "own": "use --backward uniform, tlm or pessimistic",
 }

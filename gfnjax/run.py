@@ -14,6 +14,7 @@ from gfnjax import checkpoint, loop, rundir
 from gfnjax.build import describe, initial_state
 from gfnjax.config import Config, UsageError
 from gfnjax.evaluation import Evaluator, make_evaluator
+from gfnjax.flags import in_flags
 from gfnjax.logging import Display, Logger, Status, check_extras, make_display, make_loggers
 from gfnjax.loop import RunInfo, RunState, Trainable
 from gfnjax.rundir import Record, RunDirectory
@@ -72,7 +73,7 @@ def start(config: Config, output: Path | None = None, display: Display | None = 
 
     Raises:
         UsageError: for a configuration or a directory that cannot work.
-        RunFailedError: at the first loss or gradient that is not finite.
+        RunFailedError: at the first reward, loss or gradient that is not finite.
     """
     gfn, evaluator = _prepare(config)
     run = rundir.create(output, config.environment)
@@ -161,8 +162,7 @@ def _train(session: _Session, state: RunState, evaluation: Record) -> Outcome:
         path = session.run.checkpoints / f"nan-before-step-{error.step}.ckpt"
         checkpoint.write(path, error.state)
         raise RunFailedError(
-            f"loss or gradient is not finite at step {error.step}: try a smaller learning rate, or "
-            f"max_grad_norm; the state right before that step is in {path}"
+            f"{in_flags(error.reason)}; the state right before step {error.step} is in {path}"
         ) from error
     finally:
         display.close()

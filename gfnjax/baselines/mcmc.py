@@ -17,6 +17,7 @@ from jax import lax
 
 from gfnjax import scoring
 from gfnjax.back_and_forth import Move, back_and_forth
+from gfnjax.diagnosis import diagnose_rewards
 from gfnjax.envs.base import Environment, State
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
@@ -93,9 +94,8 @@ class MarkovChains:
 
     def step(self, state: TrainState) -> tuple[TrainState, ChainInfo]:
         """Propose a move to every chain; with `learn`, train on the successful ones."""
-        key = jax.random.fold_in(state.key, state.step)
         before = jax.vmap(self.proposal.env.log_reward)(state.memory)
-        move = self._move(state.params, key, state.memory)
+        move = self._move(state.params, self._key(state), state.memory)
         loss = grad_norm = jnp.zeros_like(before[0])
         if self.learn:
             success = move.accepted & (move.rebuilt.log_reward > before)
@@ -113,6 +113,18 @@ class MarkovChains:
             grad_norm=grad_norm,
         )
         return state._replace(memory=move.states, step=state.step + 1), info
+
+    def diagnose(self, state: TrainState) -> str | None:
+        """What is wrong with the rewards of the objects that `step` moves to; None if nothing."""
+        return diagnose_rewards(MarkovChains._log_rewards, self, state, "chains")
+
+    def _log_rewards(self, state: TrainState) -> Array:
+        """`[C]` after the move of a step."""
+        move = self._move(state.params, self._key(state), state.memory)
+        return jax.vmap(self.proposal.env.log_reward)(move.states)
+
+    def _key(self, state: TrainState) -> Array:
+        return jax.random.fold_in(state.key, state.step)
 
     def sample(self, state: TrainState, key: Array, num_samples: int) -> Trajectory:
         """Trajectories into `num_samples` objects that the chains visit from here on.
