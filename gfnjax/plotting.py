@@ -5,7 +5,10 @@ Matplotlib is imported when something is drawn, and draws without a screen.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -77,12 +80,30 @@ P = ParamSpec("P")
 def _styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
     @wraps(make)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        import matplotlib
-
-        with matplotlib.rc_context(STYLE):
+        with _matplotlib().rc_context(STYLE):
             return make(*args, **kwargs)
 
     return styled
+
+
+def _matplotlib() -> Any:
+    """The package, whatever backend `MPLBACKEND` asks for: nothing here is drawn with it.
+
+    A shell inherits the variable from a notebook, whose backend need not be installed here.
+    """
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    # With the variable set to what is not there the import fails, and cannot be repeated.
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+    if asked:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = asked
+    return matplotlib
 
 
 @_styled
@@ -206,9 +227,12 @@ def _figures(trained: TrainedRun, records: Sequence[Record]) -> list[tuple[str, 
 
 def _figure(width: float, height: float) -> Figure:
     # Not pyplot: it keeps every figure, and looks for a screen.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _quality_text(records: Sequence[Record]) -> str:
