@@ -23,7 +23,7 @@ from gfnjax.catalogue import (
 )
 from gfnjax.config import Config, Sampling, Training, UsageError
 from gfnjax.ebgfn import EnergyGFlowNet
-from gfnjax.envs.base import Environment
+from gfnjax.envs.base import Environment, source_state
 from gfnjax.envs.conditional import Conditional
 from gfnjax.exploration import EpsilonTempered, StopFlattening
 from gfnjax.flags import in_flags
@@ -150,7 +150,7 @@ def _prior(env: Environment, objective: Objective) -> FrozenPolicy | None:
     if "log_prior" not in objective.needs:
         return None
     policy = uniform_policy(env)
-    observation = policy.observe(env, env.initial_state())
+    observation = policy.observe(env, source_state(env))
     return FrozenPolicy(policy, policy.init(jax.random.key(0), observation))
 
 

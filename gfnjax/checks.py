@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+import jax
 import optax
 
 from gfnjax import hyperparameters
@@ -25,6 +26,11 @@ def check_gflownet(gfn: GFlowNet) -> None:
         raise TypeError(
             "policy must be a gfnjax.Policy (or a CausalPolicy, an EnsemblePolicy), "
             f"got {type(gfn.policy).__name__}"
+        )
+    if not _is_placeholder(gfn.env) and jax.tree_util.all_leaves([gfn.env]):
+        raise TypeError(
+            f"env must be a pytree: decorate {type(gfn.env).__name__} with flax.struct.dataclass, "
+            "sizes as struct.field(pytree_node=False)"
         )
     if isinstance(gfn.policy, CausalPolicy):
         check_causal(gfn.env)

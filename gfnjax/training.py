@@ -11,7 +11,8 @@ from flax import struct
 
 from gfnjax import causal, diagnosis, ensemble, hyperparameters, sampling, updates, views
 from gfnjax.checks import check_gflownet
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, State, source_state
+from gfnjax.envs.contract import check_traceable
 from gfnjax.exploration import EpsilonTempered, Exploration
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.base import Objective, Regression, as_objective
@@ -85,8 +86,9 @@ class GFlowNet:
         """
         if not jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key):
             raise TypeError("key must be a typed PRNG key: use jax.random.key, not PRNGKey")
+        check_traceable(self.env)
         init_key, key = jax.random.split(key)
-        observation = self.policy.observe(self.env, self.env.initial_state())
+        observation = self.policy.observe(self.env, source_state(self.env))
         policy = self.policy.init(init_key, observation)
         check_output(self.policy, policy, self.env)
         keys = jax.random.split(jax.random.fold_in(init_key, 1), 3)
@@ -205,7 +207,7 @@ class GFlowNet:
             return params.log_z
         if self.objective.log_z != "flow":
             return jnp.full_like(params.log_z, jnp.nan)
-        source = sampling.tile(self.env.initial_state(), 1)
+        source = sampling.tile(source_state(self.env), 1)
         states = jax.tree.map(lambda x: jnp.stack([x, x], axis=1), source)
         zero = jnp.zeros(1, jnp.int32)
         nowhere = Trajectory(states, zero[:, None], zero, jnp.zeros(1, params.log_z.dtype))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax.envs.base import Enumerable, Environment
+from gfnjax.envs.base import Enumerable, Environment, source_state
 from gfnjax.types import Array
 
 MAX_STATES = 20_000_000
@@ -87,7 +87,7 @@ def _tabulate(env: Any) -> tuple[dict[str, Array], Array]:
         }
 
     rows = jax.lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=4096)
-    return rows, env.state_index(env.initial_state()).astype(jnp.int32)
+    return rows, env.state_index(source_state(env)).astype(jnp.int32)
 
 
 def _levels(children: np.ndarray, mask: np.ndarray, source: int, max_steps: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 from flax import struct
 
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.types import Array, PolicyOutput, PyTree
 
 
@@ -76,7 +76,7 @@ def check_output(policy: StatePolicy, params: PyTree, env: Environment) -> None:
         "backward_logits": (env.num_backward_actions,),
         "log_flow": (),
     }
-    output = jax.eval_shape(lambda p: policy.evaluate(p, env, env.initial_state()), params)
+    output = jax.eval_shape(lambda p: policy.evaluate(p, env, source_state(env)), params)
     if not isinstance(output, PolicyOutput):
         raise TypeError(f"policy.apply must return a PolicyOutput, got {type(output).__name__}")
     for name, shape in expected.items():
