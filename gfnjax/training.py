@@ -10,6 +10,7 @@ import optax
 from flax import struct
 
 from gfnjax import causal, diagnosis, ensemble, hyperparameters, sampling, updates, views
+from gfnjax.arguments import check_key, whole
 from gfnjax.checks import check_gflownet
 from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.envs.contract import check_traceable
@@ -75,6 +76,9 @@ class GFlowNet:
         object.__setattr__(self, "objective", as_objective(self.objective))
         given = hyperparameters.as_pytree(self.hyperparameters)
         object.__setattr__(self, "hyperparameters", given)
+        for name in ("batch_size", "num_updates", "chunk_size"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole(name, value))
         check_gflownet(self)
 
     def init(self, key: Array, overrides: Hyperparameters | None = None) -> TrainState:
@@ -84,8 +88,7 @@ class GFlowNet:
             key: a typed PRNG key (`jax.random.key`).
             overrides: arrays that replace the description's hyperparameters; None entries don't.
         """
-        if not jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key):
-            raise TypeError("key must be a typed PRNG key: use jax.random.key, not PRNGKey")
+        check_key("key", key)
         check_traceable(self.env)
         init_key, key = jax.random.split(key)
         observation = self.policy.observe(self.env, source_state(self.env))
@@ -146,7 +149,8 @@ class GFlowNet:
 
     def sample(self, params: Params, key: Array, num_samples: int) -> Trajectory:
         """`num_samples` trajectories of the current policy, without exploration."""
-        return self.explore(params, key, num_samples, None)[0]
+        num_samples = whole("num_samples", num_samples, least=1)
+        return self.explore(params, check_key("key", key), num_samples, None)[0]
 
     def explore(
         self,
@@ -185,6 +189,7 @@ class GFlowNet:
 
     def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
         """One trajectory of the backward policy into each of `terminal_states` `[B, ...]`."""
+        check_key("key", key)
         backward = self.backward_policy(params)
 
         def behaviour(state: State) -> Array:
