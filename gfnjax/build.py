@@ -73,10 +73,24 @@ def build(config: Config) -> GFlowNet | EnergyGFlowNet | MarkovChains:
 
 def describe(config: Config) -> GFlowNet | EnergyGFlowNet | MarkovChains:
     """`build(config)`, with a `UsageError` for everything that cannot work."""
+    require_device()
     try:
         return build(config)
     except (TypeError, ValueError, OverflowError, OSError) as error:
         raise UsageError(in_flags(str(error))) from error
+
+
+def require_device() -> None:
+    """Raise a `UsageError` where JAX has been asked for hardware that is not there."""
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        asked = getattr(jax.config, "jax_platforms", None)
+        said = "" if asked else f" ({str(error).splitlines()[0]})"
+        raise UsageError(
+            f"JAX finds no device for JAX_PLATFORMS={asked or ''}{said}: install the jax that fits "
+            "the hardware, or unset JAX_PLATFORMS"
+        ) from error
 
 
 def initial_state(config: Config, gfn: Trainable) -> RunState:

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from gfnjax import diagnosis
+from gfnjax.arguments import check_key, whole
 from gfnjax.types import Array
 
 # What a run carries, a pytree with the number of `step`s taken; and the diagnostics of one step, a
@@ -19,6 +20,7 @@ RunState = Any
 RunInfo = Any
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """All the loop asks for: pure `init` and `step`, of a `GFlowNet` or another frozen pytree."""
 
@@ -97,14 +99,13 @@ def train(
         The final state and the history of this call.
 
     Raises:
+        TypeError: for a start that is neither a typed key nor a state, or no whole number.
         ValueError: for a step count that is not positive.
         NonFiniteError: at the first reward, loss or gradient that is NaN or infinite.
     """
-    if num_steps < 1 or chunk_size < 1:
-        raise ValueError(
-            f"num_steps and chunk_size must be at least 1, got {num_steps} and {chunk_size}"
-        )
-    state: RunState = init(gfn, start) if _is_key(start) else start
+    num_steps = whole("num_steps", num_steps, least=1)
+    chunk_size = whole("chunk_size", chunk_size, least=1)
+    state = _first_state(gfn, start)
     infos, evaluations = [], []
     visits = chunks(gfn, state, int(state.step) + num_steps, chunk_size)
     for state, info in visits:
@@ -116,8 +117,19 @@ def train(
     return state, History(jax.tree.map(lambda *x: np.concatenate(x), *infos), evaluations)
 
 
-def _is_key(start: Any) -> bool:
-    return isinstance(start, jax.Array) and jnp.issubdtype(start.dtype, jax.dtypes.prng_key)
+def _first_state(gfn: Trainable, start: Any) -> RunState:
+    if not isinstance(gfn, Trainable):
+        raise TypeError(
+            f"gfn must be a GFlowNet or the like, with init and step, got {type(gfn).__name__}"
+        )
+    if hasattr(start, "step"):
+        return start
+    if isinstance(start, jax.Array | np.ndarray):
+        return init(gfn, check_key("start", start))
+    raise TypeError(
+        "start must be a typed PRNG key, such as jax.random.key(0), or the state to go on from, "
+        f"got {type(start).__name__}"
+    )
 
 
 def chunks(

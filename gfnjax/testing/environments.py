@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gfnjax.arguments import check_key
 from gfnjax.envs.base import (
     Conditioned,
     Enumerable,
@@ -49,6 +50,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
     Raises:
         ConformanceError: at the first promise that is broken.
     """
+    check_key("key", key)
     _check_sizes(env)
     _check_traceable(env)
     _check_initial_state(env)
@@ -68,8 +70,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
     if isinstance(env, SparselyObserved):
         _check_sparse_observation(env, visited)
     if isinstance(env, Conditioned):
-        message = broken_promise(env, key, num_trajectories)
-        _require(message is None, str(message))
+        _require((message := broken_promise(env, key, num_trajectories)) is None, str(message))
 
 
 def _require(condition: Any, message: str) -> None:
@@ -147,8 +148,7 @@ def _check_traceable(env: Environment) -> None:
 def _check_initial_state(env: Environment) -> None:
     state = source_state(env)
     action = jnp.zeros((), jnp.int32)
-    message = wrong_return(env, state)
-    _require(message is None, str(message))
+    _require((message := wrong_return(env, state)) is None, str(message))
     _require(~env.is_terminal(state), "initial_state: s_0 must not be terminal")
     _require(env.forward_mask(state).any(), "forward_mask: s_0 must allow some action")
     _require(
