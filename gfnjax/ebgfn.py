@@ -22,6 +22,7 @@ from flax import struct
 from gfnjax.back_and_forth import back_and_forth
 from gfnjax.diagnosis import diagnose_rewards
 from gfnjax.envs.base import State
+from gfnjax.identity import Comparable
 from gfnjax.policies.backward import TrainedBackward
 from gfnjax.policies.base import Policy
 from gfnjax.policies.causal import CausalPolicy
@@ -66,8 +67,8 @@ class EnergyInfo(NamedTuple):
     contrast: Array
 
 
-@struct.dataclass
-class EnergyGFlowNet:
+@struct.dataclass(eq=False)
+class EnergyGFlowNet(Comparable):
     """A frozen description of a run; `init` and `step` are pure, as in `GFlowNet`.
 
     Attributes:

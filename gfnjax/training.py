@@ -16,6 +16,7 @@ from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.envs.contract import check_traceable
 from gfnjax.exploration import EpsilonTempered, Exploration
 from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.identity import Comparable
 from gfnjax.objectives.base import Objective, Regression, as_objective
 from gfnjax.objectives.regression import square
 from gfnjax.policies.backward import BackwardPolicy, LearnedBackward, TrainedBackward
@@ -27,8 +28,8 @@ from gfnjax.state import Params, StepInfo, TrainState
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
-@struct.dataclass
-class GFlowNet:
+@struct.dataclass(eq=False)
+class GFlowNet(Comparable):
     """A frozen description of a training run. A pytree: the environment's rewards are leaves.
 
     Attributes:

@@ -20,6 +20,7 @@ from gfnjax.back_and_forth import Move, back_and_forth
 from gfnjax.diagnosis import diagnose_rewards
 from gfnjax.envs.base import Environment, State
 from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.identity import Comparable
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.policies.base import Policy
@@ -50,8 +51,8 @@ class ChainInfo(NamedTuple):
     grad_norm: Array
 
 
-@struct.dataclass
-class MarkovChains:
+@struct.dataclass(eq=False)
+class MarkovChains(Comparable):
     """Parallel chains with pure `init`, `step` and `sample`, like a `GFlowNet`.
 
     The chains' objects `[C, ...]` are the `memory` of the state. Build one with
