@@ -27,7 +27,7 @@ def check_gflownet(gfn: GFlowNet) -> None:
             "policy must be a gfnjax.Policy (or a CausalPolicy, an EnsemblePolicy), "
             f"got {type(gfn.policy).__name__}"
         )
-    if not _is_placeholder(gfn.env) and jax.tree_util.all_leaves([gfn.env]):
+    if not is_placeholder(gfn.env) and jax.tree_util.all_leaves([gfn.env]):
         raise TypeError(
             f"env must be a pytree: decorate {type(gfn.env).__name__} with flax.struct.dataclass, "
             "sizes as struct.field(pytree_node=False)"
@@ -48,9 +48,9 @@ def check_gflownet(gfn: GFlowNet) -> None:
         )
     _check_numbers(gfn)
     _check_objective(gfn)
-    if not _is_placeholder(gfn.env):
+    if not is_placeholder(gfn.env):
         _check_backward(gfn)
-    if isinstance(gfn.exploration, StopFlattening) and not _is_placeholder(gfn.env):
+    if isinstance(gfn.exploration, StopFlattening) and not is_placeholder(gfn.env):
         _require_stop(gfn)
     gfn.sampler.check(gfn)
 
@@ -98,7 +98,7 @@ def _check_objective(gfn: GFlowNet) -> None:
         )
     if "target" in objective.needs and gfn.target_rate is None:
         raise ValueError(f"{name} needs a target network: set target_rate")
-    if _is_placeholder(gfn.env):
+    if is_placeholder(gfn.env):
         return
     check_abilities(objective, gfn.env)
     if "log_prior" in objective.needs and gfn.prior is None:
@@ -140,6 +140,6 @@ def _require_stop(gfn: GFlowNet) -> None:
         )
 
 
-def _is_placeholder(env: object) -> bool:
+def is_placeholder(env: object) -> bool:
     """JAX maps trees with placeholders for leaves, sometimes for the whole environment."""
     return not hasattr(type(env), "step")

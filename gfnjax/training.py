@@ -11,12 +11,12 @@ from flax import struct
 
 from gfnjax import causal, diagnosis, ensemble, hyperparameters, sampling, updates, views
 from gfnjax.arguments import check_key, whole
-from gfnjax.checks import check_gflownet
+from gfnjax.checks import check_gflownet, is_placeholder
 from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.envs.contract import check_traceable
 from gfnjax.exploration import EpsilonTempered, Exploration
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.identity import Comparable
+from gfnjax.identity import Comparable, classes
 from gfnjax.objectives.base import Objective, Regression, as_objective
 from gfnjax.objectives.regression import square
 from gfnjax.policies.backward import BackwardPolicy, LearnedBackward, TrainedBackward
@@ -50,6 +50,7 @@ class GFlowNet(Comparable):
         target_rate: share of the parameters that moves into the target network each step; None
             for no target network.
         chunk_size: live states evaluated at a time; None chooses by batch size.
+        classes: of everything in here; not to be given.
 
     Raises:
         TypeError, ValueError: at construction, for arguments that cannot work together.
@@ -72,6 +73,9 @@ class GFlowNet(Comparable):
     max_grad_norm: float | None = struct.field(pytree_node=False, default=None)
     target_rate: float | None = struct.field(pytree_node=False, default=None)
     chunk_size: int | None = struct.field(pytree_node=False, default=None)
+    classes: tuple[type, ...] = struct.field(
+        pytree_node=False, default=(), repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", as_objective(self.objective))
@@ -81,6 +85,9 @@ class GFlowNet(Comparable):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole(name, value))
         check_gflownet(self)
+        if not is_placeholder(self.env):
+            nodes = self.env, self.backward, self.hyperparameters, self.prior
+            object.__setattr__(self, "classes", classes(nodes))
 
     def init(self, key: Array, overrides: Hyperparameters | None = None) -> TrainState:
         """The state at step 0. Vmap over keys and hyperparameters to sweep.

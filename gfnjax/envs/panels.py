@@ -1,6 +1,7 @@
 """What environments have in common when they draw a distribution over their objects."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from gfnjax.envs.base import Environment, Measurable, Panel, Renderable, State
+from gfnjax.identity import classes
 from gfnjax.types import Array
 
 NUM_BINS = 40
@@ -46,7 +48,7 @@ def letter_frequencies(
 
 def reward_histogram(env: Environment, states: State, weights: np.ndarray) -> Panel:
     """The distribution of log R; the lowest of the objects share the first bin."""
-    log_rewards = np.asarray(_log_rewards(env, states))
+    log_rewards = np.asarray(_log_rewards(env, states, classes(env)))
     low = np.quantile(log_rewards, LOWEST_SHARE)
     return histogram(np.maximum(log_rewards, low), weights, "log reward")
 
@@ -69,6 +71,6 @@ def histogram(values: Any, weights: np.ndarray, label: str) -> Panel:
     return Panel(mass, label, bounds=(low, high))
 
 
-@jax.jit
-def _log_rewards(env: Any, states: State) -> Array:
+@partial(jax.jit, static_argnums=2)
+def _log_rewards(env: Any, states: State, kinds: tuple[type, ...]) -> Array:
     return lax.map(env.log_reward, states, batch_size=1024)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.envs.base import Enumerable, Environment, source_state
+from gfnjax.identity import classes
 from gfnjax.types import Array
 
 MAX_STATES = 20_000_000
@@ -59,14 +60,14 @@ def build_graph(env: Environment) -> StateGraph:
             f"{type(env).__name__} has {env.num_states:,} states, more than the {MAX_STATES:,} "
             "that exact metrics enumerate; use gfnjax.metrics.sampled instead"
         )
-    rows, source = _tabulate(env)
+    rows, source = _tabulate(env, classes(env))
     children, forward_mask = np.asarray(rows["children"]), np.asarray(rows["forward_mask"])
     levels = _levels(children, forward_mask, int(source), env.max_steps)
     return StateGraph(**rows, levels=jnp.asarray(levels), source=source)
 
 
-@jax.jit
-def _tabulate(env: Any) -> tuple[dict[str, Array], Array]:
+@partial(jax.jit, static_argnums=1)
+def _tabulate(env: Any, kinds: tuple[type, ...]) -> tuple[dict[str, Array], Array]:
     actions = jnp.arange(env.num_actions, dtype=jnp.int32)
     undos = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
     over = partial(jax.vmap, in_axes=(None, 0))
