@@ -135,6 +135,28 @@ print(float(gfnjax.train(gfn, jax.random.key(0), 3, chunk_size=3)[0].params.log_
     assert float(done.stdout) == pytest.approx(float(state.params.log_z), rel=1e-6)
 
 
+ENVIRONMENTS = {
+    "tabular": diamond,
+    "sets": lambda: tasks.SetConfig().make(),
+    "bits": lambda: tasks.BitsConfig(8, 4, 3).make(),
+    "left to right": lambda: tasks.LeftToRightBitsConfig(8, 4, 3).make(),
+    "dag": lambda: tasks.DAGConfig(3).make(),
+    "ising": lambda: tasks.IsingConfig(2).make(),
+    "condition": lambda: tasks.SetConfig(condition="temperature").make(),
+}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_environments_with_tables_compare_too(name):
+    env, other = ENVIRONMENTS[name](), ENVIRONMENTS[name]()
+    assert (env == other) is True
+    assert (env == GRID) is False
+    assert hash(env) == hash(other)
+    assert pickle.loads(pickle.dumps(env)) == env
+    moved = jax.tree.map(lambda x: jnp.asarray(x) + jnp.ones((), jnp.asarray(x).dtype), env)
+    assert (env == moved) is False
+
+
 DIFFERENT = {
     "schedule": lambda n: describe(**numbers(epsilon=optax.linear_schedule(1.0, 0.0, n))),
     "lambda": lambda n: describe(**numbers(epsilon=lambda step: n / 10)),
