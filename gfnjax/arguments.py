@@ -45,9 +45,9 @@ def check_key(name: str, key: Any, *, seeds: bool = False) -> Array:
     if seeds and _whole(key) is not None:
         return jax.random.key(whole(name, key))
     if not is_key(key):
-        hint = f"{name} must be a typed PRNG key: use jax.random.key"
+        hint = f"{name} must be a typed PRNG key: use jax.random.key, not PRNGKey"
         legacy = getattr(key, "dtype", None) == jnp.uint32
-        raise TypeError(f"{hint}, not PRNGKey" if legacy else f"{hint}(seed), got {_short(key)}")
+        raise TypeError(hint if legacy else f"{hint} (got {_short(key)})")
     if key.shape != ():
         raise TypeError(f"{name} must be one key, got {key.shape}: use jax.vmap over several")
     return key
