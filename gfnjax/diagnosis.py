@@ -104,8 +104,11 @@ def rewards(
     return f"{what} is {kind} at step {step} in {count} of {size} {of}{more}; {remedy}"
 
 
-def of_numbers(step: int, loss: float, grad_norm: float) -> str:
-    """The sentence about a loss or a gradient that is not finite."""
+def of_numbers(step: int, loss: float, grad_norm: float, log_reward: float) -> str:
+    """The sentence about a mean reward, a loss or a gradient that is not finite."""
+    if not np.isfinite(log_reward):
+        word = _word(log_reward)
+        return f"the mean log R is {word} at step {step}; {KINDS[word]}"
     if not np.isfinite(loss):
         return f"the loss is {_word(loss)} at step {step}, its rewards are finite: {SLOWER}"
     return (

@@ -174,7 +174,8 @@ def _reason(gfn: Trainable, before: RunState, info: RunInfo) -> str:
     found = gfn.diagnose(before) if isinstance(gfn, Diagnosable) else None
     if found is not None:
         return found
-    return diagnosis.of_numbers(int(before.step), float(info.loss), float(info.grad_norm))
+    numbers = (float(x) for x in (info.loss, info.grad_norm, info.log_reward))
+    return diagnosis.of_numbers(int(before.step), *numbers)
 
 
 @jax.jit

@@ -124,6 +124,14 @@ def test_several_kinds_are_all_counted():
     assert np.asarray(diagnosis.count(rows, inside)).tolist() == [0, 1, 0]
 
 
+def test_the_numbers_of_a_step():
+    assert diagnosis.of_numbers(4, 1.0, 2.0, -np.inf) == (
+        "the mean log R is -inf at step 4; floor the reward"
+    )
+    assert diagnosis.of_numbers(4, np.inf, np.nan, 0.0).startswith("the loss is inf at step 4, ")
+    assert diagnosis.of_numbers(4, 1.5, np.nan, 0.0).startswith("the gradient is NaN at step 4, ")
+
+
 def test_a_partial_reward_that_is_not_finite():
     @struct.dataclass
     class Partial(gfnjax.Hypergrid):
