@@ -198,15 +198,11 @@ def tasks_of(results: list[dict]) -> set[str]:
 
 def picture(results: list[dict], path: Path) -> None:
     """The best sets and the error of log Z against training steps, all seeds."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     tasks = by_task(results)
-    figure, axes = plt.subplots(
-        4, len(tasks), figsize=(4 * len(tasks), 11), sharex="col", squeeze=False
-    )
+    figure = Figure(figsize=(4 * len(tasks), 11))
+    axes = figure.subplots(4, len(tasks), sharex="col", squeeze=False)
     for (task, incomplete, method), runs in grouped(results).items():
         share_ax, error_ax = axes[int(incomplete) :: 2, list(tasks).index(task)]
         color = f"C{list(METHODS).index(method)}"

@@ -21,6 +21,7 @@ from gfnjax.policies.tabular import tabular_policy
 from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
 from gfnjax.sampling import terminal_states
 from gfnjax.state import Params, StepInfo, TrainState
+from gfnjax.trained import TrainedRun, load
 from gfnjax.training import GFlowNet
 from gfnjax.types import PolicyOutput, Residuals, Scores, Trajectory
 
@@ -56,6 +57,7 @@ __all__ = [
     "TabularDAG",
     "TargetDetailedBalance",
     "TrainState",
+    "TrainedRun",
     "Trajectory",
     "TrajectoryBalance",
     "UniformBackward",
@@ -64,6 +66,7 @@ __all__ = [
     "envs",
     "from_flax",
     "from_nnx",
+    "load",
     "metrics",
     "mlp_policy",
     "objectives",

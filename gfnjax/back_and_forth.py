@@ -145,6 +145,8 @@ def back_and_forth(
         log_ratio = jnp.where(ways_back > 0, log_ratio, masking.FILL)
         draws = jax.random.uniform(accept_key, log_ratio.shape, log_ratio.dtype)
         accepted = accept(log_ratio, draws)
+    # NaN is neither higher nor lower: let it be seen instead of refusing it without a word.
+    accepted |= jnp.isnan(forth.log_reward)
     states = sampling.choose(accepted, proposals, states)
     trajectories = sampling.choose(accepted, proposal, back)
     return Move(states, proposals, log_ratio, accepted, trajectories, forth, num_undone)

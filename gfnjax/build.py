@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import optax
 
+from gfnjax import loop
 from gfnjax.baselines.mcmc import MarkovChains
 from gfnjax.catalogue import (
     BACKWARDS,
@@ -20,13 +21,15 @@ from gfnjax.catalogue import (
     TARGET_RATES,
     make_network,
 )
-from gfnjax.config import Config, Sampling, Training
+from gfnjax.config import Config, Sampling, Training, UsageError
 from gfnjax.ebgfn import EnergyGFlowNet
-from gfnjax.envs.base import Environment
+from gfnjax.envs.base import Environment, source_state
 from gfnjax.envs.conditional import Conditional
 from gfnjax.exploration import EpsilonTempered, StopFlattening
+from gfnjax.flags import in_flags
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.local_search import LocalSearch
+from gfnjax.loop import RunState, Trainable
 from gfnjax.objectives.base import Objective
 from gfnjax.policies.base import FrozenPolicy, Policy
 from gfnjax.policies.causal import CausalPolicy
@@ -66,6 +69,33 @@ def build(config: Config) -> GFlowNet | EnergyGFlowNet | MarkovChains:
     if isinstance(config.env, LearnsReward):
         return config.env.learn_reward(gfn)
     return gfn
+
+
+def describe(config: Config) -> GFlowNet | EnergyGFlowNet | MarkovChains:
+    """`build(config)`, with a `UsageError` for everything that cannot work."""
+    require_device()
+    try:
+        return build(config)
+    except (TypeError, ValueError, OverflowError, OSError) as error:
+        raise UsageError(in_flags(str(error))) from error
+
+
+def require_device() -> None:
+    """Raise a `UsageError` where JAX has been asked for hardware that is not there."""
+    try:
+        jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        asked = getattr(jax.config, "jax_platforms", None)
+        said = "" if asked else f" ({str(error).splitlines()[0]})"
+        raise UsageError(
+            f"JAX finds no device for JAX_PLATFORMS={asked or ''}{said}: install the jax that fits "
+            "the hardware, or unset JAX_PLATFORMS"
+        ) from error
+
+
+def initial_state(config: Config, gfn: Trainable) -> RunState:
+    """The state that a run of `config` starts from; every checkpoint of it has this form."""
+    return loop.init(gfn, jax.random.key(config.training.seed))
 
 
 def _gflownet(config: Config) -> GFlowNet:
@@ -135,7 +165,7 @@ def _prior(env: Environment, objective: Objective) -> FrozenPolicy | None:
     if "log_prior" not in objective.needs:
         return None
     policy = uniform_policy(env)
-    observation = policy.observe(env, env.initial_state())
+    observation = policy.observe(env, source_state(env))
     return FrozenPolicy(policy, policy.init(jax.random.key(0), observation))
 
 

@@ -33,7 +33,7 @@ class DamagedCheckpointWarning(UserWarning):
 
 def save(directory: Path, state: RunState, keep: int = KEEP) -> Path:
     """Store `state` under its step in `directory`, and drop all but the newest `keep` files."""
-    path = directory / f"step-{int(state.step):09d}.ckpt"
+    path = _path(directory, int(state.step))
     write(path, state)
     unfinished = directory.glob(".*.partial")  # left by a process that was killed
     for old in (*_files(directory)[:-keep], *unfinished):
@@ -67,6 +67,21 @@ def load_latest(directory: Path, template: RunState) -> tuple[RunState, Path]:
     raise CheckpointError(f"no checkpoint in {directory}")
 
 
+def load_step(directory: Path, step: int, template: RunState) -> RunState:
+    """The checkpoint of one step; `template` as in `load_latest`.
+
+    Raises:
+        CheckpointError: if there is none of that step, or it is not good.
+    """
+    path = _path(directory, step)
+    if not path.exists():
+        known = ", ".join(str(int(file.stem.removeprefix("step-"))) for file in _files(directory))
+        raise CheckpointError(
+            f"step must be one of {known or 'none'}, the checkpoints in {directory}, got {step}"
+        )
+    return read(path, template)
+
+
 def write(path: Path, state: RunState) -> None:
     """Store a state; a crash at any moment leaves the old file or the new one, never a part."""
     payload = serialization.msgpack_serialize(serialization.to_state_dict(_to_host(state)))
@@ -80,7 +95,10 @@ def read(path: Path, template: RunState) -> RunState:
     Raises:
         CheckpointError: if the file is damaged or its content does not fit `template`.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:  # such as one that a run under way has just dropped
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     digest, payload = content[len(HEADER) :][:DIGEST_SIZE], content[len(HEADER) + DIGEST_SIZE :]
     if not content.startswith(HEADER):
         raise CheckpointError(f"{path} is not a checkpoint of this version")
@@ -100,6 +118,10 @@ def replace_atomically(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _path(directory: Path, step: int) -> Path:
+    return directory / f"step-{step:09d}.ckpt"
 
 
 def _files(directory: Path) -> list[Path]:

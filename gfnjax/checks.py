@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+import jax
 import optax
 
 from gfnjax import hyperparameters
@@ -26,6 +27,11 @@ def check_gflownet(gfn: GFlowNet) -> None:
         raise TypeError(
             "policy must be a gfnjax.Policy (or a CausalPolicy, an EnsemblePolicy), "
             f"got {type(gfn.policy).__name__}"
+        )
+    if not is_placeholder(gfn.env) and jax.tree_util.all_leaves([gfn.env]):
+        raise TypeError(
+            f"env must be a pytree: decorate {type(gfn.env).__name__} with flax.struct.dataclass, "
+            "sizes as struct.field(pytree_node=False)"
         )
     if isinstance(gfn.policy, CausalPolicy):
         check_causal(gfn.env)
@@ -51,10 +57,10 @@ def check_gflownet(gfn: GFlowNet) -> None:
         )
     _check_numbers(gfn)
     _check_objective(gfn)
-    if not _is_placeholder(gfn.env):
+    if not is_placeholder(gfn.env):
         _check_backward(gfn)
         _check_networks(gfn)
-    if isinstance(gfn.exploration, StopFlattening) and not _is_placeholder(gfn.env):
+    if isinstance(gfn.exploration, StopFlattening) and not is_placeholder(gfn.env):
         _require_stop(gfn)
     gfn.sampler.check(gfn)
 
@@ -118,7 +124,7 @@ def _check_objective(gfn: GFlowNet) -> None:
         )
     if "target" in objective.needs and gfn.target_rate is None:
         raise ValueError(f"{name} needs a target network: set target_rate")
-    if _is_placeholder(gfn.env):
+    if is_placeholder(gfn.env):
         return
     check_abilities(objective, gfn.env)
     if "log_prior" in objective.needs and gfn.prior is None:
@@ -160,6 +166,6 @@ def _require_stop(gfn: GFlowNet) -> None:
         )
 
 
-def _is_placeholder(env: object) -> bool:
+def is_placeholder(env: object) -> bool:
     """JAX maps trees with placeholders for leaves, sometimes for the whole environment."""
     return not hasattr(type(env), "step")

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from gfnjax.arguments import whole
 from gfnjax.envs.base import Environment
 
 
@@ -69,6 +70,12 @@ NetworkName = Literal["mlp", "transformer", "causal", "graph", "forest"]
 def _require(condition: bool, name: str, what: str, value: Any) -> None:
     if not condition:
         raise ValueError(f"{name} must be {what}, got {value}")
+
+
+def _settle(settings: Any, name: str, least: int | None = None) -> None:
+    """Keep a whole number as a Python int, whichever way it was written."""
+    if (value := getattr(settings, name)) is not None:
+        object.__setattr__(settings, name, whole(name, value, least))
 
 
 @dataclass(frozen=True)
@@ -167,11 +174,12 @@ class Training:
 
     def __post_init__(self) -> None:
         counts = "steps", "batch_size", "chunk_size", "log_every", "num_updates", "backward_updates"
-        for name in counts:
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name in ("epsilon_steps", "schedule_steps"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, name, "at least 1", value)
+        for name in (*counts, "epsilon_steps", "schedule_steps"):
+            _settle(self, name, least=1)
+        for name in ("width", "num_heads", "num_layers", "seed"):
+            _settle(self, name)
+        sizes = tuple(whole("hidden_sizes", size) for size in self.hidden_sizes)
+        object.__setattr__(self, "hidden_sizes", sizes)
         for name in ("learning_rate", "temperature", "subtb_lambda"):
             value = getattr(self, name)
             _require(0 < value < math.inf, name, "positive and finite", value)
@@ -229,8 +237,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name in ("thompson", "replay_capacity", "chain_back", "window"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, name, "at least 1", value)
+            _settle(self, name, least=1)
+        _settle(self, "local_search")
         keep = self.thompson_keep
         _require(0 < keep <= 1, "thompson_keep", "in (0, 1]", keep)
         _require(self.local_search >= 0, "local_search", "at least 0", self.local_search)

@@ -22,7 +22,9 @@ from flax import struct
 
 from gfnjax import updates
 from gfnjax.back_and_forth import back_and_forth
+from gfnjax.diagnosis import diagnose_rewards
 from gfnjax.envs.base import State, log_reward_of
+from gfnjax.identity import Comparable
 from gfnjax.policies.backward import TrainedBackward
 from gfnjax.policies.base import Policy
 from gfnjax.policies.causal import CausalPolicy
@@ -67,8 +69,8 @@ class EnergyInfo(NamedTuple):
     contrast: Array
 
 
-@struct.dataclass
-class EnergyGFlowNet:
+@struct.dataclass(eq=False)
+class EnergyGFlowNet(Comparable):
     """A frozen description of a run; `init` and `step` are pure, as in `GFlowNet`.
 
     Attributes:
@@ -165,6 +167,17 @@ class EnergyGFlowNet:
             contrast=contrast,
         )
         return EnergyState(train, reward, reward_opt_state), info
+
+    def diagnose(self, state: EnergyState) -> str | None:
+        """What is wrong with the rewards that `step` meets, in words; None if nothing."""
+        remedy = "the reward is learned: try a smaller learning_rate for it"
+        log_rewards = EnergyGFlowNet._log_rewards
+        return diagnose_rewards(log_rewards, self, state, "trajectories", remedy)
+
+    def _log_rewards(self, state: EnergyState) -> Array:
+        """`[B]` of the trajectories that a step learns from."""
+        keys = step_keys(state.gfn.key, state.gfn.step)
+        return self._trajectories(self.sampler(state), state.gfn, keys.draw).log_reward
 
     def sampler(self, state: EnergyState) -> GFlowNet:
         """The GFlowNet of the reward learned so far, for sampling and evaluation."""

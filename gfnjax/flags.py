@@ -25,6 +25,7 @@ WORDS = {
     "--objective tb, db or subtb",
     "gfn.sampler is not supported": f"other sampling ({SAMPLING_FLAGS}) is not supported",
     "data must be standardised": "data must be standardised (--standardise)",
+    "try a smaller learning_rate for it": "try a smaller --coupling-rate",
     "backward must not be LearnedBackward(), take UniformBackward() or one with a training of its "
     "own": "use --backward uniform, tlm or pessimistic",
 }

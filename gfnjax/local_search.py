@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import jax
 from jax import lax
 
+from gfnjax.arguments import whole
 from gfnjax.back_and_forth import Acceptance, back_and_forth, check
 from gfnjax.envs.base import Environment
 from gfnjax.sampling import terminal_states
@@ -42,8 +43,9 @@ class LocalSearch:
     acceptance: Acceptance = "greedy"
 
     def __post_init__(self) -> None:
-        if self.num_rounds < 1:
-            raise ValueError(f"num_rounds must be at least 1, got {self.num_rounds}")
+        object.__setattr__(self, "num_rounds", whole("num_rounds", self.num_rounds, least=1))
+        if self.num_back is not None:
+            object.__setattr__(self, "num_back", whole("num_back", self.num_back))
         check(None, self.num_back, self._share, self.acceptance)
 
     def check(self, env: Environment) -> None:

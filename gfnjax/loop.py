@@ -2,22 +2,25 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gfnjax import diagnosis
+from gfnjax.arguments import check_key, whole
 from gfnjax.types import Array
 
 # What a run carries, a pytree with the number of `step`s taken; and the diagnostics of one step, a
-# NamedTuple of scalars, `loss` and `grad_norm` among them: `TrainState` and `StepInfo`, or another
-# model's own.
+# NamedTuple of scalars, `loss`, `grad_norm` and the batch's mean `log_reward` among them:
+# `TrainState` and `StepInfo`, or another model's own.
 RunState = Any
 RunInfo = Any
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """All the loop asks for: pure `init` and `step`, of a `GFlowNet` or another frozen pytree."""
 
@@ -30,21 +33,29 @@ class Trainable(Protocol):
         ...
 
 
+@runtime_checkable
+class Diagnosable(Protocol):
+    """A `Trainable` that can say why a step failed."""
+
+    def diagnose(self, state: RunState) -> str | None:
+        """One sentence on what is not finite in the step from `state`; None for the loss alone."""
+        ...
+
+
 class NonFiniteError(FloatingPointError):
-    """A step produced a loss or gradient that is NaN or infinite.
+    """A step met a reward, a loss or a gradient that is NaN or infinite; the message says which.
 
     Attributes:
         step: the step that failed.
-        state: the training state right before it, still finite.
+        state: the training state right before it.
+        reason: one sentence on what is not finite, and the remedy.
     """
 
-    def __init__(self, step: int, state: RunState):
-        super().__init__(
-            f"loss or gradient is not finite at step {step}; the state before it is intact. "
-            "Try a smaller learning rate or max_grad_norm"
-        )
+    def __init__(self, step: int, state: RunState, reason: str):
+        super().__init__(f"{reason} (the state before step {step} is in the error's `state`)")
         self.step = step
         self.state = state
+        self.reason = reason
 
 
 class Chunk(NamedTuple):
@@ -88,14 +99,13 @@ def train(
         The final state and the history of this call.
 
     Raises:
+        TypeError: for a start that is neither a typed key nor a state, or no whole number.
         ValueError: for a step count that is not positive.
-        NonFiniteError: at the first loss or gradient that is NaN or infinite.
+        NonFiniteError: at the first reward, loss or gradient that is NaN or infinite.
     """
-    if num_steps < 1 or chunk_size < 1:
-        raise ValueError(
-            f"num_steps and chunk_size must be at least 1, got {num_steps} and {chunk_size}"
-        )
-    state: RunState = init(gfn, start) if _is_key(start) else start
+    num_steps = whole("num_steps", num_steps, least=1)
+    chunk_size = whole("chunk_size", chunk_size, least=1)
+    state = _first_state(gfn, start)
     infos, evaluations = [], []
     visits = chunks(gfn, state, int(state.step) + num_steps, chunk_size)
     for state, info in visits:
@@ -107,8 +117,19 @@ def train(
     return state, History(jax.tree.map(lambda *x: np.concatenate(x), *infos), evaluations)
 
 
-def _is_key(start: Any) -> bool:
-    return isinstance(start, jax.Array) and jnp.issubdtype(start.dtype, jax.dtypes.prng_key)
+def _first_state(gfn: Trainable, start: Any) -> RunState:
+    if not isinstance(gfn, Trainable):
+        raise TypeError(
+            f"gfn must be a GFlowNet or the like, with init and step, got {type(gfn).__name__}"
+        )
+    if hasattr(start, "step"):
+        return start
+    if isinstance(start, jax.Array | np.ndarray):
+        return init(gfn, check_key("start", start))
+    raise TypeError(
+        "start must be a typed PRNG key, such as jax.random.key(0), or the state to go on from, "
+        f"got {type(start).__name__}"
+    )
 
 
 def chunks(
@@ -143,8 +164,18 @@ def run_chunk(
     if not finite:
         good = int(taken) - 1
         before = _run(gfn, state, good, capacity)[0] if good else state
-        raise NonFiniteError(int(before.step), before)
+        info = jax.tree.map(lambda x: np.asarray(x)[good], infos)
+        raise NonFiniteError(int(before.step), before, _reason(gfn, before, info))
     return after, jax.tree.map(lambda x: np.asarray(x)[:num_steps], infos)
+
+
+def _reason(gfn: Trainable, before: RunState, info: RunInfo) -> str:
+    """Why the step from the state `before` failed, in words."""
+    found = gfn.diagnose(before) if isinstance(gfn, Diagnosable) else None
+    if found is not None:
+        return found
+    numbers = (float(x) for x in (info.loss, info.grad_norm, info.log_reward))
+    return diagnosis.of_numbers(int(before.step), *numbers)
 
 
 @jax.jit
@@ -170,7 +201,9 @@ def _run(
         i, _, state, infos = carry
         state, info = gfn.step(state)
         infos = jax.tree.map(lambda buffer, x: buffer.at[i].set(x), infos, info)
-        finite = jnp.isfinite(info.loss) & jnp.isfinite(info.grad_norm)
+        # Some losses hide a reward that is not finite.
+        watched = jnp.stack([info.loss, info.grad_norm, info.log_reward])
+        finite = jnp.isfinite(watched).all()
         return i + 1, finite, state, infos
 
     carry = jnp.zeros((), jnp.int32), jnp.ones((), bool), state, infos

@@ -5,7 +5,10 @@ Matplotlib is imported when something is drawn, and draws without a screen.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -13,13 +16,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import jax
 import numpy as np
 
-from gfnjax import checkpoint, curves, loop
+from gfnjax import curves
 from gfnjax.baselines.mcmc import MarkovChains
-from gfnjax.config import Config, UsageError
+from gfnjax.config import UsageError
 from gfnjax.curves import BLUE, INK
 from gfnjax.envs.base import Drawable, Panel
-from gfnjax.evaluation import Distributions, Views, make_evaluator
+from gfnjax.evaluation import Distributions, Views
 from gfnjax.rundir import Record, RunDirectory
+from gfnjax.trained import TrainedRun, load
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,10 +61,11 @@ def draw(directory: Path) -> list[Path]:
         CheckpointError: if no checkpoint is good.
     """
     run = RunDirectory(directory)
-    config, records = run.read_config(), run.read_metrics()
+    run.read_config()  # is it a run at all?
+    records = run.read_metrics()
     if not records:
         raise UsageError(f"nothing to draw yet: {run.metrics_file} is empty")
-    figures = _figures(run, config, records)
+    figures = _figures(load(directory), records)
     run.pictures.mkdir(exist_ok=True)
     written = []
     for name, figure in figures:
@@ -75,12 +80,30 @@ P = ParamSpec("P")
 def _styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
     @wraps(make)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        import matplotlib
-
-        with matplotlib.rc_context(STYLE):
+        with _matplotlib().rc_context(STYLE):
             return make(*args, **kwargs)
 
     return styled
+
+
+def _matplotlib() -> Any:
+    """The package, whatever backend `MPLBACKEND` asks for: nothing here is drawn with it.
+
+    A shell inherits the variable from a notebook, whose backend need not be installed here.
+    """
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    # With the variable set to what is not there the import fails, and cannot be repeated.
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+    if asked:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = asked
+    return matplotlib
 
 
 @_styled
@@ -186,15 +209,8 @@ def _best_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
     return jax.tree.map(lambda x: x[best], found.states), notes
 
 
-def _figures(
-    run: RunDirectory, config: Config, records: Sequence[Record]
-) -> list[tuple[str, Figure]]:
-    from gfnjax.run import describe
-
-    gfn = describe(config)
-    template = loop.init(gfn, jax.random.key(config.training.seed))
-    state, _ = checkpoint.load_latest(run.checkpoints, template)
-    evaluator = make_evaluator(config, gfn)
+def _figures(trained: TrainedRun, records: Sequence[Record]) -> list[tuple[str, Figure]]:
+    gfn, state, evaluator = trained.gfn, trained.state, trained.evaluator
     title = f"after {max(r['step'] for r in records):,} steps: {_quality_text(records)}"
     figures = [("curves", learning_curves(records))]
     views = evaluator.views(state)
@@ -211,9 +227,12 @@ def _figures(
 
 def _figure(width: float, height: float) -> Figure:
     # Not pyplot: it keeps every figure, and looks for a screen.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _quality_text(records: Sequence[Record]) -> str:

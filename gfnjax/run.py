@@ -10,10 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Self
 
-import jax
-
 from gfnjax import checkpoint, loop, rundir
-from gfnjax.build import build
+from gfnjax.build import describe, initial_state
 from gfnjax.config import Config, UsageError
 from gfnjax.evaluation import Evaluator, make_evaluator
 from gfnjax.flags import in_flags
@@ -75,7 +73,7 @@ def start(config: Config, output: Path | None = None, display: Display | None = 
 
     Raises:
         UsageError: for a configuration or a directory that cannot work.
-        RunFailedError: at the first loss or gradient that is not finite.
+        RunFailedError: at the first reward, loss or gradient that is not finite.
     """
     gfn, evaluator = _prepare(config)
     run = rundir.create(output, config.environment)
@@ -107,7 +105,7 @@ def resume(directory: Path, steps: int | None = None, display: Display | None = 
     with run.locked(), session.interrupts:
         if not run.read_metrics() and not any(run.checkpoints.glob("*.ckpt")):
             return _begin(session)
-        state, _ = checkpoint.load_latest(run.checkpoints, _initial_state(session))
+        state, _ = checkpoint.load_latest(run.checkpoints, initial_state(config, gfn))
         step = int(state.step)
         if steps is not None and steps < step:
             raise UsageError(
@@ -121,14 +119,6 @@ def resume(directory: Path, steps: int | None = None, display: Display | None = 
         run.write_config(config)
         run.write_metrics(records)
         return _train(session, state, evaluation)
-
-
-def describe(config: Config) -> Trainable:
-    """`build(config)`, with one kind of error for everything that cannot work."""
-    try:
-        return build(config)
-    except (TypeError, ValueError, OverflowError, OSError, ImportError) as error:
-        raise UsageError(in_flags(str(error))) from error
 
 
 def _prepare(config: Config) -> tuple[Trainable, Evaluator]:
@@ -149,17 +139,13 @@ def _extended(config: Config, steps: int) -> Config:
     return dataclasses.replace(config, training=training)
 
 
-def _initial_state(session: _Session) -> RunState:
-    return loop.init(session.gfn, jax.random.key(session.config.training.seed))
-
-
 def _evaluate(session: _Session, state: RunState, info: RunInfo | None = None) -> Record:
     values = session.evaluator.evaluate(state, info)
     return {"kind": "evaluation", "step": int(state.step), "seconds": 0.0, **values}
 
 
 def _begin(session: _Session) -> Outcome:
-    state = _initial_state(session)
+    state = initial_state(session.config, session.gfn)
     evaluation = _evaluate(session, state)
     session.run.write_metrics([evaluation])
     checkpoint.save(session.run.checkpoints, state)
@@ -176,8 +162,7 @@ def _train(session: _Session, state: RunState, evaluation: Record) -> Outcome:
         path = session.run.checkpoints / f"nan-before-step-{error.step}.ckpt"
         checkpoint.write(path, error.state)
         raise RunFailedError(
-            f"loss or gradient is not finite at step {error.step}: try a smaller learning rate, or "
-            f"max_grad_norm; the state right before that step is in {path}"
+            f"{in_flags(error.reason)}; the state right before step {error.step} is in {path}"
         ) from error
     finally:
         display.close()

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking, packing
-from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of
+from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of, source_state
 from gfnjax.types import Array, PyTree, Trajectory
 
 # From this batch size on, dead rows cost more than packing the live ones at every step.
@@ -175,7 +175,7 @@ def draw_sources(env: Environment, key: Array, batch_size: int) -> State:
     """`[B, ...]` states s_0, each with a condition of its own where the environment has one."""
     if isinstance(env, Conditioned):
         return jax.vmap(env.draw_initial_state)(jax.random.split(key, batch_size))
-    return tile(env.initial_state(), batch_size)
+    return tile(source_state(env), batch_size)
 
 
 def terminal_states(trajectories: Trajectory) -> State:

@@ -9,25 +9,28 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from gfnjax import causal, ensemble, hyperparameters, sampling, updates, views
-from gfnjax.checks import check_gflownet
-from gfnjax.envs.base import Environment, State
+from gfnjax import causal, diagnosis, ensemble, hyperparameters, sampling, updates, views
+from gfnjax.arguments import check_key, whole
+from gfnjax.checks import check_gflownet, is_placeholder
+from gfnjax.envs.base import Environment, State, source_state
+from gfnjax.envs.contract import check_traceable
 from gfnjax.exploration import EpsilonTempered, Exploration
 from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.identity import Comparable, classes
 from gfnjax.objectives.base import Objective, Regression, as_objective
 from gfnjax.objectives.regression import square
 from gfnjax.policies.backward import BackwardPolicy, LearnedBackward, TrainedBackward
 from gfnjax.policies.base import FrozenPolicy, Policy, check_output
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.policies.ensemble import EnsemblePolicy
-from gfnjax.samplers.base import OnPolicy, Sampler
+from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.starting import LogZInit, first_log_flow, first_log_z
 from gfnjax.state import InitKeys, Params, StepInfo, TrainState, step_keys
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
-@struct.dataclass
-class GFlowNet:
+@struct.dataclass(eq=False)
+class GFlowNet(Comparable):
     """A frozen description of a training run. A pytree: the environment's rewards are leaves.
 
     Attributes:
@@ -51,6 +54,7 @@ class GFlowNet:
         target_rate: share of the parameters that moves into the target network each step; None
             for no target network.
         chunk_size: live states evaluated at a time; None chooses by batch size.
+        classes: of everything in here; not to be given.
 
     Raises:
         TypeError, ValueError: at construction, for arguments that cannot work together.
@@ -77,12 +81,21 @@ class GFlowNet:
     max_grad_norm: float | None = struct.field(pytree_node=False, default=None)
     target_rate: float | None = struct.field(pytree_node=False, default=None)
     chunk_size: int | None = struct.field(pytree_node=False, default=None)
+    classes: tuple[type, ...] = struct.field(
+        pytree_node=False, default=(), repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objective", as_objective(self.objective))
         given = hyperparameters.as_pytree(self.hyperparameters)
         object.__setattr__(self, "hyperparameters", given)
+        for name in ("batch_size", "num_updates", "chunk_size"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole(name, value))
         check_gflownet(self)
+        if not is_placeholder(self.env):
+            nodes = self.env, self.backward, self.hyperparameters, self.prior
+            object.__setattr__(self, "classes", classes(nodes))
 
     def init(self, key: Array, overrides: Hyperparameters | None = None) -> TrainState:
         """The state at step 0. Vmap over keys and hyperparameters to sweep.
@@ -91,8 +104,8 @@ class GFlowNet:
             key: a typed PRNG key (`jax.random.key`).
             overrides: arrays that replace the description's hyperparameters; None entries don't.
         """
-        if not jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key):
-            raise TypeError("key must be a typed PRNG key: use jax.random.key, not PRNGKey")
+        check_key("key", key)
+        check_traceable(self.env)
         keys = InitKeys(*jax.random.split(key, len(InitKeys._fields)))
         params = self._init_params(keys)
         numbers = hyperparameters.numbers(self.hyperparameters, overrides)
@@ -106,7 +119,7 @@ class GFlowNet:
         return TrainState(params, opt_state, target, numbers, keys.run, step, memory, observed)
 
     def _init_params(self, keys: InitKeys) -> Params:
-        observation = self.policy.observe(self.env, self.env.initial_state())
+        observation = self.policy.observe(self.env, source_state(self.env))
         policy = self.policy.init(keys.policy, observation)
         check_output(self.policy, policy, self.env)
         backward = self.backward
@@ -123,9 +136,8 @@ class GFlowNet:
 
     def step(self, state: TrainState) -> tuple[TrainState, StepInfo]:
         """Draw a batch, score it, move the parameters. Pure: jit, scan, vmap it at will."""
-        values = self.values(state.hyperparameters, state.step)
         keys = step_keys(state.key, state.step)
-        batch, memory = self.sampler.draw(self, state.params, state.memory, keys.draw, values)
+        batch, memory = self.draw(state)
         if isinstance(self.backward, TrainedBackward):
             state = updates.fit_backward(self, state, batch.trajectories, keys.backward)
         state, fitted = updates.fit(self, state, batch, keys.fit)
@@ -136,7 +148,9 @@ class GFlowNet:
         info = StepInfo(
             loss=loss,
             log_z=self.log_z(state.params) if windows else scores.log_z.mean(),
-            log_reward=(scores.log_reward * complete).sum() / jnp.maximum(complete.sum(), 1),
+            # No product: 0 * inf of a window that has not ended would be NaN.
+            log_reward=jnp.where(scores.complete, scores.log_reward, 0.0).sum()
+            / jnp.maximum(complete.sum(), 1),
             length=scores.length.astype(loss.dtype).mean(),
             grad_norm=fitted.grad_norm,
         )
@@ -146,9 +160,20 @@ class GFlowNet:
         memory = self.sampler.learn(self, memory, batch, fitted.errors)
         return state._replace(target=target, memory=memory, step=state.step + 1), info
 
+    def draw(self, state: TrainState) -> tuple[Batch, PyTree]:
+        """The batch that `step` learns from, and what the sampler remembers after drawing it."""
+        values = self.values(state.hyperparameters, state.step)
+        key = step_keys(state.key, state.step).draw
+        return self.sampler.draw(self, state.params, state.memory, key, values)
+
+    def diagnose(self, state: TrainState) -> str | None:
+        """What is not finite in the batch that `step` learns from, in words; None if all is."""
+        return diagnosis.diagnose(self, state)
+
     def sample(self, params: Params, key: Array, num_samples: int) -> Trajectory:
         """`num_samples` trajectories of the current policy, without exploration."""
-        return _sample(self, params, key, num_samples)
+        num_samples = whole("num_samples", num_samples, least=1)
+        return _sample(self, params, check_key("key", key), num_samples)
 
     def explore(
         self,
@@ -189,7 +214,7 @@ class GFlowNet:
 
     def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
         """One trajectory of the backward policy into each of `terminal_states` `[B, ...]`."""
-        return _sample_backward(self, params, key, terminal_states)
+        return _sample_backward(self, params, check_key("key", key), terminal_states)
 
     def backward_policy(self, params: Params) -> BackwardPolicy:
         """P_B as `params` have it: a function of environment, state and policy output."""
@@ -314,7 +339,7 @@ def _loss(
 
 @jax.jit
 def _log_flow_of_source(gfn: GFlowNet, params: Params) -> Array:
-    source = sampling.tile(gfn.env.initial_state(), 1)
+    source = sampling.tile(source_state(gfn.env), 1)
     states = jax.tree.map(lambda x: jnp.stack([x, x], axis=1), source)
     zero = jnp.zeros(1, jnp.int32)
     nowhere = Trajectory(states, zero[:, None], zero, jnp.zeros(1, params.log_z.dtype))

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import pytest
 
-from gfnjax import catalogue, cli, data
+from gfnjax import catalogue, cli, data, tasks
 from gfnjax.presets import PRESETS
 
 TINY = "train hypergrid --side 4 --batch-size 4 --hidden-sizes 8 --chunk-size 4 --steps 8"
@@ -284,9 +285,24 @@ def test_a_missing_logger_is_noticed_before_anything_is_written(tmp_path, monkey
 def test_divergence_is_code_1_with_the_step_and_the_file(tmp_path, capsys):
     assert run(TINY, "--learning-rate", "1e30", "--output", tmp_path / "run") == 1
     err = capsys.readouterr().err
-    path = re.search(r"not finite at step \d+: .* is in (\S+)\n", err)[1]
-    assert os.path.exists(path)
+    found = re.search(r"at step (\d+)\b.*try a smaller learning rate or .* is in (\S+)\n", err)
+    assert found[2].endswith(f"nan-before-step-{found[1]}.ckpt")
+    assert os.path.exists(found[2])
     assert err.count("\n") == 1
+
+
+def test_a_reward_of_zero_is_code_1_and_named(tmp_path, capsys, monkeypatch):
+    def reward(position, side):
+        return jnp.where(position[0] == 1, -jnp.inf, 0.0)
+
+    monkeypatch.setattr(tasks.HypergridConfig, "_reward", lambda self: reward)
+    assert run(TINY, "--side 3 --batch-size 16 --output", tmp_path / "run") == 1
+    err = capsys.readouterr().err
+    assert re.fullmatch(
+        r"gfnjax: log R is -inf at step (\d+) in \d+ of 16 trajectories; floor the reward; the "
+        r"state right before step \1 is in \S+/nan-before-step-\1\.ckpt\n",
+        err,
+    )
 
 
 def test_a_damaged_checkpoint_is_a_warning_and_none_left_an_error(tmp_path, capsys, recwarn):

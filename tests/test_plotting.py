@@ -1,10 +1,13 @@
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import gfnjax
 from gfnjax import curves, plotting, run
 from gfnjax.config import Config, Training, UsageError
 from gfnjax.envs.base import Panel, Renderable
@@ -14,6 +17,7 @@ from gfnjax.presets import default_config
 from gfnjax.rundir import RunDirectory
 from gfnjax.tasks import HypergridConfig
 
+ROOT = Path(gfnjax.__file__).parents[1]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -179,6 +183,35 @@ def test_there_must_be_something_to_draw(tmp_path):
     directory.write_config(default_config("hypergrid"))
     with pytest.raises(UsageError, match="nothing to draw yet"):
         plotting.draw(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "module://matplotlib_inline.backend_inline",  # of a notebook's kernel, and its shells
+        "module://does_not_exist",
+        "not_installed_here",
+        "qtagg",
+        "",
+    ],
+)
+def test_no_backend_of_pyplot_is_asked_for(backend, tmp_path):
+    records = [r for r in RECORDS if r.get("loss", 0.0) < 2]  # not NaN, which has no literal
+    code = f"""
+import os, sys
+from gfnjax import plotting
+figure = plotting.learning_curves({records!r})
+figure.savefig("curves.png")
+assert "matplotlib.pyplot" not in sys.modules
+assert os.environ["MPLBACKEND"] == {backend!r}
+"""
+    environment = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
 
 
 def test_importing_the_library_starts_neither_matplotlib_nor_a_backend():

@@ -249,17 +249,17 @@ def test_the_wanted_total_variation_stops_a_run(tmp_path):
 
 
 def test_nan_stops_the_run_and_leaves_the_state_before_it(tmp_path):
-    with pytest.raises(run.RunFailedError, match=r"at step (\d+): .*nan-before-step-\1\.ckpt") as e:
+    with pytest.raises(run.RunFailedError, match=r"at step (\d+), .*nan-before-step-\1\.ckpt") as e:
         start(tmp_path / "run", objective="db", steps=50)
 
-    step = int(str(e.value).split("at step ")[1].split(":")[0])
+    step = int(str(e.value).split("at step ")[1].split(",")[0])
     files = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
     assert f"nan-before-step-{step}.ckpt" in files
     assert f"step-{step // 4 * 4:09d}.ckpt" in files
     metrics, before = content(tmp_path / "run")
     assert max(m["step"] for m in metrics) == step // 4 * 4
     # Resuming meets the same step again.
-    with pytest.raises(run.RunFailedError, match=f"at step {step}:"):
+    with pytest.raises(run.RunFailedError, match=f"at step {step},"):
         resume(tmp_path / "run")
     assert content(tmp_path / "run") == (metrics, before)
 

@@ -1,6 +1,7 @@
 """The conformance check passes honest environments and names what is broken in others."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import jax
@@ -107,6 +108,27 @@ def everywhere(self, state):
     return ~Grid.forward_mask(self, state) & False
 
 
+TABLE = np.random.default_rng(0).normal(size=(3, 3))
+
+
+def branching_reward(self, state):
+    return jnp.zeros(()) if state.position.sum() > 2 else jnp.ones(())
+
+
+NUMPY_REWARDS = {
+    "sum": lambda self, s: np.abs(s.position).sum() * 0.1,
+    "exp": lambda self, s: np.exp(s.position[0].astype(float)),
+    "table": lambda self, s: TABLE[s.position[0], s.position[1]],
+    "list": lambda self, s: TABLE.tolist()[s.position[0]][0],
+    "dict": lambda self, s: {(0, 0): 1.0}.get(tuple(s.position), 0.0),
+    "float": lambda self, s: float(s.position.sum()) * 0.1,
+    "math": lambda self, s: math.exp(s.position[0]),
+    "item": lambda self, s: s.position.sum().item() * 0.1,
+    "if": branching_reward,
+    "boolean index": lambda self, s: s.position[s.position > 0].sum() * 0.1,
+    "range": lambda self, s: sum(0.1 for _ in range(s.position[0])),
+}
+
 BROKEN: dict[str, tuple[Callable[[], object], str]] = {
     "float size": (lambda: broken(num_actions=3.0), "num_actions must be a Python int"),
     "no actions": (lambda: broken(num_backward_actions=0), "num_backward_actions must be at least"),
@@ -126,7 +148,71 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "reward shape": (
         lambda: broken(log_reward=lambda self, s: jnp.zeros(2)),
-        r"log_reward must return a scalar .* got shape \(2,\)",
+        r"log_reward must return a float scalar .* got float32 of shape \(2,\)",
+    ),
+    "reward none": (
+        lambda: broken(log_reward=lambda self, s: None),
+        "log_reward must return a float scalar for a single state, got None",
+    ),
+    "reward of two": (
+        lambda: broken(log_reward=lambda self, s: (0.0, 1.0)),
+        "log_reward must return a float scalar for a single state, got a tuple",
+    ),
+    "integer reward": (
+        lambda: broken(log_reward=lambda self, s: s.position.sum()),
+        r"log_reward must return a float .* got int32 of shape \(\): an integer is no logarithm",
+    ),
+    "Python int reward": (
+        lambda: broken(log_reward=lambda self, s: 1),
+        "log_reward must return a float .* an integer is no logarithm",
+    ),
+    "boolean reward": (
+        lambda: broken(log_reward=lambda self, s: s.position[0] > 0),
+        "log_reward must return a float .* got bool .* a boolean is no logarithm, make it a float",
+    ),
+    "complex reward": (
+        lambda: broken(log_reward=lambda self, s: jnp.zeros((), jnp.complex64)),
+        "log_reward must return a float .* got complex64",
+    ),
+    "partial reward shape": (
+        lambda: broken(log_partial_reward=lambda self, s: jnp.zeros(2)),
+        r"log_partial_reward must return a float scalar .* got float32 of shape \(2,\)",
+    ),
+    "integer partial reward": (
+        lambda: broken(log_partial_reward=lambda self, s: s.position.sum()),
+        "log_partial_reward must return a float .* an integer is no logarithm",
+    ),
+    "infinite partial reward": (
+        lambda: broken(log_partial_reward=minus_infinity),
+        "log_partial_reward: must be finite",
+    ),
+    "integer mask": (
+        lambda: broken(forward_mask=lambda self, s: Grid.forward_mask(self, s).astype(jnp.int32)),
+        r"forward_mask must return bool of shape \(3,\), got int32 of shape \(3,\)",
+    ),
+    "list for a mask": (
+        lambda: broken(forward_mask=lambda self, s: list(Grid.forward_mask(self, s))),
+        "forward_mask, backward_mask: must return arrays",
+    ),
+    "float action": (
+        lambda: broken(backward_action=lambda self, s, a: a.astype(float)),
+        "backward_action must return an int scalar",
+    ),
+    "no observation": (
+        lambda: broken(observe=lambda self, s: None),
+        "observe must return arrays, got None",
+    ),
+    "another observation": (
+        lambda: broken(observe=lambda self, s: s.position),
+        "active_features: must be the indices",
+    ),
+    **{
+        f"NumPy {name}": (lambda f=f: broken(log_reward=f), "log_reward: JAX cannot trace it.*host")
+        for name, f in NUMPY_REWARDS.items()
+    },
+    "NumPy step": (
+        lambda: broken(step=lambda self, s, a: s._replace(position=np.asarray(s.position))),
+        r"step: JAX cannot trace it: .* write it with jax.numpy \(jnp.where for if\)$",
     ),
     "terminal s0": (
         lambda: broken(
@@ -219,6 +305,78 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
 def test_broken_environments_are_named(make, message, key):
     with pytest.raises(ConformanceError, match=message):
         check_environment(make(), key)
+
+
+@pytest.mark.parametrize("name", ["sum", "if", "float", "dict"])
+def test_training_names_a_method_outside_of_jax_as_well(name, key):
+    env = broken(log_reward=NUMPY_REWARDS[name])
+    gfn = gfnjax.GFlowNet(env, gfnjax.mlp_policy(env, (4,)), gfnjax.TrajectoryBalance())
+    with pytest.raises(TypeError, match=r"^env\.log_reward: JAX cannot trace it.*gfnjax\.rewards"):
+        gfnjax.train(gfn, key, 1)
+
+
+def test_an_environment_that_is_no_pytree_is_named_at_construction():
+    class Plain(Grid):
+        """Not decorated, unlike its base."""
+
+    env = Plain(2, 3)
+    with pytest.raises(TypeError, match=r"env must be a pytree: decorate Plain with flax\.struct"):
+        gfnjax.GFlowNet(env, gfnjax.mlp_policy(env, (4,)), gfnjax.TrajectoryBalance())
+
+
+def host_sum(scale, position):
+    return np.asarray(np.asarray(scale) * np.asarray(position).sum(), scale.dtype)
+
+
+@struct.dataclass
+class Callback:
+    """A reward outside of JAX, which has no slopes."""
+
+    scale: float = 0.25
+
+    def __call__(self, position, side):
+        scale = jnp.asarray(self.scale)
+        form = jax.ShapeDtypeStruct((), scale.dtype)
+        return jax.pure_callback(host_sum, form, scale, position, vmap_method="sequential")
+
+
+HONEST = {
+    "callback": lambda: Grid(2, 3, Callback()),
+    "Python float": lambda: broken(log_reward=lambda self, s: 0.5),
+    "NumPy float": lambda: broken(log_reward=lambda self, s: np.float64(0.5)),
+    "NumPy sizes": lambda: Grid(np.int64(2), np.int32(3)),
+    "Python scalars": lambda: broken(
+        initial_state=lambda self: HypergridState(np.zeros(2, np.int32), False)
+    ),
+    "NumPy scalars": lambda: broken(
+        initial_state=lambda self: HypergridState(np.zeros(2, np.int64), np.bool_(False))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_other_ways_to_say_the_same(name, key):
+    check_environment(HONEST[name](), key)
+
+
+def test_double_precision_rewards(key, x64):
+    check_environment(Grid(2, 3, Callback(jnp.float64(0.25))), key)
+
+
+@pytest.mark.parametrize("name", ["Python scalars", "NumPy scalars"])
+def test_scalars_in_the_initial_state_train_and_count(name, key):
+    env, plain = HONEST[name](), Grid(2, 3)
+    found, expected = build_graph(env), build_graph(plain)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    for objective in (gfnjax.TrajectoryBalance(), gfnjax.FlowMatching()):
+        params, losses = [], []
+        for one in (env, plain):
+            gfn = gfnjax.GFlowNet(one, gfnjax.tabular_policy(one), objective)
+            state, history = gfnjax.train(gfn, key, 3, chunk_size=3)
+            params.append(gfn.log_z(state.params))
+            losses.append(history.info.loss)
+        np.testing.assert_array_equal(*losses)
+        np.testing.assert_array_equal(*params)
 
 
 def test_messages_say_where():

@@ -18,8 +18,10 @@ from jax import lax
 
 from gfnjax import scoring
 from gfnjax.back_and_forth import Move, back_and_forth
+from gfnjax.diagnosis import diagnose_rewards
 from gfnjax.envs.base import Environment, State, log_reward_of
 from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.identity import Comparable
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.policies.base import Policy
@@ -50,8 +52,8 @@ class ChainInfo(NamedTuple):
     grad_norm: Array
 
 
-@struct.dataclass
-class MarkovChains:
+@struct.dataclass(eq=False)
+class MarkovChains(Comparable):
     """Parallel chains with pure `init`, `step` and `sample`, like a `GFlowNet`.
 
     The chains' objects `[C, ...]` are the `memory` of the state. Build one with
@@ -94,9 +96,8 @@ class MarkovChains:
 
     def step(self, state: TrainState) -> tuple[TrainState, ChainInfo]:
         """Propose a move to every chain; with `learn`, train on the successful ones."""
-        key = step_keys(state.key, state.step).draw
-        before = jax.vmap(partial(log_reward_of, self.proposal.env))(state.memory)
-        move = self._move(state.params, key, state.memory)
+        before = self._log_reward(state.memory)
+        move = self._move(state.params, self._key(state), state.memory)
         loss = grad_norm = jnp.zeros_like(before[0])
         if self.learn:
             success = move.accepted & (move.rebuilt.log_reward > before)
@@ -114,6 +115,21 @@ class MarkovChains:
             grad_norm=grad_norm,
         )
         return state._replace(memory=move.states, step=state.step + 1), info
+
+    def diagnose(self, state: TrainState) -> str | None:
+        """What is wrong with the rewards of the objects that `step` moves to; None if nothing."""
+        return diagnose_rewards(MarkovChains._log_rewards, self, state, "chains")
+
+    def _log_rewards(self, state: TrainState) -> Array:
+        """`[C]` after the move of a step."""
+        move = self._move(state.params, self._key(state), state.memory)
+        return self._log_reward(move.states)
+
+    def _log_reward(self, states: State) -> Array:
+        return jax.vmap(partial(log_reward_of, self.proposal.env))(states)
+
+    def _key(self, state: TrainState) -> Array:
+        return step_keys(state.key, state.step).draw
 
     @partial(jax.jit, static_argnames="num_samples")
     def sample(self, state: TrainState, key: Array, num_samples: int) -> Trajectory:

@@ -9,7 +9,7 @@ from jax import lax
 
 from gfnjax import masking
 from gfnjax.baselines.returns import Return, check_return, entropy, final_return, with_return
-from gfnjax.envs.base import Environment
+from gfnjax.envs.base import Environment, source_state
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.policies.base import Policy
 from gfnjax.policies.mlp import mlp_policy
@@ -81,7 +81,7 @@ class RewardSAC(Objective):
 
     def init(self, key: Array, env: Environment) -> CriticParams:
         critic = self._critic(env)
-        observation = critic.observe(env, env.initial_state())
+        observation = critic.observe(env, source_state(env))
         critics = jax.vmap(lambda key: critic.init(key, observation))(jax.random.split(key))
         return CriticParams(critics, jnp.log(jnp.asarray(self.temperature, jnp.result_type(float))))
 

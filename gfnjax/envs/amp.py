@@ -11,6 +11,7 @@ from flax import struct
 
 from gfnjax.envs.base import Panel, check_indexable
 from gfnjax.envs.panels import histogram, measure_tokens, sequence_panels
+from gfnjax.identity import Comparable
 from gfnjax.rewards.amp import MAX_LENGTH, NUM_RESIDUES, RESIDUES, amp_reward
 from gfnjax.types import Array
 
@@ -22,8 +23,8 @@ class VariableSequenceState(NamedTuple):
     stopped: Array
 
 
-@struct.dataclass
-class VariableSequence:
+@struct.dataclass(eq=False)
+class VariableSequence(Comparable):
     """All sequences of `min_length` to `max_length` letters out of m.
 
     Action a < m appends letter a, action m stops; a full sequence may only stop. The one backward

@@ -5,6 +5,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -75,6 +76,11 @@ class Environment(Protocol):
     def log_reward(self, state: State) -> Array:
         """log R in nats of a terminal state; finite, if meaningless, on other states."""
         ...
+
+
+def source_state(env: Environment) -> State:
+    """s_0 as arrays: an environment may say it with Python or NumPy scalars."""
+    return jax.tree.map(jnp.asarray, env.initial_state())
 
 
 def log_reward_of(env: Environment, state: State) -> Array:

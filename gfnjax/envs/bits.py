@@ -11,6 +11,7 @@ from flax import struct
 
 from gfnjax.envs.base import Panel, check_indexable
 from gfnjax.envs.panels import measure_tokens, sequence_panels
+from gfnjax.identity import Comparable
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.types import Array
 
@@ -21,8 +22,8 @@ class BitState(NamedTuple):
     tokens: Array
 
 
-@struct.dataclass
-class BitSequence:
+@struct.dataclass(eq=False)
+class BitSequence(Comparable):
     """n bits in words of k, written in any order (Tiapkin et al., 2310.12934).
 
     Action `position * num_words + word` writes a word into an empty position, backward action

@@ -25,6 +25,7 @@ from gfnjax.envs.base import (
     Stoppable,
     log_partial_reward_of,
     log_reward_of,
+    source_state,
 )
 from gfnjax.envs.conditions import Conditions, Dirichlet, LogUniform, Uniform
 from gfnjax.rewards.scalarisation import Temperature, WeightedSum
@@ -94,7 +95,7 @@ class Conditional:
     def initial_state(self) -> ConditionalState:
         """The source of the fixed condition, or of a typical one."""
         condition = self.conditions.centre() if self.condition is None else self.condition
-        return ConditionalState(self.rules.initial_state(), condition)
+        return ConditionalState(source_state(self.rules), condition)
 
     def step(self, state: ConditionalState, action: Array) -> ConditionalState:
         return state._replace(inner=self.rules.step(state.inner, action))
@@ -134,7 +135,7 @@ class Conditional:
 
 class _Draw:
     def draw_initial_state(self: Any, key: Array) -> ConditionalState:
-        return ConditionalState(self.rules.initial_state(), self.conditions.draw(key))
+        return ConditionalState(source_state(self.rules), self.conditions.draw(key))
 
 
 class _Value:

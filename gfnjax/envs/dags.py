@@ -12,6 +12,7 @@ import numpy as np
 from flax import struct
 
 from gfnjax.envs.base import Panel
+from gfnjax.identity import Comparable
 from gfnjax.types import Array
 
 MAX_ENUMERATED_NODES = 6
@@ -32,8 +33,8 @@ class DAGState(NamedTuple):
     stopped: Array
 
 
-@struct.dataclass
-class DAGs:
+@struct.dataclass(eq=False)
+class DAGs(Comparable):
     """All DAGs over d labelled nodes, each also as a terminal copy (Deleu et al., 2202.13903).
 
     Action u * d + v adds the edge u -> v where it keeps the graph acyclic, action d^2 stops;

@@ -10,6 +10,7 @@ import numpy as np
 from flax import struct
 
 from gfnjax.envs.base import Panel, Target
+from gfnjax.identity import Comparable
 from gfnjax.rewards.ising import IsingReward, lattice_adjacency, lattice_log_z, sample_ising
 from gfnjax.types import Array
 
@@ -26,8 +27,8 @@ class IsingState(NamedTuple):
     spins: Array
 
 
-@struct.dataclass
-class Ising:
+@struct.dataclass(eq=False)
+class Ising(Comparable):
     """Configurations of n = side^2 spins on a square lattice (Zhang et al., 2202.01361).
 
     Action i < n sets spin i to -1, action n + i to +1, where it is not set yet; backward action i

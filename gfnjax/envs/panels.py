@@ -16,6 +16,7 @@ from gfnjax.envs.base import (
     State,
     log_reward_of,
 )
+from gfnjax.identity import classes
 from gfnjax.types import Array
 
 NUM_BINS = 40
@@ -54,7 +55,7 @@ def letter_frequencies(
 
 def reward_histogram(env: Environment, states: State, weights: np.ndarray) -> Panel:
     """The distribution of log R; the lowest of the objects share the first bin."""
-    log_rewards = np.asarray(_log_rewards(env, states))
+    log_rewards = np.asarray(_log_rewards(env, states, classes(env)))
     low = np.quantile(log_rewards, LOWEST_SHARE)
     return histogram(np.maximum(log_rewards, low), weights, "log reward")
 
@@ -77,6 +78,6 @@ def histogram(values: Any, weights: np.ndarray, label: str) -> Panel:
     return Panel(mass, label, bounds=(low, high))
 
 
-@jax.jit
-def _log_rewards(env: Any, states: State) -> Array:
+@partial(jax.jit, static_argnums=2)
+def _log_rewards(env: Any, states: State, kinds: tuple[type, ...]) -> Array:
     return lax.map(partial(log_reward_of, env), states, batch_size=1024)

@@ -11,6 +11,7 @@ from flax import struct
 
 from gfnjax.envs.base import Panel, check_indexable
 from gfnjax.envs.panels import measure_tokens, sequence_panels
+from gfnjax.identity import Comparable
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.rewards.tables import qm9_small_reward, tfbind8_reward
 from gfnjax.types import Array
@@ -22,8 +23,8 @@ class SequenceState(NamedTuple):
     tokens: Array
 
 
-@struct.dataclass
-class FixedSequence:
+@struct.dataclass(eq=False)
+class FixedSequence(Comparable):
     """All sequences of L letters out of m; full ones are terminal.
 
     Action a < m appends letter a, action m + a (with `both_ends`) prepends it. Backward action 0

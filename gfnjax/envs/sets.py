@@ -13,6 +13,7 @@ from flax import struct
 from jax import lax
 
 from gfnjax.envs.base import Panel, Target, check_indexable
+from gfnjax.identity import Comparable
 from gfnjax.rewards.sets import SetEnergy, check_energies, published_energies, set_truth
 from gfnjax.types import Array
 
@@ -23,8 +24,8 @@ class SetState(NamedTuple):
     members: Array
 
 
-@struct.dataclass
-class Set:
+@struct.dataclass(eq=False)
+class Set(Comparable):
     """Subsets of n elements; those of exactly k are terminal, there is no stop (2302.01687).
 
     Action i adds element i, backward action i removes it. The observation is the membership

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.identity import Comparable
 from gfnjax.types import Array
 
 
@@ -18,8 +19,8 @@ class TabularState(NamedTuple):
     index: Array
 
 
-@struct.dataclass
-class TabularDAG:
+@struct.dataclass(eq=False)
+class TabularDAG(Comparable):
     """States 0..N-1 with s_0 = 0; build one with `tabular_dag` or `random_dag`.
 
     Forward action a of a state leads to `children[state, a]`; backward action k leads to

@@ -14,6 +14,7 @@ from jax import lax
 
 from gfnjax import masking
 from gfnjax.envs.base import Enumerable, check_indexable
+from gfnjax.identity import classes
 from gfnjax.metrics import distances
 from gfnjax.metrics.graph import StateGraph
 from gfnjax.policies.backward import BackwardPolicy
@@ -56,7 +57,6 @@ class ExactMetrics(NamedTuple):
     log_z_error: Array
 
 
-@partial(jax.jit, static_argnames=("policy", "batch_size"))
 def policy_table(
     env: Enumerable,
     policy: StatePolicy,
@@ -70,7 +70,18 @@ def policy_table(
         ValueError: if `env` has more states than int32 indices.
     """
     check_indexable(env)
+    return _policy_table(env, policy, backward, params, batch_size, classes((env, backward)))
 
+
+@partial(jax.jit, static_argnums=(1, 4, 5))
+def _policy_table(
+    env: Enumerable,
+    policy: StatePolicy,
+    backward: BackwardPolicy,
+    params: PyTree,
+    batch_size: int,
+    kinds: tuple[type, ...],
+) -> PolicyTable:
     def row(index: Array) -> PolicyTable:
         state = env.state_at(index)
         output = policy.evaluate(params, env, state)

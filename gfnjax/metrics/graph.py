@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax.envs.base import Enumerable, Environment, check_num_states, log_reward_of
+from gfnjax.envs.base import (
+    Enumerable,
+    Environment,
+    check_num_states,
+    log_reward_of,
+    source_state,
+)
+from gfnjax.identity import classes
 from gfnjax.types import Array
 
 MAX_STATES = 20_000_000
@@ -59,15 +66,15 @@ def build_graph(env: Environment) -> StateGraph:
         )
     if not isinstance(env, Enumerable):
         raise TypeError(f"exact metrics need an Enumerable environment, got {type(env).__name__}")
-    rows, source = _tabulate(env)
+    rows, source = _tabulate(env, classes(env))
     _check_rewards(np.asarray(rows["log_reward"]), np.asarray(rows["terminal"]))
     children, forward_mask = np.asarray(rows["children"]), np.asarray(rows["forward_mask"])
     levels = _levels(children, forward_mask, int(source), env.max_steps)
     return StateGraph(**rows, levels=jnp.asarray(levels), source=source)
 
 
-@jax.jit
-def _tabulate(env: Any) -> tuple[dict[str, Array], Array]:
+@partial(jax.jit, static_argnums=1)
+def _tabulate(env: Any, kinds: tuple[type, ...]) -> tuple[dict[str, Array], Array]:
     actions = jnp.arange(env.num_actions, dtype=jnp.int32)
     undos = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
     over = partial(jax.vmap, in_axes=(None, 0))
@@ -88,7 +95,7 @@ def _tabulate(env: Any) -> tuple[dict[str, Array], Array]:
         }
 
     rows = jax.lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=4096)
-    return rows, env.state_index(env.initial_state()).astype(jnp.int32)
+    return rows, env.state_index(source_state(env)).astype(jnp.int32)
 
 
 def _check_rewards(log_reward: np.ndarray, terminal: np.ndarray) -> None:

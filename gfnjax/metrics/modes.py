@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.types import Array
 
 
@@ -75,7 +75,7 @@ def first_occurrences(states: State) -> Array:
 
 def empty_best(env: Environment, k: int) -> Best:
     """Room for k objects of `env`."""
-    states = jax.tree.map(lambda x: jnp.broadcast_to(x, (k, *x.shape)), env.initial_state())
+    states = jax.tree.map(lambda x: jnp.broadcast_to(x, (k, *x.shape)), source_state(env))
     return Best(states, jnp.full(k, masking.FILL, jnp.result_type(float)))
 
 

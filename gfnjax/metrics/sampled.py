@@ -145,7 +145,6 @@ def correlation(x: Array, y: Array) -> Correlation:
     return Correlation(_pearson(x, y), _pearson(rankdata(x), rankdata(y)))
 
 
-@partial(jax.jit, static_argnames="num_samples")
 def sample_target(env: Enumerable, graph: StateGraph, key: Array, num_samples: int) -> State:
     """Exact samples `[num_samples, ...]` of R/Z on an enumerable environment."""
     log_q, _ = target_distribution(graph)
@@ -153,7 +152,6 @@ def sample_target(env: Enumerable, graph: StateGraph, key: Array, num_samples: i
     return jax.vmap(env.state_at)(index)
 
 
-@jax.jit
 def empirical_distribution(env: Enumerable, terminal_states: State) -> Array:
     """log of the share of `terminal_states` `[n, ...]` in each state: `[num_states]`.
 
@@ -165,7 +163,6 @@ def empirical_distribution(env: Enumerable, terminal_states: State) -> Array:
     return jnp.where(counts > 0, jnp.log(jnp.where(counts > 0, share, 1.0)), masking.FILL)
 
 
-@jax.jit
 def empirical_total_variation(
     env: Enumerable, graph: StateGraph, terminal_states: State
 ) -> EmpiricalTotalVariation:

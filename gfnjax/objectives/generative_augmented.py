@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking
-from gfnjax.envs.base import Environment
+from gfnjax.envs.base import Environment, source_state
 from gfnjax.objectives.base import LogZ, Objective, require_flows, terminal_step
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
@@ -102,7 +102,7 @@ class GAFlowNet(Objective):
         return FeedForward(tuple(self.hidden_sizes), self.num_features)
 
     def init(self, key: Array, env: Environment) -> PyTree:
-        seen = flatten(env.observe(env.initial_state()))
+        seen = flatten(env.observe(source_state(env)))
         random, predictor = jax.random.split(key)
         return {
             "random": self.network.init(random, seen),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax.envs.base import Environment
+from gfnjax.envs.base import Environment, source_state
 from gfnjax.objectives.base import LogZ, Objective, require_flows, terminal_step
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
@@ -75,7 +75,7 @@ class LEDGFN(Objective):
         return FeedForward(tuple(self.hidden_sizes), 1, zero=True)
 
     def init(self, key: Array, env: Environment) -> PyTree:
-        seen = flatten(env.observe(env.initial_state()))
+        seen = flatten(env.observe(source_state(env)))
         return self.network.init(key, jnp.concatenate([seen, seen]))
 
     def assist(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from gfnjax.envs.base import Enumerable, Environment, State
+from gfnjax.envs.base import Enumerable, Environment, State, source_state
 from gfnjax.policies.base import Policy, check_output
 from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
 
@@ -139,7 +139,7 @@ class TrainedBackward:
 
     def init(self, key: Array, env: Environment) -> PyTree:
         """What `Params.backward` holds: the network's parameters, and their average if any."""
-        params = self.policy.init(key, self.policy.observe(env, env.initial_state()))
+        params = self.policy.init(key, self.policy.observe(env, source_state(env)))
         check_output(self.policy, params, env)
         if self.target_rate is None:
             return params

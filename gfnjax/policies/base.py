@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.types import Array, PolicyOutput, PyTree
 
 
@@ -114,7 +114,7 @@ def check_output(policy: StatePolicy, params: PyTree, env: Environment) -> None:
         "backward_logits": (env.num_backward_actions,),
         "log_flow": (),
     }
-    output = jax.eval_shape(lambda p: policy.evaluate(p, env, env.initial_state()), params)
+    output = jax.eval_shape(lambda p: policy.evaluate(p, env, source_state(env)), params)
     for name, shape in expected.items():
         actual = getattr(output, name).shape
         if actual != shape:

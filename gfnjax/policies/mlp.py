@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gfnjax.arguments import whole
 from gfnjax.envs.base import Environment, SparselyObserved, State
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
@@ -92,6 +93,7 @@ def mlp_policy(
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    hidden_sizes = tuple(whole("hidden_sizes", size) for size in hidden_sizes)
     if not hidden_sizes or min(hidden_sizes) < 1:
         raise ValueError(f"hidden_sizes must be positive widths, got {tuple(hidden_sizes)}")
     if num_members < 1:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gfnjax.arguments import whole
 from gfnjax.replay import unique
 from gfnjax.sampling import terminal_states
 from gfnjax.types import Array, PyTree, Trajectory
@@ -58,8 +59,7 @@ class Replay:
     unique: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {self.capacity}")
+        object.__setattr__(self, "capacity", whole("capacity", self.capacity, least=1))
 
     @property
     def room(self) -> int:

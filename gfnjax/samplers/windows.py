@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import sampling
+from gfnjax.arguments import whole
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.base import name_of
 from gfnjax.policies.causal import CausalPolicy
@@ -39,8 +40,7 @@ class Windows:
     length: int
 
     def __post_init__(self) -> None:
-        if self.length < 1:
-            raise ValueError(f"length must be at least 1, got {self.length}")
+        object.__setattr__(self, "length", whole("length", self.length, least=1))
 
     def check(self, gfn: GFlowNet) -> None:
         if not gfn.objective.incomplete:

@@ -12,8 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gfnjax.envs.base import Conditioned, Enumerable, Environment, SparselyObserved
+from gfnjax.arguments import check_key
+from gfnjax.envs.base import (
+    Conditioned,
+    Enumerable,
+    Environment,
+    SparselyObserved,
+    source_state,
+)
+from gfnjax.envs.contract import REWARDS, calls, outside_of_jax, trace
 from gfnjax.testing.conditions import broken_promise
+from gfnjax.testing.returns import wrong_return
 from gfnjax.types import Array, PyTree
 
 MAX_CHECKED_STATES = 256
@@ -41,6 +50,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
     Raises:
         ConformanceError: at the first promise that is broken.
     """
+    check_key("key", key)
     _check_sizes(env)
     _check_traceable(env)
     _check_initial_state(env)
@@ -59,8 +69,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
     if isinstance(env, SparselyObserved):
         _check_sparse_observation(env, visited)
     if isinstance(env, Conditioned):
-        message = broken_promise(env, key, num_trajectories)
-        _require(message is None, str(message))
+        _require((message := broken_promise(env, key, num_trajectories)) is None, str(message))
 
 
 def _require(condition: Any, message: str) -> None:
@@ -107,65 +116,45 @@ def _first(bad: Any, states: PyTree) -> str:
 def _check_sizes(env: Environment) -> None:
     for name in ("num_actions", "num_backward_actions", "max_steps"):
         value = getattr(env, name)
-        _require(isinstance(value, int), f"{name} must be a Python int, got {value!r}")
+        whole = isinstance(value, int | np.integer)
+        _require(whole, f"{name} must be a Python int, got {value!r}")
         _require(value >= 1, f"{name} must be at least 1, got {value}")
 
 
 def _check_traceable(env: Environment) -> None:
     try:
-        jax.eval_shape(lambda env: env.log_reward(env.initial_state()), env)
+        jax.eval_shape(lambda env: jnp.zeros(()), env)
     except Exception as error:
         raise ConformanceError(
             "the environment must be a pytree with static sizes and reward parameters as leaves "
             f"(flax.struct.dataclass, pytree_node=False for sizes): {error}"
         ) from error
-    for name, arguments in _calls(env, env.initial_state()).items():
+    try:
+        state = source_state(env)
+        given = calls(env, state)
+    except Exception as error:
+        raise ConformanceError(
+            f"initial_state, forward_mask, backward_mask: must return arrays: {error}"
+        ) from error
+    for name, arguments in given.items():
         try:
-            jax.eval_shape(getattr(env, name), *arguments)
+            trace(env, name, arguments)
         except Exception as error:
-            raise ConformanceError(f"{name}: JAX cannot trace it: {error}") from error
-
-
-def _calls(env: Environment, state: PyTree) -> dict[str, tuple]:
-    """Arguments for every method of the contract, valid actions where there are any."""
-    action = jnp.argmax(env.forward_mask(state)).astype(jnp.int32)
-    undo = jnp.argmax(env.backward_mask(state)).astype(jnp.int32)
-    views = ("forward_mask", "backward_mask", "is_terminal", "observe", "log_reward")
-    return {
-        "step": (state, action),
-        "backward_step": (state, undo),
-        "backward_action": (state, action),
-        "forward_action": (state, undo),
-        **dict.fromkeys(views, (state,)),
-    }
+            reason = outside_of_jax(name, error) or f"{name}: JAX cannot trace it: {error}"
+            raise ConformanceError(reason) from error
 
 
 def _check_initial_state(env: Environment) -> None:
-    state = env.initial_state()
+    state = source_state(env)
     action = jnp.zeros((), jnp.int32)
-    for name, size in (
-        ("forward_mask", env.num_actions),
-        ("backward_mask", env.num_backward_actions),
-    ):
-        mask = getattr(env, name)(state)
-        _require(
-            mask.shape == (size,) and mask.dtype == bool,
-            f"{name} must return bool of shape ({size},), got {mask.dtype} of shape {mask.shape}",
-        )
-    ended = jnp.asarray(env.is_terminal(state))
-    _require(
-        ended.shape == () and ended.dtype == bool,
-        f"is_terminal must return a bool scalar, got {ended.dtype} of shape {ended.shape}",
-    )
-    shape = jax.eval_shape(env.log_reward, state).shape
-    _require(shape == (), f"log_reward must return a scalar for a single state, got shape {shape}")
-    _require(~ended, "initial_state: s_0 must not be terminal")
+    _require((message := wrong_return(env, state)) is None, str(message))
+    _require(~env.is_terminal(state), "initial_state: s_0 must not be terminal")
     _require(env.forward_mask(state).any(), "forward_mask: s_0 must allow some action")
     _require(
         ~env.backward_mask(state).any(),
         "backward_mask: must be all False at s_0, which has no parents",
     )
-    expected = jax.tree.map(lambda x: (x.shape, x.dtype), jax.eval_shape(lambda s: s, state))
+    expected = jax.tree.map(lambda x: (x.shape, x.dtype), state)
     for name in ("step", "backward_step"):
         result = jax.eval_shape(getattr(env, name), state, action)
         _require(
@@ -189,9 +178,9 @@ def _walk(env: Environment, key: Array, num_trajectories: int) -> PyTree:
             following = env.step(state, jax.random.categorical(key, logits).astype(jnp.int32))
             return following, following
 
-        start = env.initial_state()
+        start = source_state(env)
         _, states = lax.scan(move, start, jax.random.split(key, env.max_steps))
-        first = jax.tree.map(lambda x: jnp.asarray(x)[None], start)
+        first = jax.tree.map(lambda x: x[None], start)
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, states)
 
     def walks(key: Array) -> PyTree:
@@ -220,7 +209,7 @@ def _subsample(states: PyTree) -> PyTree:
 def _check_masks(env: Environment, states: PyTree) -> None:
     def look(state: PyTree) -> tuple[Array, Array, Array]:
         allowed, undoable = env.forward_mask(state).any(), env.backward_mask(state).any()
-        return env.is_terminal(state), allowed, undoable | _equal(state, env.initial_state())
+        return env.is_terminal(state), allowed, undoable | _equal(state, source_state(env))
 
     terminal, allowed, undoable = _each(look)(states)
     _require(
@@ -314,32 +303,44 @@ def _check_absorbing(env: Environment, states: PyTree) -> None:
 
 
 def _check_finite(env: Environment, states: PyTree) -> None:
-    log_reward = _each(env.log_reward)(states)
-    _require(
-        np.isfinite(log_reward),
-        "log_reward: must be finite in every state (floor a zero reward); it is not in "
-        + _first(~np.isfinite(log_reward), states),
-    )
-    leaves, rebuild = jax.tree.flatten(env)
-    floating = [i for i, x in enumerate(leaves) if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
-
-    def total(values: list[Array]) -> Array:
-        changed = list(leaves)
-        for i, value in zip(floating, values, strict=True):
-            changed[i] = value
-        return jax.vmap(rebuild.unflatten(changed).log_reward)(states).sum()
-
-    grads = jax.jit(jax.grad(total))([jnp.asarray(leaves[i], log_reward.dtype) for i in floating])
-    for grad in grads:
-        _require(jnp.isfinite(grad), "log_reward: its gradient in a reward parameter is not finite")
+    for name in REWARDS:
+        if hasattr(type(env), name):
+            values = _each(getattr(env, name))(states)
+            _require(
+                np.isfinite(values),
+                f"{name}: must be finite in every state (floor a zero reward); it is not in "
+                + _first(~np.isfinite(values), states),
+            )
+    _check_slopes(env, states)
     for leaf in jax.tree.leaves(_each(env.observe)(states)):
         _require(np.isfinite(leaf), "observe: must be finite in every state")
 
 
+def _check_slopes(env: Environment, states: PyTree) -> None:
+    leaves, rebuild = jax.tree.flatten(env)
+    dtype = jax.eval_shape(env.log_reward, jax.tree.map(lambda x: x[0], states)).dtype
+    floating = {
+        i: jnp.asarray(x, getattr(x, "dtype", dtype))
+        for i, x in enumerate(leaves)
+        if jnp.issubdtype(jnp.result_type(x), jnp.floating)
+    }
+
+    def total(values: dict[int, Array]) -> Array:
+        changed = [values.get(i, x) for i, x in enumerate(leaves)]
+        return jax.vmap(rebuild.unflatten(changed).log_reward)(states).sum()
+
+    try:
+        grads = jax.jit(jax.grad(total))(floating)
+    except (ValueError, TypeError, NotImplementedError):
+        return  # a callback, say: only rewards that are learned need slopes
+    for grad in grads.values():
+        _require(jnp.isfinite(grad), "log_reward: its gradient in a reward parameter is not finite")
+
+
 def _check_transformations(env: Environment, states: PyTree) -> None:
     def everything(state: PyTree) -> dict[str, PyTree]:
-        calls = _calls(env, state)
-        return {name: getattr(env, name)(*arguments) for name, arguments in calls.items()}
+        given = calls(env, state)
+        return {name: getattr(env, name)(*arguments) for name, arguments in given.items()}
 
     def at(tree: PyTree, i: int) -> PyTree:
         return jax.tree.map(lambda x: x[i], tree)
@@ -350,7 +351,7 @@ def _check_transformations(env: Environment, states: PyTree) -> None:
         state = jax.tree.map(jnp.asarray, at(states, i))
         one = at(batched(jax.tree.map(lambda x: x[None], state)), 0)
         eager, compiled = jax.device_get((everything(state), single(state)))
-        for name in whole:
+        for name in calls(env, state):
             _require(_agree(eager[name], compiled[name]), f"{name}: jit changes the result")
             _require(_agree(eager[name], at(whole[name], i)), f"{name}: vmap changes the result")
             _require(_agree(eager[name], one[name]), f"{name}: a batch of one changes the result")
@@ -385,7 +386,10 @@ def _check_enumeration(env: Any, states: PyTree) -> None:
 def _check_sparse_observation(env: Any, states: PyTree) -> None:
     def agrees(state: PyTree) -> Array:
         dense = jax.nn.one_hot(env.active_features(state), env.num_features).sum(axis=0)
-        return _equal(dense, env.observe(state).astype(dense.dtype))
+        observation = jnp.asarray(env.observe(state))
+        if observation.shape != dense.shape:
+            return jnp.zeros((), bool)
+        return _equal(dense, observation.astype(dense.dtype))
 
     same = _each(agrees)(states)
     _require(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from gfnjax import masking
+from gfnjax.arguments import check_key
 from gfnjax.envs.base import Environment, log_partial_reward_of
 from gfnjax.envs.tabular import random_dag
 from gfnjax.metrics import exact
@@ -73,6 +74,7 @@ def check_objective(
     Raises:
         ConformanceError: with the loss or gradient that should have been zero, or was.
     """
+    check_key("key", key)
     env = random_dag(seed=0) if env is None else env
     objective = as_objective(objective)
     name = getattr(objective, "function", type(objective)).__name__

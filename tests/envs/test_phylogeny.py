@@ -6,11 +6,11 @@ import os
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from gfnjax import data
 from gfnjax.envs.base import Enumerable, PartialReward, Renderable
@@ -170,11 +170,10 @@ def test_newick_and_pictures():
         env.newick(state)
     finished = merge(env, state, 0, 2)
     assert env.newick(finished) == "((a,('b c',e)),'d''');"
-    _, axes = plt.subplots()
+    axes = Figure().subplots()
     env.draw(axes, state)
     assert [text.get_text() for text in axes.texts] == ["a", "b c", "e", "d'"]
     assert axes.get_title() == f"{int(state.parsimony)} changes"
-    plt.close("all")
 
 
 def test_parsimony_of_a_sample():

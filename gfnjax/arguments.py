@@ -1,0 +1,63 @@
+"""Arguments that users write in more than one way: whole numbers and PRNG keys."""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfnjax.types import Array
+
+
+def whole(name: str, value: Any, least: int | None = None) -> int:
+    """`value` as a Python int: an int, a NumPy integer, or a float without a fraction (`1e3`).
+
+    Raises:
+        TypeError: for anything else, a bool included.
+        ValueError: for a value below `least`.
+    """
+    number = _whole(value)
+    if number is None:
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if least is not None and number < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return number
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool | np.bool_):
+        return None
+    if isinstance(value, float | np.floating):
+        return int(value) if value.is_integer() else None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def check_key(name: str, key: Any, *, seeds: bool = False) -> Array:
+    """`key` if it is one typed PRNG key; with `seeds` also the key of a whole number.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if seeds and _whole(key) is not None:
+        return jax.random.key(whole(name, key))
+    if not is_key(key):
+        hint = f"{name} must be a typed PRNG key: use jax.random.key, not PRNGKey"
+        legacy = getattr(key, "dtype", None) == jnp.uint32
+        raise TypeError(hint if legacy else f"{hint} (got {_short(key)})")
+    if key.shape != ():
+        raise TypeError(f"{name} must be one key, got {key.shape}: use jax.vmap over several")
+    return key
+
+
+def is_key(value: Any) -> bool:
+    """Whether `value` is an array of typed PRNG keys."""
+    return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else type(value).__name__
