@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import jax
 import pytest
+from jax.experimental.key_reuse import _core as key_reuse
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -25,10 +26,28 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("gfnjax")
 
+# Keys from which a test may start as many runs as it likes, to compare them. Within a run, and of
+# keys that a test derives, a second use is an error.
+ROOTS: dict[int, jax.Array] = {}
+_consume = key_reuse.KeyReuseSignature.update_consumption
+
+
+def _consume_all_but_roots(signature, args_in, args_out):
+    _consume(signature, args_in, args_out)
+    for arg in args_in:
+        if id(arg) in ROOTS:
+            arg._consumed = False
+
+
+key_reuse.KeyReuseSignature.update_consumption = _consume_all_but_roots
+
 
 @pytest.fixture
-def key() -> jax.Array:
-    return jax.random.key(0)
+def key():
+    root = jax.random.key(0)
+    ROOTS[id(root)] = root
+    yield root
+    del ROOTS[id(root)]
 
 
 @pytest.fixture

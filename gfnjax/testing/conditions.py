@@ -49,13 +49,14 @@ def _there_and_back(env: Conditioned) -> Callable[[Array], tuple[PyTree, Array, 
     """A function of a key: a drawn source, what is wrong with it, and whether it is kept."""
 
     def walk(state: PyTree, key: Array, mask: Callable, step: Callable) -> PyTree:
-        def move(state: PyTree, key: Array) -> tuple[PyTree, None]:
+        def move(t: Array, state: PyTree) -> PyTree:
             allowed = mask(state)
             # Where nothing is allowed any action must leave the state as it is.
             logits = jnp.where(allowed | ~allowed.any(), 0.0, -jnp.inf)
-            return step(state, jax.random.categorical(key, logits).astype(jnp.int32)), None
+            action = jax.random.categorical(jax.random.fold_in(key, t), logits)
+            return step(state, action.astype(jnp.int32))
 
-        return lax.scan(move, state, jax.random.split(key, env.max_steps))[0]
+        return lax.fori_loop(0, env.max_steps, move, state)
 
     def row(key: Array) -> tuple[PyTree, Array, Array, Array]:
         draw_key, there_key, back_key = jax.random.split(key, 3)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gfnjax import sampling
 from gfnjax.arguments import check_key
 from gfnjax.envs.base import (
     Conditioned,
@@ -170,21 +171,21 @@ def _check_initial_state(env: Environment) -> None:
 def _walk(env: Environment, key: Array, num_trajectories: int) -> PyTree:
     """States `[T + 1, n, ...]` of uniformly random trajectories."""
 
-    def walk(key: Array) -> PyTree:
-        def move(state: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-            logits = jnp.where(env.forward_mask(state), 0.0, -jnp.inf)
-            # A terminal state allows nothing: any action must leave it where it is.
-            logits = jnp.where(env.forward_mask(state).any(), logits, 0.0)
-            following = env.step(state, jax.random.categorical(key, logits).astype(jnp.int32))
-            return following, following
+    def move(state: PyTree, key: Array) -> PyTree:
+        logits = jnp.where(env.forward_mask(state), 0.0, -jnp.inf)
+        # A terminal state allows nothing: any action must leave it where it is.
+        logits = jnp.where(env.forward_mask(state).any(), logits, 0.0)
+        return env.step(state, jax.random.categorical(key, logits).astype(jnp.int32))
 
-        start = source_state(env)
-        _, states = lax.scan(move, start, jax.random.split(key, env.max_steps))
-        first = jax.tree.map(lambda x: x[None], start)
-        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, states)
+    def move_all(states: PyTree, keys: Array) -> tuple[PyTree, PyTree]:
+        following = jax.vmap(move)(states, keys)
+        return following, following
 
     def walks(key: Array) -> PyTree:
-        return jax.vmap(walk, out_axes=1)(jax.random.split(key, num_trajectories))
+        start = sampling.tile(source_state(env), num_trajectories)
+        keys = jax.random.split(key, (env.max_steps, num_trajectories))
+        _, states = lax.scan(move_all, start, keys)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, states)
 
     return jax.device_get(jax.jit(walks)(key))
 
