@@ -109,12 +109,6 @@ def test_a_total_variation_that_cannot_be_computed_cannot_be_waited_for():
     assert isinstance(make_evaluator(patient, gfn), SampledEvaluator)
 
 
-def test_evaluating_does_not_disturb_the_randomness_of_training(key):
-    state = described()[1].init(key)
-    training = jax.random.key_data(jax.random.fold_in(state.key, state.step))
-    assert not np.array_equal(training, jax.random.key_data(base.sampling_key(state)))
-
-
 def test_errors_of_marginals_exact_and_sampled(key):
     config = Config("dag", DAGConfig(num_nodes=3), Training(batch_size=4, hidden_sizes=(8,)))
     gfn = build(config)

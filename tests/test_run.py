@@ -233,7 +233,7 @@ def test_a_finished_run_has_nothing_to_do_until_it_is_extended(tmp_path, whole):
 
 
 def test_the_wanted_total_variation_stops_a_run(tmp_path):
-    settings = {"learning_rate": 0.1, "steps": 16}
+    settings = {"learning_rate": 0.03, "steps": 16}
     start(tmp_path / "whole", **settings)
     whole = content(tmp_path / "whole")
     tv = [m["total_variation"] for m in whole[0] if m["kind"] == "evaluation"]

@@ -55,7 +55,8 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
     _check_sizes(env)
     _check_traceable(env)
     _check_initial_state(env)
-    states = _walk(env, key, num_trajectories)
+    walk_key, source_key = jax.random.split(key)
+    states = _walk(env, walk_key, num_trajectories)
     visited = _subsample(states)
     _check_masks(env, visited)
     _check_forward_edges(env, visited)
@@ -70,7 +71,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
     if isinstance(env, SparselyObserved):
         _check_sparse_observation(env, visited)
     if isinstance(env, Conditioned):
-        _require((message := broken_promise(env, key, num_trajectories)) is None, str(message))
+        _require((message := broken_promise(env, source_key, num_trajectories)) is None, str(message))
 
 
 def _require(condition: Any, message: str) -> None:
@@ -359,7 +360,8 @@ def _check_transformations(env: Environment, states: PyTree) -> None:
 
 
 def _check_enumeration(env: Any, states: PyTree) -> None:
-    _require(isinstance(env.num_states, int), f"num_states must be an int, got {env.num_states!r}")
+    whole = isinstance(env.num_states, int | np.integer)
+    _require(whole, f"num_states must be an int, got {env.num_states!r}")
     indices = np.arange(min(env.num_states, MAX_CHECKED_INDICES), dtype=np.int32)
     if env.num_states > MAX_CHECKED_INDICES:
         rng = np.random.default_rng(0)

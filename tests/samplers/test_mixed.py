@@ -32,7 +32,7 @@ POLICY = tabular_policy(ENV)
 
 
 def describe(sampler, objective=None, env=ENV, policy=POLICY, **options):
-    options = {"batch_size": 8} | options
+    options = {"batch_size": 8, "log_z_init": 0.0} | options
     return GFlowNet(env, policy, objective or TrajectoryBalance(), sampler=sampler, **options)
 
 
@@ -42,9 +42,7 @@ step = jax.jit(GFlowNet.step)
 
 @jax.jit
 def draw(gfn, state):
-    values = gfn.values(state.hyperparameters, state.step)
-    key = jax.random.fold_in(state.key, state.step)
-    return gfn.sampler.draw(gfn, state.params, state.memory, key, values)[0]
+    return gfn.draw(state)[0]
 
 
 def paths(trajectories):
