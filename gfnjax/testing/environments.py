@@ -34,7 +34,7 @@ class ConformanceError(AssertionError):
     """An environment breaks its contract; the message says where and how."""
 
 
-def check_environment(env: Environment, key: Array, num_trajectories: int = 32) -> None:
+def check_environment(env: Environment, key: Array, num_trajectories: int = 64) -> None:
     """Check that `env` keeps the promises of `gfnjax.Environment`.
 
     A pytree; shapes and masks; round trips of forward and backward steps along every edge of the
@@ -71,7 +71,8 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 32) 
     if isinstance(env, SparselyObserved):
         _check_sparse_observation(env, visited)
     if isinstance(env, Conditioned):
-        _require((message := broken_promise(env, source_key, num_trajectories)) is None, str(message))
+        message = broken_promise(env, source_key, num_trajectories)
+        _require(message is None, str(message))
 
 
 def _require(condition: Any, message: str) -> None:

@@ -358,9 +358,10 @@ def test_a_step_does_not_copy_the_buffer(ordered, key):
     replay, example = Fifo(1000), jnp.zeros(100)
 
     def step(buffer, key):
-        drawn = replay.sample(buffer, key, 4).items
+        draw_key, new_key = jax.random.split(key)
+        drawn = replay.sample(buffer, draw_key, 4).items
         buffer = write_after(buffer, drawn) if ordered else buffer
-        return replay.add(buffer, jax.random.normal(key, (4, 100)), jnp.zeros(4)), drawn.sum()
+        return replay.add(buffer, jax.random.normal(new_key, (4, 100)), jnp.zeros(4)), drawn.sum()
 
     run = jax.jit(partial(jax.lax.scan, step))
     compiled = run.lower(replay.init(example), jax.random.split(key, 3)).compile()
