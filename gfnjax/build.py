@@ -39,6 +39,8 @@ from gfnjax.policies.uniform import uniform_policy
 from gfnjax.samplers import Mixed, OnPolicy, Sampler, Teacher, Windows
 from gfnjax.training import GFlowNet
 
+# A run must not share keys with the data it learns from, which may be drawn from the same seed.
+RUN = 0x72756E
 EXPLORATIONS: dict[str, Any] = {
     "epsilon": EpsilonTempered(),
     "stop-flattening": StopFlattening(),
@@ -95,7 +97,7 @@ def require_device() -> None:
 
 def initial_state(config: Config, gfn: Trainable) -> RunState:
     """The state that a run of `config` starts from; every checkpoint of it has this form."""
-    return loop.init(gfn, jax.random.key(config.training.seed))
+    return loop.init(gfn, jax.random.fold_in(jax.random.key(config.training.seed), RUN))
 
 
 def _gflownet(config: Config) -> GFlowNet:
