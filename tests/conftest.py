@@ -50,6 +50,13 @@ def key():
     del ROOTS[id(root)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """A process may map only so much memory: a thousand compiled programs are too many."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """Double precision, for identities that hold to 1e-6 and beyond."""
