@@ -202,10 +202,10 @@ def test_temperature_flattens_the_behaviour(temperature, odds, exploring):
 def test_a_sweep_is_a_vmap_over_keys_and_hyperparameters(key):
     both = {"optimizer": optax.sgd, "log_z_optimizer": optax.sgd}
     gfn = describe(**both)
-    keys = jnp.stack([key, key, jax.random.key(5)])
+    keys = [key, key, jax.random.key(5)]
     rates = jnp.array([0.0, 0.1, 0.1])
     sweep = Hyperparameters.only(learning_rate=rates, log_z_learning_rate=2 * rates)
-    states = jax.vmap(gfn.init)(jax.random.clone(keys), sweep)
+    states = jax.vmap(gfn.init)(jax.random.clone(jnp.stack(keys)), sweep)
     np.testing.assert_array_equal(states.hyperparameters.learning_rate, rates)
     np.testing.assert_array_equal(states.hyperparameters.temperature, np.ones(3))
     after, _ = jax.jit(jax.vmap(gfn.step))(states)

@@ -184,7 +184,7 @@ def test_seeds_side_by_side(residual_run):
     def run(key):
         return jax.lax.scan(lambda state, _: gfn.step(state), gfn.init(key), length=3)[0]
 
-    keys = jnp.stack([jax.random.key(7), jax.random.key(0)])
+    keys = jax.random.clone(jnp.stack([jax.random.key(7), jax.random.key(0)]))
     memory = jax.jit(jax.vmap(run))(keys).memory
     alone = states[3].memory
     for x, y in zip(jax.tree.leaves(memory), jax.tree.leaves(alone), strict=True):
