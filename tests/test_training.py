@@ -218,7 +218,7 @@ def test_a_sweep_is_a_vmap_over_keys_and_hyperparameters(key):
             **both,
             hyperparameters=Hyperparameters(float(rates[i]), 2 * float(rates[i])),
         )
-        expected, _ = step(single, single.init(keys[i]))
+        expected, _ = step(single, single.init(jax.random.clone(keys[i])))
         assert_same(jax.tree.map(lambda x, i=i: x[i], after.params), expected.params, rtol=1e-5)
 
 
