@@ -26,7 +26,10 @@ BEYOND_NUMBERS = 1e15
 
 
 class PolicyTable(NamedTuple):
-    """A policy evaluated in every state: log P_F `[N, A]`, log P_B `[N, K]`, log F `[N]`."""
+    """A policy evaluated in every state: log P_F `[N, A]`, log P_B `[N, K]`, log F `[N]`.
+
+    At terminal states log F is whatever the network says; it is not used there.
+    """
 
     log_pf: Array
     log_pb: Array
@@ -63,14 +66,27 @@ def policy_table(
     backward: BackwardPolicy,
     params: PyTree,
     batch_size: int = 4096,
+    log_flow_start: Array | float | None = None,
 ) -> PolicyTable:
-    """Evaluate a policy in all states, `batch_size` at a time.
+    """Evaluate a policy in all states.
+
+    Args:
+        env: the environment.
+        policy: the policy.
+        backward: the backward policy.
+        params: of the policy.
+        batch_size: states at a time.
+        log_flow_start: `Params.log_flow_start`, which is no part of the policy; without, log F is
+            what the network says alone.
 
     Raises:
         ValueError: if `env` has more states than int32 indices.
     """
     check_indexable(env)
-    return _policy_table(env, policy, backward, params, batch_size, classes((env, backward)))
+    kinds = classes((env, backward))
+    table = _policy_table(env, policy, backward, params, batch_size, kinds)
+    start = 0.0 if log_flow_start is None else log_flow_start
+    return table._replace(log_flow=table.log_flow + start)
 
 
 @partial(jax.jit, static_argnums=(1, 4, 5))

@@ -27,16 +27,18 @@ NUM_SEEDS = 5
 RATES = Hyperparameters(learning_rate=1e-3, log_z_learning_rate=0.1)
 
 
-def outcomes(side, objective, backward, batch_size, num_steps):
+def outcomes(side, objective, backward, batch_size, num_steps, log_z_init="batch"):
     """Exact TV and |error of log Z| after training from each of the seeds."""
     env = Hypergrid(2, side, Corners(0.1, 0.5, 2.0))
     policy = mlp_policy(env, (256, 256))
-    gfn = GFlowNet(env, policy, objective, backward, RATES, batch_size=batch_size)
+    options = {"batch_size": batch_size, "log_z_init": log_z_init}
+    gfn = GFlowNet(env, policy, objective, backward, RATES, **options)
     graph = build_graph(env)
 
     @jax.jit
     def evaluate(params):
-        table = exact.policy_table(env, policy, backward, params.policy)
+        start = params.log_flow_start
+        table = exact.policy_table(env, policy, backward, params.policy, log_flow_start=start)
         learned = gfn.objective.log_z == "learned"
         log_z = params.log_z if learned else table.log_flow[graph.source]
         metrics = exact.evaluate(graph, table.log_pf, log_z)
@@ -54,13 +56,19 @@ def outcomes(side, objective, backward, batch_size, num_steps):
     return tvs, errors
 
 
+# Under a uniform P_B detailed balance does better from flows of 1 (docs/measured.md): .039 with the
+# batch's estimate.
 @pytest.mark.parametrize(
-    "objective",
-    [TrajectoryBalance(), DetailedBalance(), SubTrajectoryBalance(0.9)],
+    ("objective", "log_z_init"),
+    [
+        (TrajectoryBalance(), "batch"),
+        (DetailedBalance(), 0.0),
+        (SubTrajectoryBalance(0.9), "batch"),
+    ],
     ids=["tb", "db", "subtb"],
 )
-def test_grid_16x16(objective):
-    tvs, errors = outcomes(16, objective, UniformBackward(), 16, 2000)
+def test_grid_16x16(objective, log_z_init):
+    tvs, errors = outcomes(16, objective, UniformBackward(), 16, 2000, log_z_init)
     assert tvs.mean() <= 0.035
     assert errors.max() < 0.15
 
