@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax.baselines.returns import Return, check_return, entropy, final_return, with_return
+from gfnjax.baselines.returns import Return, check_return, entropy, with_return
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.entropy_ppo import clipped_surrogate
 from gfnjax.objectives.policy_gradient import generalised_advantages, value_regression
@@ -74,7 +74,7 @@ class RewardPPO(Objective):
         return with_return(scores, self.returns)
 
     def first_log_z(self, scores: Scores) -> Array:
-        return final_return(scores, self.returns)
+        return jnp.zeros_like(scores.log_reward)  # the flow head is a value, and no log flow
 
     def residuals(self, scores: Scores) -> Residuals:
         """V(s_t) - (A_t + V_old(s_t)), one a transition: `[T]`."""

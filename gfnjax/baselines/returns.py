@@ -16,11 +16,6 @@ def check_return(name: object) -> None:
         raise ValueError(f'returns must be "log_reward" or "reward", got {name!r}')
 
 
-def final_return(scores: Scores, returns: Return) -> Array:
-    """`[]` the return of one trajectory, whose mean the values start at."""
-    return scores.log_reward if returns == "log_reward" else jnp.exp(scores.log_reward)
-
-
 def with_return(scores: Scores, returns: Return) -> Scores:
     """Scores of one trajectory whose `log_flow` `[T + 1]` are values: the return at the end.
 
@@ -29,7 +24,7 @@ def with_return(scores: Scores, returns: Return) -> Scores:
     """
     if returns == "log_reward":
         return scores
-    value = jnp.where(terminal_step(scores), final_return(scores, returns), scores.log_flow)
+    value = jnp.where(terminal_step(scores), jnp.exp(scores.log_reward), scores.log_flow)
     return scores._replace(log_flow=value)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking
-from gfnjax.baselines.returns import Return, check_return, entropy, final_return, with_return
+from gfnjax.baselines.returns import Return, check_return, entropy, with_return
 from gfnjax.envs.base import Environment, source_state
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.policies.base import Policy
@@ -104,7 +104,7 @@ class RewardSAC(Objective):
         return with_return(scores, self.returns)
 
     def first_log_z(self, scores: Scores) -> Array:
-        return final_return(scores, self.returns)
+        return jnp.zeros_like(scores.log_reward)  # the flow head is a value, and no log flow
 
     def residuals(self, scores: Scores) -> Residuals:
         """Errors of Q_1, Q_2 and V, one of each a transition: `[3 T]`."""
