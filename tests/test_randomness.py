@@ -23,6 +23,7 @@ from gfnjax.objectives import LEDGFN, EntropyPPO, GAFlowNet
 from gfnjax.policies import LearnedMaximumEntropyBackward, LikelihoodBackward, PessimisticBackward
 from gfnjax.policies.ensemble import ensemble_mlp_policy
 from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
+from gfnjax.rewards.ising import IsingReward
 from gfnjax.samplers import Mixed, Teacher, Windows
 
 DRAWN: list[tuple[int, ...]] = []
@@ -147,7 +148,7 @@ def test_an_evaluation_shares_no_key_with_training_nor_with_another_one(monkeypa
 
 
 def test_learning_a_reward_uses_every_key_once():
-    env = envs.Ising(2)
+    env = envs.Ising(2, IsingReward(jnp.zeros((4, 4))))
     gfn = GFlowNet(env, mlp_policy(env, (4,)), TB, batch_size=4)
     data = gfnjax.terminal_states(
         gfn.sample(gfn.init(jax.random.key(0)).params, jax.random.key(1), 8)
