@@ -192,6 +192,7 @@ def test_exploration_is_not_scored():
         gfnjax.tabular_policy(env),
         gfnjax.TrajectoryBalance(),
         hyperparameters=gfnjax.Hyperparameters(epsilon=1.0, temperature=3.0),
+        log_z_init=0.0,
         batch_size=1,
     )
     state = gfn.init(jax.random.key(0))

@@ -323,7 +323,7 @@ def _check_slopes(env: Environment, states: PyTree) -> None:
     leaves, rebuild = jax.tree.flatten(env)
     dtype = jax.eval_shape(env.log_reward, jax.tree.map(lambda x: x[0], states)).dtype
     floating = {
-        i: jnp.asarray(x, getattr(x, "dtype", dtype))
+        i: jnp.asarray(x) if hasattr(x, "dtype") else jnp.asarray(x, dtype)
         for i, x in enumerate(leaves)
         if jnp.issubdtype(jnp.result_type(x), jnp.floating)
     }

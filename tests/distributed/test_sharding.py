@@ -44,7 +44,7 @@ def sweep_init(gfn):
     return jax.jit(jax.vmap(gfn.init))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def keys():
     return jax.random.split(jax.random.key(5), NUM_RUNS)
 
@@ -66,12 +66,12 @@ def row(tree, i):
 
 
 def test_vmapped_seeds_equal_single_runs(init, step, sweep_init, sweep_step, keys):
-    swept = take_steps(sweep_step, sweep_init(keys))
+    swept = take_steps(sweep_step, sweep_init(jax.random.clone(keys)))
     losses = swept[1].loss
     assert losses.shape == (NUM_RUNS, NUM_STEPS)
     assert len(set(losses[:, 0].tolist())) == NUM_RUNS
     for i in range(NUM_RUNS):
-        assert_close(row(swept, i), take_steps(step, init(keys[i])))
+        assert_close(row(swept, i), take_steps(step, init(jax.random.clone(keys)[i])))
 
 
 def test_vmapped_hyperparameters_equal_single_runs(init, step, sweep_init, sweep_step, keys):
@@ -79,10 +79,10 @@ def test_vmapped_hyperparameters_equal_single_runs(init, step, sweep_init, sweep
         return gfnjax.Hyperparameters.only(learning_rate=rates, epsilon=epsilons)
 
     rates, epsilons = jnp.array([1e-3, 1e-2, 3e-2, 1e-1]), jnp.array([0.0, 0.1, 0.5, 1.0])
-    same_key = jnp.broadcast_to(keys[0], keys.shape)
+    same_key = jax.random.clone(jnp.broadcast_to(jax.random.clone(keys)[0], keys.shape))
     swept = take_steps(sweep_step, sweep_init(same_key, grid(rates, epsilons)))
     for i in range(NUM_RUNS):
-        single = init(keys[0], grid(rates[i], epsilons[i]))
+        single = init(jax.random.clone(keys)[0], grid(rates[i], epsilons[i]))
         assert_close(row(swept, i), take_steps(step, single))
     weights = swept[0].policy["params"]["heads"]["kernel"]
     assert np.abs(weights[0] - weights[3]).max() > 0.05  # the rates did make a difference

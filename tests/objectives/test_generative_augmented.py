@@ -88,9 +88,10 @@ def test_what_has_been_seen_is_no_longer_new(key):
 
     @jax.jit
     def run(key):
-        start = gfn.init(key)
+        init_key, sample_key = jax.random.split(key)
+        start = gfn.init(init_key)
         state, _ = jax.lax.scan(lambda s, _: gfn.step(s), start, length=300)
-        trajectories = gfn.sample(start.params, key, 16)
+        trajectories = gfn.sample(start.params, sample_key, 16)
         novelty = [gfn.score(s.params, trajectories).auxiliary for s in (start, state)]
         return start, state, trajectories, novelty
 

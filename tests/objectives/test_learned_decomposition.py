@@ -113,9 +113,10 @@ def test_it_learns_the_target_and_the_reward_in_parts(key):
 
     @jax.jit
     def run(key):
-        state, _ = jax.lax.scan(lambda s, _: gfn.step(s), gfn.init(key), length=600)
+        init_key, sample_key = jax.random.split(key)
+        state, _ = jax.lax.scan(lambda s, _: gfn.step(s), gfn.init(init_key), length=600)
         table = exact.policy_table(ENV, POLICY, LearnedBackward(), state.params.policy)
-        scores = gfn.score(state.params, gfn.sample(state.params, key, 16))
+        scores = gfn.score(state.params, gfn.sample(state.params, sample_key, 16))
         return exact.evaluate(graph, table.log_pf, scores.log_z[0]), scores
 
     metrics, scores = run(key)

@@ -32,13 +32,14 @@ def describe(objective, env=ENV):
 @jax.jit
 def draws(gfn, params, key):
     """Seven batches in a row: `[7, B, ...]` windows."""
-    values = gfn.values(gfn.init(key).hyperparameters, jnp.zeros((), jnp.int32))
+    init_key, memory_key, key = jax.random.split(key, 3)
+    values = gfn.values(gfn.init(init_key).hyperparameters, jnp.zeros((), jnp.int32))
 
     def draw(memory, key):
         batch, memory = gfn.sampler.draw(gfn, params, memory, key, values)
         return memory, batch.trajectories
 
-    memory = gfn.sampler.init(gfn, params, key)
+    memory = gfn.sampler.init(gfn, params, memory_key)
     return jax.lax.scan(draw, memory, jax.random.split(key, 7))[1]
 
 
@@ -46,7 +47,7 @@ def draws(gfn, params, key):
 def windows():
     gfn = describe(DetailedBalance())
     key = jax.random.key(3)
-    uniform = jax.tree.map(jnp.zeros_like, exact_optimum(ENV, key))
+    uniform = jax.tree.map(jnp.zeros_like, exact_optimum(ENV, jax.random.key(4)))
     return jax.tree.map(np.asarray, draws(gfn, uniform, key))
 
 
