@@ -15,18 +15,19 @@ import optax
 
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters
-from gfnjax.loop import run_chunk
-from gfnjax.metrics import exact, graph
+from gfnjax.metrics import exact, state_graph
+from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.policies import (
     LearnedMaximumEntropyBackward,
     LikelihoodBackward,
     PessimisticBackward,
 )
+from gfnjax.training import run_chunk
 
 SCHEDULE = optax.linear_schedule(0.1, 0.0, 30_000)
 
 
-def backwards(policy: gfnjax.Policy, states: graph.StateGraph) -> dict:
+def backwards(policy: gfnjax.Policy, states: StateGraph) -> dict:
     """What is compared, by name."""
     return {
         "uniform": gfnjax.UniformBackward(),
@@ -40,13 +41,13 @@ def backwards(policy: gfnjax.Policy, states: graph.StateGraph) -> dict:
 
 
 @jax.jit
-def total_variation(gfn: GFlowNet, states: graph.StateGraph, params: gfnjax.Params) -> jax.Array:
+def total_variation(gfn: GFlowNet, states: StateGraph, params: gfnjax.Params) -> jax.Array:
     backward = gfn.backward_policy(params)
     table = exact.policy_table(gfn.env, gfn.policy, backward, params.policy)
     return exact.evaluate(states, table.log_pf).total_variation
 
 
-def measure(gfn: GFlowNet, states: graph.StateGraph, num_steps: int, seed: int) -> tuple:
+def measure(gfn: GFlowNet, states: StateGraph, num_steps: int, seed: int) -> tuple:
     """Exact total variation and seconds of one run."""
     state = jax.jit(gfn.init)(jax.random.key(seed))
     run_chunk(gfn, state, 1, num_steps)
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of backward policies")
     options = parser.parse_args()
     env = gfnjax.Hypergrid(4, options.side, gfnjax.corners("easy"))
-    policy, states = gfnjax.mlp_policy(env, (256, 256)), graph.build_graph(env)
+    policy, states = gfnjax.mlp_policy(env, (256, 256)), state_graph.build_graph(env)
     rates = Hyperparameters(epsilon=SCHEDULE, backward_learning_rate=options.backward_rate)
     print("| P_B | steps | seeds | mean TV | range | seconds a seed |\n|---|---|---|---|---|---|")
     for name, backward in backwards(policy, states).items():

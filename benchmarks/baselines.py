@@ -15,9 +15,9 @@ import numpy as np
 
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, UniformBackward, terminal_states
-from gfnjax.baselines import MarkovChains, RewardPPO, RewardSAC, mars, metropolis_hastings
-from gfnjax.loop import init, run_chunk
-from gfnjax.metrics import exact, graph, modes, sampled
+from gfnjax.algorithms import MarkovChains, RewardPPO, RewardSAC, mars, metropolis_hastings
+from gfnjax.metrics import exact, modes, sampled, state_graph
+from gfnjax.training import init, run_chunk
 
 HIDDEN = (64, 64)
 NUM_SAMPLES = 1_000
@@ -50,7 +50,7 @@ def found_modes(env: gfnjax.Hypergrid, best: np.ndarray, trajectories: gfnjax.Tr
 
 @jax.jit
 def exact_distance(
-    gfn: GFlowNet, states: graph.StateGraph, params: gfnjax.Params
+    gfn: GFlowNet, states: state_graph.StateGraph, params: gfnjax.Params
 ) -> exact.ExactMetrics:
     table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, params.policy)
     return exact.evaluate(states, table.log_pf)
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=100_000)
     arguments = parser.parse_args()
     env = gfnjax.Hypergrid(2, arguments.side, gfnjax.corners("standard"))
-    states = graph.build_graph(env)
+    states = state_graph.build_graph(env)
     log_reward = np.where(states.terminal, states.log_reward, -np.inf)
     best = np.flatnonzero(np.isclose(log_reward, log_reward.max()))
     target = np.exp(np.asarray(exact.target_distribution(states)[0]))

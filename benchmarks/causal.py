@@ -16,8 +16,8 @@ import numpy as np
 import gfnjax
 from gfnjax import GFlowNet, Policy, TrainState
 from gfnjax.envs.amp import VariableSequence, antimicrobial_peptides
-from gfnjax.loop import init, run_chunk
 from gfnjax.policies.causal import CausalPolicy, causal_transformer_policy
+from gfnjax.training import init, run_chunk
 
 
 def environment() -> VariableSequence:

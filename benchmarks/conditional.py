@@ -15,9 +15,10 @@ import gfnjax
 from gfnjax import GFlowNet, UniformBackward
 from gfnjax.envs import additive_set
 from gfnjax.envs.conditional import Conditional, preference_conditional, temperature_conditional
-from gfnjax.loop import init, run_chunk
-from gfnjax.metrics import exact, graph
+from gfnjax.metrics import exact, state_graph
+from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.rewards.sets import SetEnergy
+from gfnjax.training import init, run_chunk
 
 OBJECTIVES = {
     "TB": gfnjax.TrajectoryBalance(log_z="flow"),
@@ -34,14 +35,14 @@ def describe(env: gfnjax.Environment, objective: gfnjax.Objective) -> GFlowNet:
 
 
 @jax.jit
-def evaluate(gfn: GFlowNet, states: graph.StateGraph, params: gfnjax.Params) -> exact.ExactMetrics:
+def evaluate(gfn: GFlowNet, states: StateGraph, params: gfnjax.Params) -> exact.ExactMetrics:
     table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, params.policy)
     return exact.evaluate(states, table.log_pf, gfn.log_z(params))
 
 
 def measure(name: str, gfn: GFlowNet, conditions: tuple, num_steps: int, seeds: int) -> None:
     fixed = [gfn if c is None else dataclasses.replace(gfn, env=gfn.env.at(c)) for c in conditions]
-    graphs = [graph.build_graph(each.env) for each in fixed]
+    graphs = [state_graph.build_graph(each.env) for each in fixed]
     results, seconds = [], []
     for seed in range(seeds):
         state = init(gfn, jax.random.key(seed))

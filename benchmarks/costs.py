@@ -14,11 +14,11 @@ import numpy as np
 
 import gfnjax
 from gfnjax import GFlowNet
-from gfnjax.build import build
-from gfnjax.config import Config, Sampling, Training
 from gfnjax.envs.conditional import temperature_conditional
-from gfnjax.loop import run_chunk
-from gfnjax.tasks import HypergridConfig
+from gfnjax.run.build import build
+from gfnjax.run.config import Config, Sampling, Training
+from gfnjax.run.tasks import HypergridConfig
+from gfnjax.training import run_chunk
 
 TARGET = {"target_rate": 0.1}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -33,9 +33,9 @@ from gfnjax import (
     TrajectoryBalance,
 )
 from gfnjax.envs import published_set
-from gfnjax.loop import Chunk
 from gfnjax.rewards.sets import best_log_rewards, draw_sets, published_energies, set_truth
 from gfnjax.samplers import OnPolicy, Windows
+from gfnjax.training import Chunk
 
 METHODS = {
     "TB": TrajectoryBalance(),

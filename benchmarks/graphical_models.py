@@ -18,12 +18,13 @@ from jax import lax
 
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters
-from gfnjax.ebgfn import EnergyGFlowNet
+from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.ising import Ising, IsingState
-from gfnjax.metrics import exact, graphs
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics import directed_graphs as graphs
+from gfnjax.metrics import exact
 from gfnjax.metrics.sampled import log_weights
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
 from gfnjax.rewards.dag_data import erdos_renyi_dag, linear_gaussian_data
 from gfnjax.rewards.dags import posterior

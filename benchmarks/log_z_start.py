@@ -14,10 +14,10 @@ import dataclasses
 import jax
 import numpy as np
 
-from gfnjax.build import build
-from gfnjax.evaluation import make_evaluator
-from gfnjax.loop import init, run_chunk
-from gfnjax.presets import PRESETS, default_config
+from gfnjax.run.build import build
+from gfnjax.run.evaluation import make_evaluator
+from gfnjax.run.presets import PRESETS, default_config
+from gfnjax.training import init, run_chunk
 
 METRICS = "total_variation", "elbo"
 CHECKPOINTS = 5

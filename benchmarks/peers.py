@@ -30,8 +30,8 @@ import optax
 import gfnjax
 from gfnjax import GFlowNet, Hypergrid, Hyperparameters, masking
 from gfnjax.envs.hypergrid import HypergridState
-from gfnjax.loop import init, run_chunk
-from gfnjax.metrics import exact, graph
+from gfnjax.metrics import exact, state_graph
+from gfnjax.training import init, run_chunk
 
 ROUNDS = 24
 PEERS = {"gfnx_step": "Gfnx", "torchgfn_step": "TorchGfn"}
@@ -143,7 +143,7 @@ def run_round(records: list[Record], chunk: int, budget: float) -> None:
             record.chunks.append((end[0] - start[0], end[1] - start[1], length))
 
 
-def total_variation(env: Hypergrid, states: graph.StateGraph, trainer: Trainer) -> float:
+def total_variation(env: Hypergrid, states: state_graph.StateGraph, trainer: Trainer) -> float:
     """Exact, by dynamic programming over all states; terminal ones follow the cells."""
     num_cells = env.side**env.num_dims
     cells = jax.vmap(env.state_at)(jnp.arange(num_cells, dtype=jnp.int32))
@@ -155,7 +155,7 @@ def total_variation(env: Hypergrid, states: graph.StateGraph, trainer: Trainer) 
 
 def report(records: list[Record], task: Task) -> None:
     env = Hypergrid(task.num_dims, task.side, gfnjax.Corners(*task.rewards))
-    states = graph.build_graph(env)
+    states = state_graph.build_graph(env)
     total = (ROUNDS + 1) * task.chunk
     print(
         "\n| library | version | it/s | gfnjax is faster by | CPU ms/it | mean length | "

@@ -23,8 +23,8 @@ import optax
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, TrainState
 from gfnjax.envs.phylogeny import phylogeny_benchmark
-from gfnjax.loop import Chunk
-from gfnjax.policies.trees import forest_policy
+from gfnjax.policies.forest import forest_policy
+from gfnjax.training import Chunk
 
 BATCH = 64
 FINAL_BATCHES = 16

@@ -15,11 +15,11 @@ import optax
 
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, UniformBackward
-from gfnjax.loop import run_chunk
-from gfnjax.metrics import exact, graph
+from gfnjax.metrics import exact, state_graph
 from gfnjax.objectives.entropy_ppo import EntropyPPO
 from gfnjax.objectives.policy_gradient import PolicyGradient
 from gfnjax.objectives.soft_q_learning import SoftDQN
+from gfnjax.training import run_chunk
 
 SIDE = 16
 
@@ -65,7 +65,7 @@ def describe(method: Method) -> GFlowNet:
 
 def measure(name: str, method: Method, seeds: int) -> None:
     gfn = describe(method)
-    states = graph.build_graph(gfn.env)
+    states = state_graph.build_graph(gfn.env)
     policy = gfn.policy
 
     @jax.jit

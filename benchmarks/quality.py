@@ -13,8 +13,8 @@ import optax
 
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, UniformBackward
-from gfnjax.loop import run_chunk
-from gfnjax.metrics import exact, graph
+from gfnjax.metrics import exact, state_graph
+from gfnjax.training import run_chunk
 
 
 def describe(side: int, objective: gfnjax.Objective, batch_size: int, rate: float) -> GFlowNet:
@@ -46,7 +46,7 @@ def large_grid() -> GFlowNet:
 
 
 def measure(name: str, gfn: GFlowNet, num_steps: int, seeds: int) -> None:
-    states = graph.build_graph(gfn.env)
+    states = state_graph.build_graph(gfn.env)
     policy = gfn.policy
 
     @jax.jit

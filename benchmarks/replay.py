@@ -22,12 +22,12 @@ from gfnjax import (
     TrajectoryBalance,
     mlp_policy,
 )
-from gfnjax.local_search import LocalSearch
-from gfnjax.loop import init, run_chunk
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
 from gfnjax.samplers import Mixed, OnPolicy, Windows
+from gfnjax.samplers.local_search import LocalSearch
+from gfnjax.training import init, run_chunk
 
 ENV = Hypergrid(2, 16, Corners(1e-3, 0.5, 2.0))
 POLICY = mlp_policy(ENV, (128, 128))

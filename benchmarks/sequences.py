@@ -25,11 +25,11 @@ import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, TrainState
 from gfnjax.envs.sequences import FixedSequence, qm9_small, tfbind8
 from gfnjax.envs.sets import Set, published_set
-from gfnjax.loop import Chunk
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import StateGraph, build_graph
+from gfnjax.metrics.state_graph import StateGraph, build_graph
 from gfnjax.policies.mlp import MLP
 from gfnjax.rewards.sets import set_truth
+from gfnjax.training import Chunk
 
 Measure = Callable[[TrainState], float]
 

@@ -19,7 +19,7 @@ from padded import padded_step
 
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, TrainState
-from gfnjax.loop import run_chunk
+from gfnjax.training import run_chunk
 
 
 def describe(batch_size: int = 16, side: int = 20) -> GFlowNet:

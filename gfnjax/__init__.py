@@ -1,11 +1,11 @@
 """gfnjax: generative flow networks in JAX."""
 
-from gfnjax import baselines, envs, metrics, objectives, policies, samplers, testing
+from gfnjax import algorithms, envs, metrics, objectives, policies, samplers, testing
 from gfnjax.envs.base import Enumerable, Environment, PartialReward
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
+from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.loop import History, NonFiniteError, train
 from gfnjax.objectives import regression
 from gfnjax.objectives.base import Objective
 from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
@@ -19,10 +19,10 @@ from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.nnx import from_nnx
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
-from gfnjax.sampling import terminal_states
+from gfnjax.rollout import terminal_states
+from gfnjax.run.trained import TrainedRun, load
 from gfnjax.state import Params, StepInfo, TrainState
-from gfnjax.trained import TrainedRun, load
-from gfnjax.training import GFlowNet
+from gfnjax.training import History, NonFiniteError, train
 from gfnjax.types import PolicyOutput, Residuals, Scores, Trajectory
 
 __version__ = "0.1.0"
@@ -61,7 +61,7 @@ __all__ = [
     "Trajectory",
     "TrajectoryBalance",
     "UniformBackward",
-    "baselines",
+    "algorithms",
     "corners",
     "envs",
     "from_flax",

@@ -1,346 +1,213 @@
-"""A training run as a value: `GFlowNet.init` and `GFlowNet.step` are pure."""
+"""The host loop: jitted chunks of training steps, and whatever happens between them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import optax
-from flax import struct
+import numpy as np
+from jax import lax
 
-from gfnjax import causal, diagnosis, ensemble, hyperparameters, sampling, updates, views
 from gfnjax.arguments import check_key, whole
-from gfnjax.checks import check_gflownet, is_placeholder
-from gfnjax.envs.base import Environment, State, source_state
-from gfnjax.envs.contract import check_traceable
-from gfnjax.exploration import EpsilonTempered, Exploration
-from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.identity import Comparable, classes
-from gfnjax.objectives.base import Objective, Regression, as_objective
-from gfnjax.objectives.regression import square
-from gfnjax.policies.backward import BackwardPolicy, LearnedBackward, TrainedBackward
-from gfnjax.policies.base import FrozenPolicy, Policy, check_output
-from gfnjax.policies.causal import CausalPolicy
-from gfnjax.policies.ensemble import EnsemblePolicy
-from gfnjax.samplers.base import Batch, OnPolicy, Sampler
-from gfnjax.starting import LogZInit, first_log_flow, first_log_z
-from gfnjax.state import InitKeys, Params, StepInfo, TrainState, step_keys
-from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
+from gfnjax.learning import diagnosis
+from gfnjax.types import Array
+
+# What a run carries, a pytree with the number of `step`s taken; and the diagnostics of one step, a
+# NamedTuple of scalars, `loss`, `grad_norm` and the batch's mean `log_reward` among them:
+# `TrainState` and `StepInfo`, or another model's own.
+RunState = Any
+RunInfo = Any
 
 
-@struct.dataclass(eq=False)
-class GFlowNet(Comparable):
-    """A frozen description of a training run. A pytree: the environment's rewards are leaves.
+@runtime_checkable
+class Trainable(Protocol):
+    """All the loop asks for: pure `init` and `step`, of a `GFlowNet` or another frozen pytree."""
+
+    def init(self, key: Array) -> RunState:
+        """The state at step 0, from a typed PRNG key."""
+        ...
+
+    def step(self, state: RunState) -> tuple[RunState, RunInfo]:
+        """One step of training."""
+        ...
+
+
+@runtime_checkable
+class Diagnosable(Protocol):
+    """A `Trainable` that can say why a step failed."""
+
+    def diagnose(self, state: RunState) -> str | None:
+        """One sentence on what is not finite in the step from `state`; None for the loss alone."""
+        ...
+
+
+class NonFiniteError(FloatingPointError):
+    """A step met a reward, a loss or a gradient that is NaN or infinite; the message says which.
 
     Attributes:
-        env: the environment.
-        policy: forward logits, backward logits and flows; a `CausalPolicy` where states have one
-            parent each; an `EnsemblePolicy` for Thompson sampling.
-        objective: an `Objective`, or a function from one trajectory's `Scores` to `Residuals`.
-        backward: learned, uniform or maximum-entropy backward policy, or a `TrainedBackward`.
-        hyperparameters: learning rates and exploration, as floats or optax schedules.
-        prior: a policy that is not trained, for objectives relative to one.
-        optimizer: of all networks, a function of the learning rate such as `optax.adam`.
-        log_z_optimizer: of the learned log Z, alike.
-        log_z_init: where log Z and all flows start: a number, or "batch" for the estimate of a
-            batch of the untrained policy (`gfnjax.starting`).
-        regression: g, what a residual costs.
-        sampler: where the trajectories of a step come from.
-        exploration: how the sampling of a training step departs from the policy.
-        batch_size: trajectories per step.
-        num_updates: updates a batch serves for.
-        max_grad_norm: clip the gradient to this global norm; None leaves it alone.
-        target_rate: share of the parameters that moves into the target network each step; None
-            for no target network.
-        chunk_size: live states evaluated at a time; None chooses by batch size.
-        classes: of everything in here; not to be given.
-
-    Raises:
-        TypeError, ValueError: at construction, for arguments that cannot work together.
+        step: the step that failed.
+        state: the training state right before it.
+        reason: one sentence on what is not finite, and the remedy.
     """
 
-    env: Environment
-    policy: Policy | CausalPolicy | EnsemblePolicy = struct.field(pytree_node=False)
-    objective: Objective = struct.field(pytree_node=False)
-    backward: BackwardPolicy | TrainedBackward = LearnedBackward()
-    hyperparameters: Hyperparameters = Hyperparameters()
-    prior: FrozenPolicy | None = None
-    optimizer: Callable[[Any], optax.GradientTransformation] = struct.field(
-        pytree_node=False, default=optax.adam
-    )
-    log_z_optimizer: Callable[[Any], optax.GradientTransformation] = struct.field(
-        pytree_node=False, default=optax.adam
-    )
-    log_z_init: LogZInit = struct.field(pytree_node=False, default="batch")
-    regression: Regression = struct.field(pytree_node=False, default=square)
-    sampler: Sampler = struct.field(pytree_node=False, default=OnPolicy())
-    exploration: Exploration = struct.field(pytree_node=False, default=EpsilonTempered())
-    batch_size: int = struct.field(pytree_node=False, default=16)
-    num_updates: int = struct.field(pytree_node=False, default=1)
-    max_grad_norm: float | None = struct.field(pytree_node=False, default=None)
-    target_rate: float | None = struct.field(pytree_node=False, default=None)
-    chunk_size: int | None = struct.field(pytree_node=False, default=None)
-    classes: tuple[type, ...] = struct.field(
-        pytree_node=False, default=(), repr=False, compare=False
-    )
+    def __init__(self, step: int, state: RunState, reason: str):
+        super().__init__(f"{reason} (the state before step {step} is in the error's `state`)")
+        self.step = step
+        self.state = state
+        self.reason = reason
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "objective", as_objective(self.objective))
-        given = hyperparameters.as_pytree(self.hyperparameters)
-        object.__setattr__(self, "hyperparameters", given)
-        for name in ("batch_size", "num_updates", "chunk_size"):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, whole(name, value))
-        check_gflownet(self)
-        if not is_placeholder(self.env):
-            nodes = self.env, self.backward, self.hyperparameters, self.prior
-            object.__setattr__(self, "classes", classes(nodes))
 
-    def init(self, key: Array, overrides: Hyperparameters | None = None) -> TrainState:
-        """The state at step 0. Vmap over keys and hyperparameters to sweep.
+class Chunk(NamedTuple):
+    """What a callback sees: the state after the chunk and the infos of its steps `[n]`."""
 
-        Args:
-            key: a typed PRNG key (`jax.random.key`).
-            overrides: arrays that replace the description's hyperparameters; None entries don't.
-        """
-        check_key("key", key)
-        check_traceable(self.env)
-        keys = InitKeys(*jax.random.split(key, len(InitKeys._fields)))
-        params = self._init_params(keys)
-        numbers = hyperparameters.numbers(self.hyperparameters, overrides)
-        step = jnp.zeros((), jnp.int32)
-        values = self.values(numbers, step)
-        opt_state = updates.init(self, params, values)
-        # A copy: a step may be given the buffers of the whole state, each of which it takes once.
-        target = None if self.target_rate is None else jax.tree.map(jnp.copy, params.policy)
-        memory = self.sampler.init(self, params, keys.sampler)
-        observed = self._init_observed(params, memory, values)
-        return TrainState(params, opt_state, target, numbers, keys.run, step, memory, observed)
+    state: RunState
+    info: RunInfo
+    evaluation: dict[str, float]
 
-    def _init_params(self, keys: InitKeys) -> Params:
-        observation = self.policy.observe(self.env, source_state(self.env))
-        policy = self.policy.init(keys.policy, observation)
-        check_output(self.policy, policy, self.env)
-        backward = self.backward
-        params = Params(
-            policy,
-            jnp.zeros((), jnp.result_type(float)),
-            backward.init(keys.backward, self.env)
-            if isinstance(backward, TrainedBackward)
-            else None,
-            self.objective.init(keys.objective, self.env),
+
+class History(NamedTuple):
+    """`info`: diagnostics of every step, NumPy `[num_steps]`; `evaluations`: one dict a chunk."""
+
+    info: RunInfo
+    evaluations: list[dict[str, float]]
+
+
+def train(
+    gfn: Trainable,
+    start: RunState,
+    num_steps: int,
+    *,
+    chunk_size: int = 500,
+    evaluate: Callable[[Any, RunState], Any] | None = None,
+    callback: Callable[[Chunk], bool | None] | None = None,
+) -> tuple[RunState, History]:
+    """Train for `num_steps` steps, in compiled chunks.
+
+    One program serves every chunk, the last and shorter one too, and every later run of the same
+    shapes. Nothing is stored on disk; `gfnjax.run` does that.
+
+    Args:
+        gfn: what to train.
+        start: a typed PRNG key to start afresh, or the state to go on from.
+        num_steps: steps to take.
+        chunk_size: steps between two visits to the host, which fall on its multiples.
+        evaluate: `(gfn, state) -> NamedTuple or dict of scalars`, called after every chunk.
+        callback: called after every chunk; returning True stops the run.
+
+    Returns:
+        The final state and the history of this call.
+
+    Raises:
+        TypeError: for a start that is neither a typed key nor a state, or no whole number.
+        ValueError: for a step count that is not positive.
+        NonFiniteError: at the first reward, loss or gradient that is NaN or infinite.
+    """
+    num_steps = whole("num_steps", num_steps, least=1)
+    chunk_size = whole("chunk_size", chunk_size, least=1)
+    state = _first_state(gfn, start)
+    infos, evaluations = [], []
+    visits = chunks(gfn, state, int(state.step) + num_steps, chunk_size)
+    for state, info in visits:
+        result = {} if evaluate is None else as_dict(evaluate(gfn, state))
+        infos.append(info)
+        evaluations.append({"step": int(state.step), **result})
+        if callback is not None and callback(Chunk(state, info, evaluations[-1])):
+            break
+    return state, History(jax.tree.map(lambda *x: np.concatenate(x), *infos), evaluations)
+
+
+def _first_state(gfn: Trainable, start: Any) -> RunState:
+    if not isinstance(gfn, Trainable):
+        raise TypeError(
+            f"gfn must be a GFlowNet or the like, with init and step, got {type(gfn).__name__}"
         )
-        start = first_log_z(self, params, keys.log_z)
-        return params._replace(log_z=start, log_flow_start=first_log_flow(self, start))
-
-    def step(self, state: TrainState) -> tuple[TrainState, StepInfo]:
-        """Draw a batch, score it, move the parameters. Pure: jit, scan, vmap it at will."""
-        keys = step_keys(state.key, state.step)
-        batch, memory = self.draw(state)
-        if isinstance(self.backward, TrainedBackward):
-            state = updates.fit_backward(self, state, batch.trajectories, keys.backward)
-        state, fitted = updates.fit(self, state, batch, keys.fit)
-        loss, scores = fitted.loss, fitted.scores
-        complete = scores.complete.astype(loss.dtype)
-        # A window starts anywhere, the estimate of log Z is that of s_0.
-        windows = scores.mask.shape[1] < self.env.max_steps
-        info = StepInfo(
-            loss=loss,
-            log_z=self.log_z(state.params) if windows else scores.log_z.mean(),
-            # No product: 0 * inf of a window that has not ended would be NaN.
-            log_reward=jnp.where(scores.complete, scores.log_reward, 0.0).sum()
-            / jnp.maximum(complete.sum(), 1),
-            length=scores.length.astype(loss.dtype).mean(),
-            grad_norm=fitted.grad_norm,
-        )
-        target = state.target
-        if self.target_rate is not None:
-            target = optax.incremental_update(state.params.policy, target, self.target_rate)
-        memory = self.sampler.learn(self, memory, batch, fitted.errors)
-        return state._replace(target=target, memory=memory, step=state.step + 1), info
-
-    def draw(self, state: TrainState) -> tuple[Batch, PyTree]:
-        """The batch that `step` learns from, and what the sampler remembers after drawing it."""
-        values = self.values(state.hyperparameters, state.step)
-        key = step_keys(state.key, state.step).draw
-        return self.sampler.draw(self, state.params, state.memory, key, values)
-
-    def diagnose(self, state: TrainState) -> str | None:
-        """What is not finite in the batch that `step` learns from, in words; None if all is."""
-        return diagnosis.diagnose(self, state)
-
-    def sample(self, params: Params, key: Array, num_samples: int) -> Trajectory:
-        """`num_samples` trajectories of the current policy, without exploration."""
-        num_samples = whole("num_samples", num_samples, least=1)
-        return _sample(self, params, check_key("key", key), num_samples)
-
-    def explore(
-        self,
-        params: Params,
-        key: Array,
-        num_samples: int,
-        values: Hyperparameters | None,
-        window: sampling.Window | None = None,
-    ) -> tuple[Trajectory, PolicyOutput | None]:
-        """Trajectories of the behaviour policy, and what the policy says in all their states.
-
-        Args:
-            params: of the current policy.
-            key: a typed PRNG key.
-            num_samples: number of trajectories B.
-            values: the hyperparameters in force; None does not explore.
-            window: where to start and how far to go, instead of from s_0 to the end.
-        """
-
-        def act(state: State, output: PolicyOutput) -> Array:
-            if values is None:
-                return output.forward_logits
-            mask = self.env.forward_mask(state)
-            return self.exploration(self.env, output.forward_logits, mask, values)
-
-        def behaviour(state: State) -> tuple[Array, PolicyOutput]:
-            output = self.policy.evaluate(params.policy, self.env, state)
-            return act(state, output), output
-
-        model: tuple[Any, Any, Any] = self.env, self.policy, params.policy
-        # For all alike: an ensemble of one samples what its only member would on its own.
-        key, member_key = jax.random.split(key)
-        if isinstance(self.policy, CausalPolicy):
-            return causal.sample_causal(*model, act, key, num_samples), None
-        if isinstance(self.policy, EnsemblePolicy) and values is not None:
-            return ensemble.sample_ensemble(*model, act, key, member_key, num_samples, window)
-        return sampling.sample_forward(self.env, behaviour, key, num_samples, window)
-
-    def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
-        """One trajectory of the backward policy into each of `terminal_states` `[B, ...]`."""
-        return _sample_backward(self, params, check_key("key", key), terminal_states)
-
-    def backward_policy(self, params: Params) -> BackwardPolicy:
-        """P_B as `params` have it: a function of environment, state and policy output."""
-        if isinstance(self.backward, TrainedBackward):
-            return self.backward.bind(params.backward)
-        return self.backward
-
-    def log_z(self, params: Params) -> Array:
-        """`[]` the objective's estimate of log Z; NaN where it makes one from batches only."""
-        if self.objective.log_z == "learned":
-            return params.log_z
-        if self.objective.log_z != "flow":
-            return jnp.full_like(params.log_z, jnp.nan)
-        return _log_flow_of_source(self, params)
-
-    def score(
-        self,
-        params: Params,
-        trajectories: Trajectory,
-        *,
-        target: PyTree | None = None,
-        previous: PyTree | None = None,
-        outputs: PolicyOutput | None = None,
-        key: Array | None = None,
-        dense: bool = False,
-        members: bool = False,
-    ) -> Scores:
-        """Scores `[B, ...]` of a batch of trajectories, with all the objective needs.
-
-        Args:
-            params: scores are differentiable in them.
-            trajectories: `[B, ...]`, from any sampler.
-            target: policy parameters of the target network.
-            previous: policy parameters before the updates on this batch; those of `params`
-                without.
-            outputs: policy outputs that a rollout of the same parameters has computed already.
-            key: of the randomness in training a network of the objective's own.
-            dense: evaluate padding too; slower, but not limited to reverse-mode gradients.
-            members: those of each member of an `EnsemblePolicy` instead, `[K, B, ...]`.
-        """
-        known = {"target": target, "previous": previous, "outputs": outputs, "key": key}
-        return _score(self, params, trajectories, known, dense, members)
-
-    def loss(
-        self,
-        params: Params,
-        trajectories: Trajectory,
-        target: PyTree | None = None,
-        key: Array | None = None,
-    ) -> Array:
-        """The weighted mean of g(residual) over a batch of trajectories `[B, ...]`."""
-        return _loss(self, params, trajectories, target, key)
-
-    def update(self, state: TrainState, grads: Params) -> tuple[Params, PyTree]:
-        """New parameters and optimiser state, each group of parameters at its own rate.
-
-        A `TrainedBackward` is left alone: it has a training of its own.
-        """
-        return updates.update(self, state, grads)
-
-    def _init_observed(self, params: Params, memory: PyTree, values: Hyperparameters) -> PyTree:
-        if not isinstance(self.backward, TrainedBackward):
-            return None
-        draw, key = partial(self.sampler.draw, self), jax.random.key(0)  # for the shapes alone
-        return self.backward.start(jax.eval_shape(draw, params, memory, key, values)[0][0])
-
-    def values(self, held: Hyperparameters, step: Array) -> Hyperparameters:
-        """The numbers in force at a step: those held in the state, else the schedules' values."""
-        return hyperparameters.values_at(self.hyperparameters, held, step)
-
-    def chunk_size_for(self, trajectories: Trajectory) -> int:
-        """States evaluated at a time when a batch of trajectories is scored."""
-        if self.chunk_size is not None:
-            return self.chunk_size
-        # Small chunks waste little on the last one, large ones make efficient matrix products.
-        return min(max(6 * trajectories.length.shape[0], 96), 4096)
+    if hasattr(start, "step"):
+        return start
+    if isinstance(start, jax.Array | np.ndarray):
+        return init(gfn, check_key("start", start))
+    raise TypeError(
+        "start must be a typed PRNG key, such as jax.random.key(0), or the state to go on from, "
+        f"got {type(start).__name__}"
+    )
 
 
-# Compiled once for each kind of model and shape, for those who call from outside of `jit`; inside,
-# they become part of the caller's program.
+def chunks(
+    gfn: Trainable, state: RunState, last_step: int, chunk_size: int
+) -> Iterator[tuple[RunState, RunInfo]]:
+    """Train to `last_step`, yielding the state and the infos `[n]` after every chunk.
+
+    Chunks end at multiples of `chunk_size`, so a run that starts anew from one of these states
+    visits the same steps as one that was never interrupted.
+
+    Raises:
+        NonFiniteError: with the state right before the step that failed.
+    """
+    step = int(state.step)
+    while step < last_step:
+        size = min(chunk_size - step % chunk_size, last_step - step)
+        state, info = run_chunk(gfn, state, size, chunk_size)
+        step += size
+        yield state, info
 
 
-@partial(jax.jit, static_argnames="num_samples")
-def _sample(gfn: GFlowNet, params: Params, key: Array, num_samples: int) -> Trajectory:
-    return gfn.explore(params, key, num_samples, None)[0]
+def run_chunk(
+    gfn: Trainable, state: RunState, num_steps: int, capacity: int
+) -> tuple[RunState, RunInfo]:
+    """`num_steps` <= `capacity` steps; NumPy infos `[num_steps]`.
+
+    Raises:
+        NonFiniteError: with the state right before the step that failed.
+    """
+    # Blocking here keeps signal handlers responsive; a conversion to NumPy alone would not.
+    after, infos, taken, finite = jax.block_until_ready(_run(gfn, state, num_steps, capacity))
+    if not finite:
+        good = int(taken) - 1
+        before = _run(gfn, state, good, capacity)[0] if good else state
+        info = jax.tree.map(lambda x: np.asarray(x)[good], infos)
+        raise NonFiniteError(int(before.step), before, _reason(gfn, before, info))
+    return after, jax.tree.map(lambda x: np.asarray(x)[:num_steps], infos)
+
+
+def _reason(gfn: Trainable, before: RunState, info: RunInfo) -> str:
+    """Why the step from the state `before` failed, in words."""
+    found = gfn.diagnose(before) if isinstance(gfn, Diagnosable) else None
+    if found is not None:
+        return found
+    numbers = (float(x) for x in (info.loss, info.grad_norm, info.log_reward))
+    return diagnosis.of_numbers(int(before.step), *numbers)
 
 
 @jax.jit
-def _sample_backward(
-    gfn: GFlowNet, params: Params, key: Array, terminal_states: State
-) -> Trajectory:
-    backward = gfn.backward_policy(params)
-
-    def behaviour(state: State) -> Array:
-        if gfn.env.num_backward_actions == 1:  # nothing to choose, no network to ask
-            return jnp.zeros(1, params.log_z.dtype)
-        output = gfn.policy.evaluate(params.policy, gfn.env, state)
-        return backward(gfn.env, state, output)
-
-    return sampling.sample_backward(gfn.env, behaviour, key, terminal_states)
+def init(gfn: Trainable, key: Array) -> RunState:
+    """`gfn.init(key)`, compiled."""
+    return gfn.init(key)
 
 
-@partial(jax.jit, static_argnames=("dense", "members"))
-def _score(
-    gfn: GFlowNet,
-    params: Params,
-    trajectories: Trajectory,
-    known: dict[str, Any],
-    dense: bool,
-    members: bool,
-) -> Scores:
-    size = None if dense else gfn.chunk_size_for(trajectories)
-    return views.score(gfn, params, trajectories, **known, chunk_size=size, members=members)
+def as_dict(metrics: Any) -> dict[str, float]:
+    """Scalars by name, on the host, from a NamedTuple or a dict."""
+    items = metrics if isinstance(metrics, dict) else metrics._asdict()
+    return {name: float(value) for name, value in items.items()}
 
 
-@jax.jit
-def _loss(
-    gfn: GFlowNet, params: Params, trajectories: Trajectory, target: PyTree, key: Array | None
-) -> Array:
-    return updates.judge(gfn, params, trajectories, target=target, key=key)[0]
+@partial(jax.jit, static_argnames="capacity")
+def _run(
+    gfn: Trainable, state: RunState, num_steps: Array, capacity: int
+) -> tuple[RunState, RunInfo, Array, Array]:
+    shapes = jax.eval_shape(gfn.step, state)[1]
+    infos = jax.tree.map(lambda s: jnp.zeros((capacity, *s.shape), s.dtype), shapes)
 
+    def body(carry: Any) -> Any:
+        i, _, state, infos = carry
+        state, info = gfn.step(state)
+        infos = jax.tree.map(lambda buffer, x: buffer.at[i].set(x), infos, info)
+        # Some losses hide a reward that is not finite.
+        watched = jnp.stack([info.loss, info.grad_norm, info.log_reward])
+        finite = jnp.isfinite(watched).all()
+        return i + 1, finite, state, infos
 
-@jax.jit
-def _log_flow_of_source(gfn: GFlowNet, params: Params) -> Array:
-    source = sampling.tile(source_state(gfn.env), 1)
-    states = jax.tree.map(lambda x: jnp.stack([x, x], axis=1), source)
-    zero = jnp.zeros(1, jnp.int32)
-    nowhere = Trajectory(states, zero[:, None], zero, jnp.zeros(1, params.log_z.dtype))
-    return views.view(gfn, params, params.policy, nowhere).log_flow[0, 0]
+    carry = jnp.zeros((), jnp.int32), jnp.ones((), bool), state, infos
+    taken, finite, state, infos = lax.while_loop(
+        lambda carry: (carry[0] < num_steps) & carry[1], body, carry
+    )
+    return state, infos, taken, finite

@@ -28,7 +28,7 @@ import matplotlib.pyplot as plt
 
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, Residuals, Scores
-from gfnjax.metrics import exact, graph
+from gfnjax.metrics import exact, state_graph
 
 # %% [markdown]
 # ## Derivation
@@ -74,7 +74,7 @@ print("zero loss and zero gradient at the exact optimum, positive loss away from
 
 # %%
 env = gfnjax.Hypergrid(num_dims=2, side=16, reward=gfnjax.corners("standard"))
-state_graph = graph.build_graph(env)
+states = state_graph.build_graph(env)
 objectives = {
     "prefix balance": prefix_balance,
     "trajectory balance": gfnjax.TrajectoryBalance(),
@@ -85,7 +85,7 @@ NUM_SEEDS, NUM_CHUNKS, CHUNK = 3, 8, 125
 
 def total_variation(gfn, state):
     table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, state.params.policy)
-    return exact.evaluate(state_graph, table.log_pf, state.params.log_z).total_variation
+    return exact.evaluate(states, table.log_pf, state.params.log_z).total_variation
 
 
 def learning_curve(objective):

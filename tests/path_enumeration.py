@@ -7,7 +7,7 @@ import numpy as np
 
 from gfnjax import TabularDAG, Trajectory, random_dag
 from gfnjax.envs.tabular import TabularState
-from gfnjax.metrics.graph import StateGraph, build_graph
+from gfnjax.metrics.state_graph import StateGraph, build_graph
 
 NUM_STATES = 9
 NUM_ACTIONS = NUM_STATES - 1

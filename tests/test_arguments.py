@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import gfnjax
-from gfnjax import cli
 from gfnjax.arguments import check_key, whole
-from gfnjax.config import Sampling, Training
-from gfnjax.local_search import LocalSearch
+from gfnjax.cli import commands
 from gfnjax.replay import Fifo
+from gfnjax.run.config import Sampling, Training
 from gfnjax.samplers import Windows
+from gfnjax.samplers.local_search import LocalSearch
 
 ENV = gfnjax.Hypergrid(2, 3)
 ROOT = Path(gfnjax.__file__).parents[1]
@@ -154,5 +154,5 @@ def test_hardware_that_is_not_there_is_one_line_and_code_2(platform, tmp_path):
 
 
 def test_counts_on_the_command_line_are_refused_by_name(capsys):
-    assert cli.main(["train", "hypergrid", "--steps", "1e2"]) == 2
+    assert commands.main(["train", "hypergrid", "--steps", "1e2"]) == 2
     assert "--steps" in capsys.readouterr().err

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import pytest
 
 from gfnjax import GFlowNet, Hypergrid, TrajectoryBalance, mlp_policy, terminal_states
-from gfnjax.back_and_forth import back_and_forth
-from gfnjax.baselines import metropolis_hastings
-from gfnjax.local_search import LocalSearch
-from gfnjax.metrics import exact, graph, sampled
+from gfnjax.algorithms import metropolis_hastings
+from gfnjax.metrics import exact, sampled, state_graph
+from gfnjax.samplers.back_and_forth import back_and_forth
+from gfnjax.samplers.local_search import LocalSearch
 
 TRACES = []
 
@@ -71,7 +71,7 @@ def compilations(call):
 
 
 def test_scores_and_exact_metrics_compile_nothing_the_second_time(params, paths):
-    states = graph.build_graph(ENV)
+    states = state_graph.build_graph(ENV)
     chains = metropolis_hastings(ENV, 4)
     visited = jax.jit(chains.init)(jax.random.key(0))
 

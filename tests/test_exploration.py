@@ -15,7 +15,7 @@ from gfnjax import (
     Hyperparameters,
     TrajectoryBalance,
     masking,
-    sampling,
+    rollout,
     tabular_policy,
 )
 from gfnjax.exploration import StopFlattening, epsilon_tempered
@@ -66,7 +66,7 @@ def test_epsilon_one_samples_the_uniform_policy():
         mask = env.forward_mask(state)
         return epsilon_tempered(skewed[state.index], mask, jnp.ones(()), jnp.ones(())), None
 
-    sample = jax.jit(lambda key: sampling.sample_forward(env, behaviour, key, num_samples)[0])
+    sample = jax.jit(lambda key: rollout.sample_forward(env, behaviour, key, num_samples)[0])
     paths = Counter(map(tuple, np.asarray(sample(jax.random.key(0)).states.index).tolist()))
     for path, p in {(0, 1, 3): 0.25, (0, 1, 4): 0.25, (0, 2, 3): 0.5}.items():
         assert abs(paths.pop(path) / num_samples - p) < 4.5 * np.sqrt(p * (1 - p) / num_samples)

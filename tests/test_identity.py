@@ -12,14 +12,14 @@ import optax
 import pytest
 
 import gfnjax
-from gfnjax import tasks
-from gfnjax.baselines import mars
-from gfnjax.build import build
-from gfnjax.config import Config, Sampling, Training
+from gfnjax.algorithms import mars
 from gfnjax.identity import same
 from gfnjax.policies.ensemble import ensemble_mlp_policy
 from gfnjax.policies.likelihood import LikelihoodBackward
 from gfnjax.replay import Fifo
+from gfnjax.run import tasks
+from gfnjax.run.build import build
+from gfnjax.run.config import Config, Sampling, Training
 from gfnjax.samplers import Mixed, Teacher
 from gfnjax.testing import diamond
 

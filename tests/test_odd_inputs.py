@@ -5,8 +5,8 @@ import io
 import numpy as np
 import pytest
 
+from gfnjax.data import read_matrix, read_sequences
 from gfnjax.rewards.parsimony import encode_alignment
-from gfnjax.userdata import read_matrix, read_sequences
 
 INDEX = "no name: left out as an index"
 GRID = [[1.5, 2.0], [3.0, 4.25], [5.0, 6.0]]

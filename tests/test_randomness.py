@@ -14,17 +14,17 @@ from jax.extend.random import define_prng_impl, threefry_prng_impl
 
 import gfnjax
 from gfnjax import GFlowNet, Hypergrid, Hyperparameters, envs, mlp_policy
-from gfnjax.baselines import RewardSAC, mars
-from gfnjax.ebgfn import EnergyGFlowNet
-from gfnjax.evaluation.base import evaluation_keys
-from gfnjax.evaluation.samples import SampledEvaluator
-from gfnjax.local_search import LocalSearch
+from gfnjax.algorithms import RewardSAC, mars
+from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.objectives import LEDGFN, EntropyPPO, GAFlowNet
 from gfnjax.policies import LearnedMaximumEntropyBackward, LikelihoodBackward, PessimisticBackward
 from gfnjax.policies.ensemble import ensemble_mlp_policy
 from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
 from gfnjax.rewards.ising import IsingReward
+from gfnjax.run.evaluation.base import evaluation_keys
+from gfnjax.run.evaluation.samples import SampledEvaluator
 from gfnjax.samplers import Mixed, Teacher, Windows
+from gfnjax.samplers.local_search import LocalSearch
 
 DRAWN: list[tuple[int, ...]] = []
 
@@ -126,7 +126,7 @@ def test_every_draw_of_a_run_has_a_key_of_its_own(name):
 
 
 def test_an_evaluation_shares_no_key_with_training_nor_with_another_one(monkeypatch):
-    monkeypatch.setattr("gfnjax.evaluation.samples.NUM_SAMPLES", 16)
+    monkeypatch.setattr("gfnjax.run.evaluation.samples.NUM_SAMPLES", 16)
     gfn = describe(gfnjax.DetailedBalance())
     evaluators = [SampledEvaluator(gfn, None, number) for number in range(2)]
 

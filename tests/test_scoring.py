@@ -144,7 +144,7 @@ def grid_run():
     )
     params = gfn.init(jax.random.key(0)).params.policy
     behaviour = lambda state: (jnp.zeros(3), gfn.policy.evaluate(params, env, state))  # noqa: E731
-    sample = jax.jit(lambda key: gfnjax.sampling.sample_forward(env, behaviour, key, 12))
+    sample = jax.jit(lambda key: gfnjax.rollout.sample_forward(env, behaviour, key, 12))
     trajectories, outputs = sample(jax.random.key(1))
     assert len(set(trajectories.length.tolist())) > 3
     return env, gfn.policy, params, trajectories, outputs
@@ -256,7 +256,7 @@ def test_work_follows_live_transitions_at_a_fixed_horizon():
             walking = state.position.sum() < steps
             return jnp.where(walking, jnp.array([0.0, 0.0, -1e4]), jnp.array([0.0, 0.0, 1e4])), None
 
-        return gfnjax.sampling.sample_forward(env, behaviour, jax.random.key(0), 8)[0]
+        return gfnjax.rollout.sample_forward(env, behaviour, jax.random.key(0), 8)[0]
 
     @partial(jax.jit, static_argnames="chunk_size")
     def run(trajectories, chunk_size):

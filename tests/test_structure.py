@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import struct
 
 import gfnjax
-from gfnjax import loop
-from gfnjax.metrics.graph import build_graph
+from gfnjax import training
+from gfnjax.metrics.state_graph import build_graph
 
 
 def made(value):
@@ -62,6 +62,6 @@ def test_chains_and_overrides_keep_the_mark(key):
     gfn = description(1.0)
     mapped = jax.tree.map(lambda x: x, gfn)
     assert jax.tree.structure(mapped) == jax.tree.structure(gfn)
-    state = loop.init(gfn, key)
+    state = training.init(gfn, key)
     states = jax.vmap(gfn.init)(jax.random.split(key, 2))
     assert jax.tree.structure(states) == jax.tree.structure(state)

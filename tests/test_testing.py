@@ -14,7 +14,7 @@ from path_enumeration import all_paths
 import gfnjax
 from gfnjax.envs.hypergrid import HypergridState
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.testing import ConformanceError, binary_tree, check_environment, diamond
 
 Grid = gfnjax.Hypergrid

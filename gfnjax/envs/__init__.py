@@ -6,7 +6,6 @@ from gfnjax.envs.base import (
     Enumerable,
     Environment,
     PartialReward,
-    Renderable,
     SparselyObserved,
     Stoppable,
 )
@@ -17,6 +16,7 @@ from gfnjax.envs.conditional import (
     temperature_conditional,
 )
 from gfnjax.envs.dags import DAGs
+from gfnjax.envs.drawing import Renderable
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.ising import Ising
 from gfnjax.envs.phylogeny import Phylogeny, phylogeny, phylogeny_benchmark

@@ -2,12 +2,10 @@
 
 import math
 import operator
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gfnjax.types import Array, PyTree
 
@@ -228,69 +226,4 @@ class Measurable(Protocol):
 
     def measure(self, states: State) -> dict[str, Array]:
         """Scalars by name, from terminal states `[n, ...]`."""
-        ...
-
-
-class Panel(NamedTuple):
-    """One aspect of a distribution over objects, to be drawn.
-
-    Attributes:
-        values: `[n]` for bars, or `[rows, columns]` for a heat map with its origin at the bottom.
-        x_label: of the last axis.
-        y_label: of the rows; what bars show, `quantity` if empty.
-        quantity: what the values are; heat maps of one quantity share their colours.
-        x_ticks: names of the columns or bars; their numbers if empty.
-        y_ticks: names of the rows.
-        bounds: values at the left end of the first bar and the right end of the last.
-    """
-
-    values: np.ndarray
-    x_label: str
-    y_label: str = ""
-    quantity: str = "probability"
-    x_ticks: Sequence[str] = ()
-    y_ticks: Sequence[str] = ()
-    bounds: tuple[float, float] | None = None
-
-
-@runtime_checkable
-class Renderable(Protocol):
-    """An environment, or a reward, that can draw a distribution over its objects."""
-
-    def render(self, states: State, weights: np.ndarray) -> tuple[Panel, ...]:
-        """Marginals of terminal states `[n, ...]` with `weights` `[n]` that sum to 1."""
-        ...
-
-
-@runtime_checkable
-class Drawable(Protocol):
-    """An environment that can draw a single object."""
-
-    def draw(self, axes: Any, state: State) -> None:
-        """Draw a terminal state on a matplotlib axes, with a title."""
-        ...
-
-
-class Target(NamedTuple):
-    """What is known of R / Z without listing all objects; None where it is not.
-
-    Attributes:
-        log_z: nats.
-        parts: `[...]` the probability of each part of a `Composite` environment's objects.
-    """
-
-    log_z: float
-    parts: np.ndarray | None = None
-
-
-@runtime_checkable
-class KnownTarget(Protocol):
-    """An environment that knows things about its target by other means than enumeration."""
-
-    def target(self) -> Target | None:
-        """The truth, or None if it is not known for this reward. Not traceable."""
-        ...
-
-    def render_target(self) -> tuple[Panel, ...] | None:
-        """What `Renderable.render` would show of R / Z, if that is known. Not traceable."""
         ...

@@ -18,16 +18,15 @@ from flax import struct
 from gfnjax.envs.base import (
     Enumerable,
     Environment,
-    Panel,
     PartialReward,
-    Renderable,
     State,
     Stoppable,
     log_partial_reward_of,
     log_reward_of,
     source_state,
 )
-from gfnjax.envs.conditions import Conditions, Dirichlet, LogUniform, Uniform
+from gfnjax.envs.condition_distributions import Conditions, Dirichlet, LogUniform, Uniform
+from gfnjax.envs.drawing import Panel, Renderable
 from gfnjax.rewards.scalarisation import Temperature, WeightedSum
 from gfnjax.types import Array, PyTree
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel
+from gfnjax.envs.drawing import Panel
 from gfnjax.identity import Comparable
 from gfnjax.types import Array
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel, check_indexable
+from gfnjax.envs.base import check_indexable
+from gfnjax.envs.drawing import Panel
 from gfnjax.rewards.hypergrid import Corners
 from gfnjax.types import Array
 

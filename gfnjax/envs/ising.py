@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel, Target
+from gfnjax.envs.drawing import Panel, Target
 from gfnjax.identity import Comparable
 from gfnjax.rewards.ising import IsingReward, lattice_adjacency, lattice_log_z, sample_ising
 from gfnjax.types import Array

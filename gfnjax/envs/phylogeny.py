@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel
-from gfnjax.envs.panels import histogram
+from gfnjax.envs.drawing import Panel, histogram
+from gfnjax.envs.trees import draw_forest, to_newick
 from gfnjax.rewards.parsimony import (
     NUM_CHARACTERS,
     OFFSETS,
@@ -18,7 +18,6 @@ from gfnjax.rewards.parsimony import (
     encode_alignment,
     fitch,
 )
-from gfnjax.trees import draw_forest, to_newick
 from gfnjax.types import Array
 
 MAX_ENUMERATED = 6

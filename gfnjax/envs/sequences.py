@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel, check_indexable
-from gfnjax.envs.panels import measure_tokens, sequence_panels
+from gfnjax.envs.base import check_indexable
+from gfnjax.envs.drawing import Panel, measure_tokens, sequence_panels
 from gfnjax.identity import Comparable
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.rewards.tables import qm9_small_reward, tfbind8_reward

@@ -12,7 +12,8 @@ import numpy as np
 from flax import struct
 from jax import lax
 
-from gfnjax.envs.base import Panel, Target, check_indexable
+from gfnjax.envs.base import check_indexable
+from gfnjax.envs.drawing import Panel, Target
 from gfnjax.identity import Comparable
 from gfnjax.rewards.sets import SetEnergy, check_energies, published_energies, set_truth
 from gfnjax.types import Array

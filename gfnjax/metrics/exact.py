@@ -16,7 +16,7 @@ from gfnjax import masking
 from gfnjax.envs.base import Enumerable, check_indexable
 from gfnjax.identity import classes
 from gfnjax.metrics import distances
-from gfnjax.metrics.graph import StateGraph
+from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.policies.backward import BackwardPolicy
 from gfnjax.policies.base import StatePolicy
 from gfnjax.types import Array, PyTree

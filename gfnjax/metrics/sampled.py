@@ -21,15 +21,15 @@ from jax.scipy.stats import rankdata
 
 from gfnjax import masking
 from gfnjax.envs.base import Enumerable, State
+from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import distances
 from gfnjax.metrics.exact import target_distribution
-from gfnjax.metrics.graph import StateGraph
+from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.objectives.base import Objective
 from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.samplers.base import OnPolicy
 from gfnjax.state import Params
-from gfnjax.training import GFlowNet
 from gfnjax.types import Array, Scores, Trajectory
 
 # Above this, Stirling's series is exact in double precision's first ten digits.

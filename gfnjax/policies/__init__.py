@@ -13,14 +13,14 @@ from gfnjax.policies.ensemble import (
     ensemble_mlp_policy,
     ensemble_tabular_policy,
 )
-from gfnjax.policies.graph import graph_policy
+from gfnjax.policies.forest import forest_policy
+from gfnjax.policies.graph_network import graph_policy
 from gfnjax.policies.likelihood import LikelihoodBackward, PessimisticBackward
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.nnx import from_nnx
 from gfnjax.policies.path_counts import LearnedMaximumEntropyBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.policies.transformer import transformer_policy
-from gfnjax.policies.trees import forest_policy
 from gfnjax.policies.uniform import uniform_policy
 
 __all__ = [

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gfnjax.arguments import whole
 from gfnjax.replay import unique
-from gfnjax.sampling import terminal_states
+from gfnjax.rollout import terminal_states
 from gfnjax.types import Array, PyTree, Trajectory
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import jax
 
 from gfnjax.replay.base import Buffer, Replay, Sample
-from gfnjax.sampling import terminal_states
+from gfnjax.rollout import terminal_states
 from gfnjax.types import Array, PyTree, Trajectory
 
 if TYPE_CHECKING:
+    from gfnjax.gflownet import GFlowNet
     from gfnjax.state import Params
-    from gfnjax.training import GFlowNet
 
 
 @dataclass(frozen=True)

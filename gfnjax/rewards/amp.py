@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax import data, masking
+from gfnjax import masking
+from gfnjax.data import published
 from gfnjax.types import Array
 
 RESIDUES = "ARNDCEQGHILKMFPSTWYV"
@@ -109,7 +110,7 @@ def amp_reward() -> AMPReward:
     Raises:
         ValueError, FileNotFoundError: if the file is missing, damaged or of another network.
     """
-    return from_weights(data.load("amp/proxy_weights.npz"))
+    return from_weights(published.load("amp/proxy_weights.npz"))
 
 
 def from_weights(weights: Mapping[str, np.ndarray]) -> AMPReward:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax.envs.base import Panel
+from gfnjax.envs.drawing import Panel
 from gfnjax.types import Array
 
 PATTERNS = ("00000000", "11111111", "11110000", "00001111", "00111100")

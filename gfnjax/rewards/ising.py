@@ -6,7 +6,7 @@ import numpy as np
 from flax import struct
 from jax import lax
 
-from gfnjax.envs.base import Panel
+from gfnjax.envs.drawing import Panel
 from gfnjax.types import Array
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax import data
+from gfnjax.data import published
 from gfnjax.types import Array
 
 NUM_CHARACTERS = 5
@@ -117,4 +117,4 @@ def benchmark_alignment(name: str) -> Alignment:
     """
     if name not in OFFSETS:
         raise ValueError(f"name must be one of {', '.join(OFFSETS)}, got {name!r}")
-    return encode_alignment(data.load(f"phylo/{name}.json"))
+    return encode_alignment(published.load(f"phylo/{name}.json"))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gfnjax import data
+from gfnjax.data import published
 from gfnjax.types import Array
 
 
@@ -52,7 +52,7 @@ def qm9_small_reward() -> TableReward:
     Raises:
         ValueError, FileNotFoundError: if the data file is missing or not of this shape.
     """
-    score = data.load("qm9_small.npz")["score"].astype(np.float64)
+    score = published.load("qm9_small.npz")["score"].astype(np.float64)
     if score.shape != (11,) * 5:
         raise ValueError(f"qm9_small.npz: score must be of shape {(11,) * 5}, got {score.shape}")
     return _table(100 * (np.maximum(score, 1e-3) / score.max()) ** 5)

@@ -9,8 +9,8 @@ from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
 
 if TYPE_CHECKING:
+    from gfnjax.gflownet import GFlowNet
     from gfnjax.state import Params
-    from gfnjax.training import GFlowNet
 
 
 class Batch(NamedTuple):

@@ -10,18 +10,18 @@ import jax.numpy as jnp
 
 from gfnjax import hyperparameters
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.local_search import LocalSearch
 from gfnjax.objectives.base import name_of
 from gfnjax.replay import Buffer, Replay, TerminalReplay
 from gfnjax.replay.base import write_after
+from gfnjax.rollout import choose, terminal_states
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
+from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.windows import Windows
-from gfnjax.sampling import choose, terminal_states
 from gfnjax.types import Array, PyTree, Trajectory
 
 if TYPE_CHECKING:
+    from gfnjax.gflownet import GFlowNet
     from gfnjax.state import Params
-    from gfnjax.training import GFlowNet
 
 
 class Memory(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from gfnjax import sampling
+from gfnjax import rollout
 from gfnjax.arguments import whole
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.base import name_of
@@ -17,8 +17,8 @@ from gfnjax.samplers.base import Batch
 from gfnjax.types import Array, PyTree
 
 if TYPE_CHECKING:
+    from gfnjax.gflownet import GFlowNet
     from gfnjax.state import Params
-    from gfnjax.training import GFlowNet
 
 
 @dataclass(frozen=True)
@@ -53,22 +53,22 @@ class Windows:
             raise ValueError("a CausalPolicy reads trajectories from their start: no Windows")
 
     def init(self, gfn: GFlowNet, params: Params, key: Array) -> PyTree:
-        return sampling.draw_sources(gfn.env, key, gfn.batch_size)
+        return rollout.draw_sources(gfn.env, key, gfn.batch_size)
 
     def draw(
         self, gfn: GFlowNet, params: Params, memory: PyTree, key: Array, values: Hyperparameters
     ) -> tuple[Batch, PyTree]:
         key, source_key = jax.random.split(key)
         ended = jax.vmap(gfn.env.is_terminal)(memory)
-        sources = sampling.draw_sources(gfn.env, source_key, gfn.batch_size)
+        sources = rollout.draw_sources(gfn.env, source_key, gfn.batch_size)
 
         def restart(source: Array, state: Array) -> Array:
             return jnp.where(ended.reshape((-1,) + (1,) * (state.ndim - 1)), source, state)
 
         states = jax.tree.map(restart, sources, memory)
-        window = sampling.Window(states, min(self.length, gfn.env.max_steps))
+        window = rollout.Window(states, min(self.length, gfn.env.max_steps))
         batch = Batch(*gfn.explore(params, key, gfn.batch_size, values, window))
-        return batch, sampling.terminal_states(batch.trajectories)
+        return batch, rollout.terminal_states(batch.trajectories)
 
     def learn(self, gfn: GFlowNet, memory: PyTree, batch: Batch, errors: Array) -> PyTree:
         return memory

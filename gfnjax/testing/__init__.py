@@ -1,8 +1,8 @@
 """Checks for authors of environments and objectives, and small graphs with known answers."""
 
 from gfnjax.testing.environments import ConformanceError, check_environment
-from gfnjax.testing.graphs import binary_tree, diamond
 from gfnjax.testing.objectives import check_objective, exact_optimum
+from gfnjax.testing.small_graphs import binary_tree, diamond
 
 __all__ = [
     "ConformanceError",

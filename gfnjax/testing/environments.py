@@ -1,6 +1,6 @@
 """`check_environment`: hold every method of an environment against the contract.
 
-It walks random trajectories of its own, independent of `gfnjax.sampling`; the first broken promise
+It walks random trajectories of its own, independent of `gfnjax.rollout`; the first broken promise
 is reported in words.
 """
 
@@ -12,18 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gfnjax import sampling
+from gfnjax import rollout
 from gfnjax.arguments import check_key
-from gfnjax.envs.base import (
-    Conditioned,
-    Enumerable,
-    Environment,
-    SparselyObserved,
-    source_state,
-)
+from gfnjax.envs.base import Conditioned, Enumerable, Environment, SparselyObserved, source_state
 from gfnjax.envs.contract import REWARDS, calls, outside_of_jax, trace
-from gfnjax.testing.conditions import broken_promise
-from gfnjax.testing.returns import wrong_return
+from gfnjax.testing.conditional import broken_promise
+from gfnjax.testing.return_values import wrong_return
 from gfnjax.types import Array, PyTree
 
 MAX_CHECKED_STATES = 256
@@ -184,7 +178,7 @@ def _walk(env: Environment, key: Array, num_trajectories: int) -> PyTree:
         return following, following
 
     def walks(key: Array) -> PyTree:
-        start = sampling.tile(source_state(env), num_trajectories)
+        start = rollout.tile(source_state(env), num_trajectories)
         keys = jax.random.split(key, (env.max_steps, num_trajectories))
         _, states = lax.scan(move_all, start, keys)
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, states)

@@ -11,14 +11,14 @@ from gfnjax import masking
 from gfnjax.arguments import check_key
 from gfnjax.envs.base import Environment, log_partial_reward_of
 from gfnjax.envs.tabular import random_dag
+from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.base import Objective, as_objective, weighted_loss
 from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.state import Params
 from gfnjax.testing.environments import ConformanceError
-from gfnjax.training import GFlowNet
 from gfnjax.types import Array, Residuals, Scores
 
 

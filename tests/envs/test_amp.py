@@ -9,7 +9,7 @@ import pytest
 
 from gfnjax.envs.amp import VariableSequence, VariableSequenceState
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.testing import check_environment, check_objective

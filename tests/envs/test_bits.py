@@ -9,7 +9,7 @@ import pytest
 
 from gfnjax.envs.bits import BitSequence, BitState, bit_sequence
 from gfnjax.metrics.exact import target_distribution
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.rewards.bits import hamming_reward
 from gfnjax.testing import check_environment
 

@@ -28,29 +28,23 @@ from gfnjax import (
     train,
 )
 from gfnjax.envs import additive_set
-from gfnjax.envs.base import (
-    Conditioned,
-    Enumerable,
-    PartialReward,
-    Renderable,
-    SparselyObserved,
-    Stoppable,
-)
+from gfnjax.envs.base import Conditioned, Enumerable, PartialReward, SparselyObserved, Stoppable
+from gfnjax.envs.condition_distributions import Uniform, choice
 from gfnjax.envs.conditional import (
     conditional,
     preference_conditional,
     temperature_conditional,
 )
-from gfnjax.envs.conditions import Uniform, choice
-from gfnjax.loop import init
+from gfnjax.envs.drawing import Renderable
 from gfnjax.metrics import exact, sampled
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.base import resolve_log_z, weighted_loss
 from gfnjax.objectives.forward_looking import ForwardLooking
 from gfnjax.objectives.regression import square
 from gfnjax.rewards.scalarisation import Temperature, WeightedProduct
 from gfnjax.rewards.sets import SetEnergy
 from gfnjax.testing import ConformanceError, check_environment, diamond, exact_optimum
+from gfnjax.training import init
 
 ENERGIES = np.array([0.1, -0.4, 0.3, 1.0])
 

@@ -14,9 +14,9 @@ from gfnjax.envs.dags import DAGs
 from gfnjax.envs.ising import Ising
 from gfnjax.envs.sequences import FixedSequence
 from gfnjax.envs.sets import Set
-from gfnjax.evaluation.make import is_exact
 from gfnjax.metrics.exact import policy_table
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
+from gfnjax.run.evaluation.make import is_exact
 from gfnjax.testing import check_environment
 
 

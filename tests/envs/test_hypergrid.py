@@ -8,7 +8,7 @@ import pytest
 
 import gfnjax
 from gfnjax.envs.hypergrid import HypergridState
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.testing import check_environment
 
 

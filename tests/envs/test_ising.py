@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfnjax.envs.base import Enumerable, PartialReward, Renderable
+from gfnjax.envs.base import Enumerable, PartialReward
+from gfnjax.envs.drawing import Renderable
 from gfnjax.envs.ising import Ising, IsingState
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.flow_matching import FlowMatching
 from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance

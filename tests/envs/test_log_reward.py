@@ -8,7 +8,7 @@ import pytest
 import gfnjax
 from gfnjax import GFlowNet, Hypergrid, TrajectoryBalance, mlp_policy
 from gfnjax.envs.base import log_partial_reward_of, log_reward_of
-from gfnjax.metrics import exact, graph
+from gfnjax.metrics import exact, state_graph
 
 
 class Rewarded:
@@ -55,7 +55,7 @@ def test_a_reward_that_counts_trains_like_the_same_one_in_floats(key):
         env = Hypergrid(2, 4, reward)
         gfn = GFlowNet(env, mlp_policy(env, (8,)), TrajectoryBalance())
         found[name], history = gfnjax.train(gfn, key, 300)
-    states = graph.build_graph(env)
+    states = state_graph.build_graph(env)
     truth = 2 * np.log(np.exp(np.arange(4)).sum())
     np.testing.assert_allclose(exact.target_distribution(states)[1], truth, rtol=1e-5)
     np.testing.assert_allclose(found["count"].params.log_z, truth, atol=0.3)

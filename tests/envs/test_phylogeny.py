@@ -12,22 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from gfnjax import data
-from gfnjax.envs.base import Enumerable, PartialReward, Renderable
+from gfnjax.data import published
+from gfnjax.envs.base import Enumerable, PartialReward
+from gfnjax.envs.drawing import Renderable
 from gfnjax.envs.phylogeny import phylogeny, phylogeny_benchmark
+from gfnjax.envs.trees import to_nested
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.testing import check_environment, check_objective
-from gfnjax.trees import to_nested
 
 FOUR = {"a": "ACGTA?", "b": "ACGTTC", "c": "TCG-AA", "d": "TGGNCA"}
 FIVE = FOUR | {"e": "CGG-CA"}
 SEVEN = FIVE | {"f": "CAT-CG", "g": "AAAAAA"}
 SETS = {"A": {0}, "C": {1}, "G": {2}, "T": {3}, "-": {4}, "N": {0, 1, 2, 3}, "?": {0, 1, 2, 3}}
 needs_data = pytest.mark.skipif(
-    "GFNJAX_DATA" not in os.environ or not data.available("phylo/DS1.json"),
+    "GFNJAX_DATA" not in os.environ or not published.available("phylo/DS1.json"),
     reason="set GFNJAX_DATA to a directory that holds phylo/DS1.json",
 )
 
@@ -204,7 +205,7 @@ def test_benchmark_trees_cost_what_fitch_says(name, num_species):
         slots.remove(j)
         state = STEP(env, state, jnp.int32(pairs.index((i, j))))
     assert bool(env.is_terminal(state))
-    sequences = data.load(f"phylo/{name}.json").values()
+    sequences = published.load(f"phylo/{name}.json").values()
     (tree,) = to_nested(state.into, state.rank)
     total = parsimony(tree, sequences)
     assert int(state.parsimony) == total

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfnjax import data
+from gfnjax.data import published
 from gfnjax.envs.bits import bit_sequence
 from gfnjax.envs.sequences import (
     FixedSequence,
@@ -17,7 +17,7 @@ from gfnjax.envs.sequences import (
     tfbind8,
 )
 from gfnjax.metrics.exact import log_path_counts, target_distribution
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.rewards.tables import TableReward
 from gfnjax.testing import check_environment
 
@@ -98,7 +98,7 @@ def test_tfbind8(both_ends, x64):
 
 
 @pytest.mark.skipif(
-    not data.available("qm9_small.npz"), reason="needs qm9_small.npz: set GFNJAX_DATA"
+    not published.available("qm9_small.npz"), reason="needs qm9_small.npz: set GFNJAX_DATA"
 )
 def test_qm9_small(x64):
     env = qm9_small()

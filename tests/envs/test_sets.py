@@ -10,7 +10,7 @@ import pytest
 from gfnjax.envs.base import Enumerable, PartialReward
 from gfnjax.envs.sets import Set, SetState, additive_set, published_set
 from gfnjax.metrics.exact import target_distribution
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.rewards.sets import set_truth
 from gfnjax.testing import check_environment
 

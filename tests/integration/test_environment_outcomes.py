@@ -20,7 +20,7 @@ from gfnjax import (
     terminal_states,
     train,
 )
-from gfnjax.ebgfn import EnergyGFlowNet
+from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.envs.ising import Ising, IsingState
 from gfnjax.envs.sets import published_set
 from gfnjax.metrics.sampled import log_weights

@@ -19,7 +19,7 @@ from gfnjax import (
     train,
 )
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 
 pytestmark = pytest.mark.slow
 

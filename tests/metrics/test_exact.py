@@ -21,7 +21,7 @@ from gfnjax import (
     terminal_states,
 )
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.testing import binary_tree, diamond
 
 SEEDS = st.integers(0, 10_000)

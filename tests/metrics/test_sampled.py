@@ -20,7 +20,7 @@ from gfnjax import (
     tabular_policy,
 )
 from gfnjax.metrics import exact, sampled
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.testing import exact_optimum
 
 ENV = padded_dag(3)

@@ -15,7 +15,7 @@ from gfnjax import (
 )
 from gfnjax.envs.sets import SetState, additive_set
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.base import weighted_loss
 from gfnjax.objectives.learned_decomposition import LEDGFN, Decomposition
 from gfnjax.objectives.regression import square

@@ -7,11 +7,11 @@ import pytest
 from path_enumeration import all_paths, all_trajectories, padded_dag, path_log_probs
 
 from gfnjax import GFlowNet, Params, masking, tabular_policy
-from gfnjax.evaluation import ExactEvaluator
 from gfnjax.metrics import exact, sampled
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
 from gfnjax.policies.base import FrozenPolicy
+from gfnjax.run.evaluation import ExactEvaluator
 from gfnjax.testing import diamond
 
 RTB = RelativeTrajectoryBalance()

@@ -30,7 +30,7 @@ from gfnjax.envs.phylogeny import phylogeny
 from gfnjax.envs.sequences import FixedSequence, left_to_right_bits
 from gfnjax.envs.sets import additive_set
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.base import resolve_log_z, weighted_loss
 from gfnjax.objectives.regression import square
 from gfnjax.rewards.dags import posterior

@@ -33,7 +33,7 @@ from gfnjax import (
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.sets import additive_set
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives.base import (
     NEEDS,
     as_objective,

@@ -11,7 +11,7 @@ import gfnjax
 from gfnjax import scoring
 from gfnjax.envs.hypergrid import HypergridState
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 
 
 @pytest.fixture(scope="module")

@@ -5,17 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfnjax.causal import sample_causal, score_causal
 from gfnjax.envs.amp import VariableSequence
 from gfnjax.envs.hypergrid import Hypergrid
+from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.detailed_balance import TargetDetailedBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.policies.base import Policy
-from gfnjax.policies.causal import CausalPolicy, causal_transformer_policy, read_history
+from gfnjax.policies.causal import (
+    CausalPolicy,
+    causal_transformer_policy,
+    read_history,
+    sample_causal,
+    score_causal,
+)
 from gfnjax.scoring import score
-from gfnjax.training import GFlowNet
 from gfnjax.types import PolicyOutput
 
 

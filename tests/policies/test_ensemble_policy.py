@@ -8,7 +8,7 @@ import pytest
 from gfnjax import Hypergrid, mlp_policy, tabular_policy
 from gfnjax.envs.hypergrid import HypergridState
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.policies import EnsemblePolicy, ensemble_mlp_policy, ensemble_tabular_policy
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.testing import binary_tree

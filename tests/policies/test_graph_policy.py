@@ -6,7 +6,7 @@ import pytest
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.policies.base import check_output
-from gfnjax.policies.graph import NeighbourSum, graph_policy
+from gfnjax.policies.graph_network import NeighbourSum, graph_policy
 
 ENV = DAGs(4, lambda adjacency: adjacency.sum().astype(jnp.result_type(float)))
 

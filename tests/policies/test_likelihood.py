@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from path_enumeration import all_paths, all_trajectories, padded_dag, path_log_probs
 
-from gfnjax import GFlowNet, Hyperparameters, TrajectoryBalance, tabular_policy, updates
+from gfnjax import GFlowNet, Hyperparameters, TrajectoryBalance, tabular_policy
+from gfnjax.learning import updates
 from gfnjax.metrics import exact
 from gfnjax.policies import LikelihoodBackward, PessimisticBackward
 from gfnjax.testing import diamond

@@ -6,7 +6,7 @@ from flax import nnx
 
 import gfnjax
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.testing import diamond
 
 

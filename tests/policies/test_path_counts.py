@@ -6,7 +6,8 @@ import jax
 import numpy as np
 from path_enumeration import all_paths, all_trajectories, padded_dag
 
-from gfnjax import GFlowNet, Hyperparameters, TrajectoryBalance, tabular_policy, updates
+from gfnjax import GFlowNet, Hyperparameters, TrajectoryBalance, tabular_policy
+from gfnjax.learning import updates
 from gfnjax.metrics import exact
 from gfnjax.policies import LearnedMaximumEntropyBackward
 from gfnjax.testing import diamond

@@ -8,7 +8,7 @@ import pytest
 
 import gfnjax
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.policies.mlp import MLP
 from gfnjax.testing import diamond
 

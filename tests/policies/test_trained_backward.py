@@ -15,14 +15,14 @@ from gfnjax import (
     Params,
     TrajectoryBalance,
     tabular_policy,
-    updates,
 )
-from gfnjax.back_and_forth import back_and_forth
 from gfnjax.envs.tabular import TabularState
+from gfnjax.learning import updates
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.policies import LearnedMaximumEntropyBackward, LikelihoodBackward, PessimisticBackward
 from gfnjax.samplers import Windows
+from gfnjax.samplers.back_and_forth import back_and_forth
 from gfnjax.testing import diamond
 
 ENV = diamond()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from gfnjax.envs.sequences import FixedSequence, SequenceState
+from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.base import check_output
 from gfnjax.policies.transformer import Block, transformer_policy
 from gfnjax.testing import diamond
-from gfnjax.training import GFlowNet
 
 
 def ones(tokens):

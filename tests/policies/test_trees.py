@@ -8,7 +8,7 @@ import pytest
 
 from gfnjax.envs.phylogeny import phylogeny
 from gfnjax.policies.base import check_output
-from gfnjax.policies.trees import forest_policy
+from gfnjax.policies.forest import forest_policy
 from gfnjax.testing import diamond
 
 SEQUENCES = {"a": "ACGTA?", "b": "ACGTTC", "c": "TCG-AA", "d": "TGGNCA", "e": "CGG-CA"}

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfnjax import data
+from gfnjax.data import published
 from gfnjax.envs.amp import antimicrobial_peptides
 from gfnjax.rewards import amp
 from gfnjax.testing import check_environment
 
 needs_data = pytest.mark.skipif(
-    "GFNJAX_DATA" not in os.environ or not data.available("amp/proxy_weights.npz"),
+    "GFNJAX_DATA" not in os.environ or not published.available("amp/proxy_weights.npz"),
     reason="set GFNJAX_DATA to a directory that holds amp/proxy_weights.npz",
 )
 
@@ -39,7 +39,7 @@ def random_weights(seed=0):
 
 @needs_data
 def test_golden_logits():
-    golden = data.load("amp/golden_logits.npz")
+    golden = published.load("amp/golden_logits.npz")
     tokens = golden["tokens"].astype(np.int32)
     tokens = jnp.asarray(np.where(tokens == amp.PADDING, -1, tokens))
     logits = jax.jit(jax.vmap(amp.amp_reward().logit))(tokens)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gfnjax
-from gfnjax.metrics import exact, graph
+from gfnjax.metrics import exact, state_graph
 from gfnjax.rewards.host import HostReward, host
 from gfnjax.rewards.hypergrid import Corners
 
@@ -59,7 +59,7 @@ def test_training_and_exact_metrics_see_the_reward_of_the_device(env, key):
         states = jax.vmap(gfn.init)(jax.random.split(key, 2))
         _, info = jax.jit(jax.vmap(gfn.step))(states)
         losses.append(info.loss)
-        log_z.append(exact.target_distribution(graph.build_graph(one))[1])
+        log_z.append(exact.target_distribution(state_graph.build_graph(one))[1])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     np.testing.assert_allclose(log_z[0], log_z[1], rtol=1e-6)
 

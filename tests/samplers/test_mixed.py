@@ -15,15 +15,15 @@ from gfnjax import (
     Hyperparameters,
     LearnedBackward,
     TrajectoryBalance,
-    checkpoint,
     tabular_policy,
 )
-from gfnjax.local_search import LocalSearch
 from gfnjax.metrics import exact
-from gfnjax.metrics.graph import build_graph
+from gfnjax.metrics.state_graph import build_graph
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
+from gfnjax.run import checkpoint
 from gfnjax.samplers import Mixed, OnPolicy, Windows
+from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.testing import binary_tree, diamond
 from gfnjax.types import PolicyOutput
 

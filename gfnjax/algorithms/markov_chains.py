@@ -1,0 +1,217 @@
+"""Markov chains over finished objects: undo a few steps, build again, accept or refuse.
+
+A move takes K backward steps, K uniform on 1 .. num_back, to an unfinished object s, and forward
+steps to another object x'. With q the probability of the path taken, it is accepted with
+probability min(1, R(x') q(x' -> x) / (R(x) q(x -> x'))), so R / Z is invariant: Metropolis-Hastings
+over the environment's own actions, by `gfnjax.samplers.back_and_forth`. Each chain reaches all
+objects if such moves connect them; with num_back = `env.max_steps` they always do.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import lax
+
+from gfnjax import scoring
+from gfnjax.envs.base import Environment, State, log_reward_of
+from gfnjax.gflownet import GFlowNet
+from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.identity import Comparable
+from gfnjax.learning.diagnosis import diagnose_rewards
+from gfnjax.objectives.trajectory_balance import TrajectoryBalance
+from gfnjax.policies.backward import UniformBackward
+from gfnjax.policies.base import Policy
+from gfnjax.policies.uniform import uniform_policy
+from gfnjax.rollout import terminal_states
+from gfnjax.samplers.back_and_forth import Move, back_and_forth
+from gfnjax.state import Params, TrainState, step_keys
+from gfnjax.types import Array, PyTree, Trajectory
+
+
+class ChainInfo(NamedTuple):
+    """One move of all chains, `[]` each.
+
+    Attributes:
+        acceptance: share of the chains that moved.
+        log_reward: mean over the chains after the move, nats.
+        transitions: int32, environment steps taken back and forth by all chains together.
+        length: mean length of the ways forward.
+        loss: of the proposal; zero where it does not learn, as is
+        grad_norm: the norm of its gradient.
+    """
+
+    acceptance: Array
+    log_reward: Array
+    transitions: Array
+    length: Array
+    loss: Array
+    grad_norm: Array
+
+
+@struct.dataclass(eq=False)
+class MarkovChains(Comparable):
+    """Parallel chains with pure `init`, `step` and `sample`, like a `GFlowNet`.
+
+    The chains' objects `[C, ...]` are the `memory` of the state. Build one with
+    `metropolis_hastings` or `mars`.
+
+    Attributes:
+        proposal: what undoes and builds; its `batch_size` is the number of chains C.
+        num_back: steps undone at most.
+        learn: whether successful moves train the proposal. R / Z is invariant under each move, but
+            chains under proposals that change with them need not converge to it: let the learning
+            rate fall to zero, or go on with `learn=False`.
+
+    Raises:
+        ValueError: if `num_back` is out of range.
+    """
+
+    proposal: GFlowNet
+    num_back: int = struct.field(pytree_node=False, default=2)
+    learn: bool = struct.field(pytree_node=False, default=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.proposal, GFlowNet):  # a placeholder, while JAX maps trees
+            return
+        longest = getattr(self.proposal.env, "max_steps", self.num_back)
+        if not 1 <= self.num_back <= longest:
+            raise ValueError(
+                f"num_back must be between 1 and max_steps = {longest}, got {self.num_back}"
+            )
+
+    @property
+    def num_chains(self) -> int:
+        return self.proposal.batch_size
+
+    def init(self, key: Array) -> TrainState:
+        """Chains that start from objects built by the proposal, untrained."""
+        init_key, start_key = jax.random.split(key)
+        state = self.proposal.init(init_key)
+        start = self.proposal.sample(state.params, start_key, self.num_chains)
+        return state._replace(memory=terminal_states(start))
+
+    def step(self, state: TrainState) -> tuple[TrainState, ChainInfo]:
+        """Propose a move to every chain; with `learn`, train on the successful ones."""
+        before = self._log_reward(state.memory)
+        move = self._move(state.params, self._key(state), state.memory)
+        loss = grad_norm = jnp.zeros_like(before[0])
+        if self.learn:
+            success = move.accepted & (move.rebuilt.log_reward > before)
+            loss, grads = jax.value_and_grad(self._loss)(state.params.policy, move, success)
+            grad_norm = optax.tree.norm(grads)
+            zeros: Params = jax.tree.map(jnp.zeros_like, state.params)
+            params, opt_state = self.proposal.update(state, zeros._replace(policy=grads))
+            state = state._replace(params=params, opt_state=opt_state)
+        info = ChainInfo(
+            acceptance=move.accepted.mean(dtype=before.dtype),
+            log_reward=jnp.where(move.accepted, move.rebuilt.log_reward, before).mean(),
+            transitions=(move.num_undone + move.rebuilt.length).sum(),
+            length=move.rebuilt.length.astype(before.dtype).mean(),
+            loss=loss,
+            grad_norm=grad_norm,
+        )
+        return state._replace(memory=move.states, step=state.step + 1), info
+
+    def diagnose(self, state: TrainState) -> str | None:
+        """What is wrong with the rewards of the objects that `step` moves to; None if nothing."""
+        return diagnose_rewards(MarkovChains._log_rewards, self, state, "chains")
+
+    def _log_rewards(self, state: TrainState) -> Array:
+        """`[C]` after the move of a step."""
+        move = self._move(state.params, self._key(state), state.memory)
+        return self._log_reward(move.states)
+
+    def _log_reward(self, states: State) -> Array:
+        return jax.vmap(partial(log_reward_of, self.proposal.env))(states)
+
+    def _key(self, state: TrainState) -> Array:
+        return step_keys(state.key, state.step).draw
+
+    @partial(jax.jit, static_argnames="num_samples")
+    def sample(self, state: TrainState, key: Array, num_samples: int) -> Trajectory:
+        """Trajectories into `num_samples` objects that the chains visit from here on.
+
+        The chains move as often as it takes, without learning; objects of one chain are correlated.
+        The ways to them are drawn from the backward policy.
+        """
+        move_key, path_key = jax.random.split(key)
+        rounds = -(-num_samples // self.num_chains)
+
+        def body(states: State, key: Array) -> tuple[State, State]:
+            states = self._move(state.params, key, states).states
+            return states, states
+
+        _, visited = lax.scan(body, state.memory, jax.random.split(move_key, rounds))
+        visited = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_samples], visited)
+        return self.proposal.sample_backward(state.params, path_key, visited)
+
+    def _move(self, params: Params, key: Array, states: State) -> Move:
+        return back_and_forth(self.proposal, params, key, states, self.num_back, least_back=1)
+
+    def _loss(self, policy: PyTree, move: Move, success: Array) -> Array:
+        """`[]` minus the mean log P_F of the ways forward of successful moves."""
+        gfn = self.proposal
+        size = gfn.chunk_size_for(move.rebuilt)
+        model = gfn.env, gfn.policy, UniformBackward(), policy
+        scores = scoring.score(*model, move.rebuilt, chunk_size=size)
+        weights = success.astype(scores.log_pf.dtype)
+        return -(weights * scores.log_pf.sum(axis=1)).sum() / jnp.maximum(weights.sum(), 1)
+
+
+def metropolis_hastings(env: Environment, num_chains: int = 16, num_back: int = 2) -> MarkovChains:
+    """Chains that choose uniformly what to undo and what to do instead.
+
+    Args:
+        env: the environment, with the reward to sample from.
+        num_chains: parallel chains.
+        num_back: steps undone at most; K of them is as likely as any other number.
+
+    Raises:
+        ValueError: for an argument out of range.
+    """
+    return MarkovChains(_proposal(env, uniform_policy(env), num_chains, 0.0), num_back)
+
+
+def mars(
+    env: Environment,
+    policy: Policy,
+    num_chains: int = 16,
+    num_back: int = 2,
+    learning_rate: Any = 1e-3,
+) -> MarkovChains:
+    """Chains that learn what to build: a policy fitted to successful moves.
+
+    After each move it takes a step on the likelihood of the ways forward that were accepted and led
+    to a higher reward, as in "MARS: Markov Molecular Sampling" (Xie et al., 2103.10432); what to
+    undo is chosen uniformly.
+
+    Args:
+        env: the environment, with the reward to sample from.
+        policy: the proposal.
+        num_chains: parallel chains.
+        num_back: steps undone at most.
+        learning_rate: of the proposal, or an optax schedule.
+
+    Raises:
+        ValueError: for an argument out of range.
+    """
+    return MarkovChains(_proposal(env, policy, num_chains, learning_rate), num_back, learn=True)
+
+
+def _proposal(env: Environment, policy: Policy, num_chains: int, learning_rate: Any) -> GFlowNet:
+    if num_chains < 1:
+        raise ValueError(f"num_chains must be at least 1, got {num_chains}")
+    # No objective is ever evaluated; this one goes with every environment.
+    return GFlowNet(
+        env,
+        policy,
+        TrajectoryBalance(log_z="flow"),
+        backward=UniformBackward(),
+        log_z_init=0.0,
+        hyperparameters=Hyperparameters(learning_rate=learning_rate),
+        batch_size=num_chains,
+    )

@@ -1,0 +1,5 @@
+"""The `gfnjax` command."""
+
+from gfnjax.cli.commands import main
+
+__all__ = ["main"]

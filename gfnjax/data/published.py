@@ -1,0 +1,144 @@
+"""Data files that are not part of the package: arrays and JSON, found on disk or downloaded.
+
+A file is looked for in the directory that `GFNJAX_DATA` names, then in the user's cache
+directory; where it has a public source of its own it is then downloaded into that cache and its
+checksum compared. Pickles are never read.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pooch
+
+from gfnjax.data.files import read_text
+
+ENVIRONMENT_VARIABLE = "GFNJAX_DATA"
+
+
+class DataFile(NamedTuple):
+    """A known file: what it holds, who published it, and its public address where it has one."""
+
+    contents: str
+    source: str
+    url: str | None = None
+    sha256: str | None = None
+
+
+_BLOCKS = "https://raw.githubusercontent.com/GFNOrg/gflownet/45dd2f90dbd4f433718eddde573010b225585a4c/mols/data/blocks_PDB_105.json"
+_ALIGNMENT = "an object from species names to aligned sequences of equal length"
+
+FILES: dict[str, DataFile] = {
+    "qm9_small.npz": DataFile(
+        "array `score` [11, 11, 11, 11, 11] float32, entry [i, j, k, l, m] the score of the "
+        "molecule of blocks i, j, k, l, m",
+        "datasets/qm9str/block_qm9str_v1_s5.pkl of maxwshen/gflownet on GitHub, a dictionary from "
+        "strings over 0123456789a to scores",
+    ),
+    "amp/proxy_weights.npz": DataFile(
+        "the weights of the AMP proxy network, an array a parameter",
+        "proxy/weights/amp of d-tiapkin/gfnx on GitHub",
+    ),
+    "amp/golden_logits.npz": DataFile(
+        "arrays `tokens` [128, 60] int8 and `logit` [128] float32 of the AMP proxy network",
+        "the network of amp/proxy_weights.npz",
+    ),
+    "seh/proxy_weights.npz": DataFile(
+        "the weights of the sEH proxy network, an array a parameter",
+        "bengioe/gflownet on GitHub",
+    ),
+    "seh/golden_scores.npz": DataFile(
+        "arrays `blocks`, `bonds`, `stems` and `score` of 475 molecules",
+        "d-tiapkin/gflownet-rl on GitHub",
+    ),
+    "seh/blocks_pdb_105.json": DataFile(
+        "the fragments: objects `block_name`, `block_smi` and `block_r`",
+        "mols/data/blocks_PDB_105.json of GFNOrg/gflownet on GitHub",
+        _BLOCKS,
+        "0fcc09130c2e03046ecf3ccc6cb5f903abdb912a541b3f9f2d4578ab01453b88",
+    ),
+} | {
+    f"phylo/DS{i}.json": DataFile(
+        _ALIGNMENT,
+        f"dataset/benchmark_datasets/DS{i}.pickle of zmy1116/phylogfn on GitHub",
+    )
+    for i in range(1, 9)
+}
+
+
+def load(name: str) -> Any:
+    """The contents of a data file.
+
+    Args:
+        name: one of `FILES`, such as "qm9_small.npz".
+
+    Returns:
+        A dict of NumPy arrays for an `.npz` file, the parsed value for a `.json` file.
+
+    Raises:
+        ValueError: for an unknown name, a damaged file or a download with a wrong checksum.
+        FileNotFoundError: if the file is neither on disk nor to be had; the message says where it
+            is expected and what it must hold.
+    """
+    path = locate(name)
+    try:
+        if path.suffix == ".json":
+            return json.loads(read_text(path))
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except Exception as error:
+        raise ValueError(f"{path} is damaged, or holds more than plain arrays: {error}") from error
+
+
+def locate(name: str) -> Path:
+    """The path of a data file, downloaded first where it must and can be. Raises as `load`."""
+    found = _find(name)
+    if found is not None:
+        return found
+    url = FILES[name].url
+    if url is None:
+        raise FileNotFoundError(_missing(name))
+    return _download(name, url)
+
+
+def available(name: str) -> bool:
+    """Whether `name` is on disk, so that `load` needs no network. Raises for unknown names."""
+    return _find(name) is not None
+
+
+def cache_directory() -> Path:
+    """Where downloads are kept: the operating system's cache directory of this user."""
+    return Path(pooch.os_cache("gfnjax"))
+
+
+def _find(name: str) -> Path | None:
+    if name not in FILES:
+        raise ValueError(f"name must be one of {', '.join(FILES)}, got {name!r}")
+    directories = [cache_directory()]
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
+    if chosen:
+        if not Path(chosen).is_dir():
+            raise FileNotFoundError(f"{ENVIRONMENT_VARIABLE} must name a directory, got {chosen!r}")
+        directories.insert(0, Path(chosen))
+    paths = (directory / name for directory in directories)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _download(name: str, url: str) -> Path:
+    checksum, target = f"sha256:{FILES[name].sha256}", cache_directory() / name
+    try:
+        return Path(pooch.retrieve(url, checksum, fname=target.name, path=target.parent))
+    except OSError as error:
+        message = f"{_missing(name)} The download from {url} failed: {error}"
+        raise FileNotFoundError(message) from error
+
+
+def _missing(name: str) -> str:
+    entry, directory = FILES[name], os.environ.get(ENVIRONMENT_VARIABLE)
+    places = [f"{ENVIRONMENT_VARIABLE} ({directory or 'not set'})", str(cache_directory())]
+    return (
+        f"{name} was not found in {' or in '.join(places)}. Set {ENVIRONMENT_VARIABLE} to a "
+        f"directory that holds {name}: {entry.contents}. Made from {entry.source}."
+    )

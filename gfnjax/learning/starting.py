@@ -1,0 +1,60 @@
+"""Where log Z and the flows start: at what the untrained policy says of them, not at zero.
+
+Log Z of 45 learned from 0 first destroys the policy: all residuals agree that everything is too
+unlikely. For any policy the mean of log R + sum log P_B - sum log P_F over its trajectories is
+log Z minus a Kullback-Leibler divergence, so a batch of the untrained policy gives a near start.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from gfnjax.envs.base import log_partial_reward_of
+from gfnjax.learning import views
+from gfnjax.types import Array, Trajectory
+
+if TYPE_CHECKING:
+    from gfnjax.gflownet import GFlowNet
+    from gfnjax.state import Params
+
+LogZInit = float | Literal["batch"]
+# A small batch is not enough for an estimate that a whole run starts from.
+LEAST_BATCH = 16
+
+
+def check_log_z_init(log_z_init: Any) -> None:
+    """Raise a `ValueError` for anything but a finite number or "batch"."""
+    number = isinstance(log_z_init, Real) and not isinstance(log_z_init, bool)
+    if log_z_init != "batch" and not (number and math.isfinite(log_z_init)):
+        raise ValueError(f'log_z_init must be "batch" or a finite number, got {log_z_init!r}')
+
+
+def first_log_z(gfn: GFlowNet, params: Params, key: Array) -> Array:
+    """`[]` what `gfn.log_z_init` says log Z is at first: a number, or a batch's estimate."""
+    if gfn.log_z_init != "batch":
+        return jnp.full_like(params.log_z, gfn.log_z_init)
+    trajectories = gfn.sample(params, key, max(gfn.batch_size, LEAST_BATCH))
+    return estimate(gfn, params, trajectories)
+
+
+def first_log_flow(gfn: GFlowNet, log_z: Array) -> Array:
+    """`[]` what is added to all flows of the network so that log F(s_0) starts near `log_z`."""
+    if not gfn.objective.looks_forward:
+        return jnp.copy(log_z)
+    env: Any = gfn.env  # the network's flow is short of the partial reward
+    return log_z - log_partial_reward_of(env, env.initial_state())
+
+
+def estimate(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Array:
+    """`[]` the mean of `Objective.first_log_z` over trajectories `[B, ...]`, of the finite ones."""
+    scores = views.path_scores(gfn, params, trajectories)
+    found = jax.vmap(gfn.objective.first_log_z)(scores)
+    finite = jnp.isfinite(found)
+    total = jnp.where(finite, found, 0.0).sum()
+    count = jnp.maximum(finite.sum(), 1).astype(found.dtype)
+    return jax.lax.stop_gradient(total / count).astype(params.log_z.dtype)

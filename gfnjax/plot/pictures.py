@@ -1,0 +1,315 @@
+"""Pictures of a run: learning curves, and the learned beside the target distribution.
+
+Matplotlib is imported when something is drawn, and draws without a screen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import jax
+import numpy as np
+
+from gfnjax.algorithms.markov_chains import MarkovChains
+from gfnjax.envs.drawing import Drawable, Panel
+from gfnjax.plot import curves
+from gfnjax.plot.curves import BLUE, INK
+from gfnjax.run.config import UsageError
+from gfnjax.run.directory import Record, RunDirectory
+from gfnjax.run.evaluation import Distributions, Views
+from gfnjax.run.trained import TrainedRun, load
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.ticker import Locator
+
+NUM_OBJECTS = 4
+QUALITY = "total_variation", "elbo", "true_log_z", "sampled_tv", "log_reward"
+SHADES = ("#f4f8f8", "#c3e0e2", "#66b2bd", "#1f6f8b", "#0b2a40")
+STYLE = {
+    "figure.facecolor": "white",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#b8c4cc",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#e6ebee",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.dpi": 130,
+}
+
+
+def draw(directory: Path) -> list[Path]:
+    """Draw all pictures of a run into its `pictures/`, from its files alone.
+
+    Raises:
+        UsageError: if `directory` is not a run, or nothing has been logged yet.
+        CheckpointError: if no checkpoint is good.
+    """
+    run = RunDirectory(directory)
+    run.read_config()  # is it a run at all?
+    records = run.read_metrics()
+    if not records:
+        raise UsageError(f"nothing to draw yet: {run.metrics_file} is empty")
+    figures = _figures(load(directory), records)
+    run.pictures.mkdir(exist_ok=True)
+    written = []
+    for name, figure in figures:
+        written.append(run.pictures / f"{name}.png")
+        figure.savefig(written[-1])
+    return written
+
+
+P = ParamSpec("P")
+
+
+def _styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
+    @wraps(make)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with _matplotlib().rc_context(STYLE):
+            return make(*args, **kwargs)
+
+    return styled
+
+
+def _matplotlib() -> Any:
+    """The package, whatever backend `MPLBACKEND` asks for: nothing here is drawn with it.
+
+    A shell inherits the variable from a notebook, whose backend need not be installed here.
+    """
+    if "matplotlib" in sys.modules:
+        return sys.modules["matplotlib"]
+    # With the variable set to what is not there the import fails, and cannot be repeated.
+    asked = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if asked is not None:
+            os.environ["MPLBACKEND"] = asked
+    if asked:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = asked
+    return matplotlib
+
+
+@_styled
+def learning_curves(records: Sequence[Record]) -> Figure:
+    """Loss, log Z, total variation (or ELBO) and trajectory length against the step.
+
+    Markov chains have no log Z: acceptance and reward instead of the first two.
+    """
+    figure = _figure(10, 6)
+    axes = figure.subplots(2, 2, sharex=True)
+    first = curves.loss, curves.log_z
+    if curves.is_of_chains(records):
+        first = curves.acceptance, curves.log_reward
+    for ax, draw_curve in zip(axes.flat, (*first, curves.quality, curves.length), strict=True):
+        draw_curve(ax, records)
+        ax.grid(True)
+    for ax in axes[-1]:
+        curves.step_axis(ax)
+    return figure
+
+
+@_styled
+def distributions(views: Views, title: str) -> Figure:
+    """Target and learned side by side, or in two rows where there are several panels."""
+    rows = {"target": views.target, "learned": views.learned}
+    known = {name: panels for name, panels in rows.items() if panels is not None}
+    count = len(views.learned)
+    if count == 1:
+        figure = _figure(4.6 * len(known), 4.6)
+        axes = figure.subplots(1, len(known), sharey=True, squeeze=False)
+    else:
+        alike = len({_kind(panel) for panel in views.learned}) == 1
+        width, height = (2.4, 2.6) if alike else (4.2, 3.2)
+        figure = _figure(width * count + 0.8, height * len(known) + 0.5)
+        axes = figure.subplots(len(known), count, squeeze=False)
+    panels = [panel for row in known.values() for panel in row]
+    names = [name for name, row in known.items() for _ in row]
+    for i, (ax, panel, name) in enumerate(zip(axes.flat, panels, names, strict=True)):
+        _panel(ax, panel, _scale(panel, panels))
+        ax.set_title(name if i % count == 0 else "")
+        if count == 1:
+            ax.label_outer()
+    _colorbars(figure, axes, panels)
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    return figure
+
+
+@_styled
+def summary(records: Sequence[Record], views: Views) -> Figure:
+    """One wide figure: target, learned, and the curves that tell whether they agree."""
+    learned = f"learned, {_quality_text(records)}"
+    rows = [("target", views.target), (learned, views.learned)]
+    known = [(name, panels[0]) for name, panels in rows if panels is not None]
+    figure = _figure(4.4 + 3.9 * len(known), 4)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(0.92 * len(known), 1))[0]
+    axes = left.subplots(1, len(known), sharey=True, squeeze=False)[0]
+    for ax, (name, panel) in zip(axes, known, strict=True):
+        _panel(ax, panel, _scale(panel, [panel for _, panel in known]))
+        ax.set_title(name)
+        ax.label_outer()
+    _colorbars(left, axes, [panel for _, panel in known])
+    panels = right.subplots(2, 1, sharex=True)
+    second = curves.log_reward if curves.is_of_chains(records) else curves.log_z
+    for ax, draw_curve in zip(panels, (curves.quality, second), strict=True):
+        draw_curve(ax, records)
+        ax.grid(True)
+    curves.step_axis(panels[-1])
+    return figure
+
+
+@_styled
+def objects(env: Any, found: Distributions, title: str) -> Figure:
+    """The best objects of a `Drawable` environment: the likeliest, or among samples the fittest."""
+    states, notes = _best_objects(env, found)
+    columns = 2 if len(notes) > 1 else 1
+    rows = -(-len(notes) // columns)
+    figure = _figure(5.4 * columns, 3.8 * rows + 0.4)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for i, ax in enumerate(axes.flat):
+        if i == len(notes):
+            ax.axis("off")
+            break
+        env.draw(ax, jax.tree.map(lambda x, i=i: x[i], states))
+        ax.set_title(ax.get_title(loc="left") + notes[i])
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    return figure
+
+
+def _best_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
+    """Distinct states, best first, and a note on each."""
+    if found.target is not None:
+        best = np.argsort(-found.learned, kind="stable")[:NUM_OBJECTS]
+        notes = [
+            f", P = {p:.2g} (target {q:.2g})"
+            for p, q in zip(found.learned[best], found.target[best], strict=True)
+        ]
+        return jax.tree.map(lambda x: x[best], found.states), notes
+    log_reward = np.asarray(jax.jit(jax.vmap(env.log_reward))(found.states))
+    leaves = [np.asarray(x).reshape(log_reward.size, -1) for x in jax.tree.leaves(found.states)]
+    _, first = np.unique(np.concatenate(leaves, axis=1), axis=0, return_index=True)
+    best = first[np.argsort(-log_reward[first], kind="stable")][:NUM_OBJECTS]
+    notes = [f", log R = {log_reward[i]:.4g}" for i in best]
+    return jax.tree.map(lambda x: x[best], found.states), notes
+
+
+def _figures(trained: TrainedRun, records: Sequence[Record]) -> list[tuple[str, Figure]]:
+    gfn, state, evaluator = trained.gfn, trained.state, trained.evaluator
+    title = f"after {max(r['step'] for r in records):,} steps: {_quality_text(records)}"
+    figures = [("curves", learning_curves(records))]
+    views = evaluator.views(state)
+    if views is not None:
+        figures += [
+            ("distribution", distributions(views, title)),
+            ("summary", summary(records, views)),
+        ]
+    env = gfn.proposal.env if isinstance(gfn, MarkovChains) else getattr(gfn, "env", None)
+    if isinstance(env, Drawable):
+        figures.append(("objects", objects(env, evaluator.distributions(state), title)))
+    return figures
+
+
+def _figure(width: float, height: float) -> Figure:
+    # Not pyplot: it keeps every figure, and looks for a screen.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _quality_text(records: Sequence[Record]) -> str:
+    last = {name: curves.column(records, "evaluation", name)[1][-1:] for name in QUALITY}
+    if last["total_variation"].size:
+        return f"exact TV {last['total_variation'][0]:.4f}"
+    if not last["elbo"].size:
+        names = {"sampled_tv": "sampled TV", "log_reward": "mean log R"}
+        known = [f"{label} {last[name][0]:.4g}" for name, label in names.items() if last[name].size]
+        return ", ".join(known)
+    truth = f" (log Z {last['true_log_z'][0]:.3f})" if last["true_log_z"].size else ""
+    return f"ELBO {last['elbo'][0]:.4g}{truth}"
+
+
+def _kind(panel: Panel) -> tuple[int, str]:
+    """Panels of one kind share a scale: bars along one axis, heat maps of one quantity."""
+    return panel.values.ndim, panel.x_label if panel.values.ndim == 1 else panel.quantity
+
+
+def _scale(panel: Panel, panels: Sequence[Panel]) -> tuple[float, float]:
+    """The range of all panels of the same kind, zero included."""
+    alike = [p.values for p in panels if _kind(p) == _kind(panel)]
+    return min(0.0, *(v.min() for v in alike)), max(0.0, *(v.max() for v in alike))
+
+
+def _panel(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
+    """Bars, or a heat map on colours that span `scale`."""
+    ax.set_xlabel(panel.x_label)
+    if panel.values.ndim == 1:
+        _bars(ax, panel, scale)
+    else:
+        _heat_map(ax, panel, scale)
+    if panel.x_ticks:
+        ax.set_xticks(range(len(panel.x_ticks)), panel.x_ticks)
+    if panel.y_ticks:
+        ax.set_yticks(range(len(panel.y_ticks)), panel.y_ticks)
+
+
+def _bars(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
+    low, high = scale
+    left, right = panel.bounds or (-0.5, panel.values.size - 0.5)
+    width = (right - left) / panel.values.size
+    middle = left + width * (np.arange(panel.values.size) + 0.5)
+    ax.bar(middle, panel.values, color=BLUE, width=0.85 * width)
+    if left % 1 == 0.5 and width % 1 == 0:  # bars stand for whole numbers
+        ax.xaxis.set_major_locator(_integers())
+    label = panel.y_label or panel.quantity
+    ax.set(ylim=(1.08 * low, 1.08 * high or 1.0), ylabel=label)
+
+
+def _heat_map(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(_integers())
+    colors = LinearSegmentedColormap.from_list("gfnjax", SHADES)
+    ax.set_ylabel(panel.y_label)
+    for side in ax.spines.values():
+        side.set_visible(False)
+    rows, columns = panel.values.shape
+    aspect = "equal" if rows == columns else "auto"
+    low, high = scale
+    ax.imshow(panel.values, cmap=colors, vmin=low, vmax=high, origin="lower", aspect=aspect)
+
+
+def _integers() -> Locator:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(7, steps=(1, 2, 5, 10), integer=True)
+
+
+def _colorbars(figure: Figure | SubFigure, axes: np.ndarray, panels: Sequence[Panel]) -> None:
+    """One bar for the heat maps of each kind: they share their colours."""
+    drawn = list(zip(axes.flat, panels, strict=True))
+    for quantity in dict.fromkeys(p.quantity for p in panels if p.values.ndim == 2):
+        group = [ax for ax, p in drawn if _kind(p) == (2, quantity)]
+        bar = figure.colorbar(group[0].images[0], ax=group, shrink=0.82, pad=0.02, aspect=30)
+        bar.outline.set_visible(False)
+        bar.set_label(quantity)
+        bar.ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)

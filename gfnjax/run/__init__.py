@@ -1,0 +1,5 @@
+"""A run on disk: described, started, resumed, evaluated."""
+
+from gfnjax.run.session import Outcome, RunFailedError, resume, start
+
+__all__ = ["Outcome", "RunFailedError", "resume", "start"]

@@ -1,0 +1,21 @@
+"""What is measured between chunks."""
+
+from gfnjax.run.evaluation.base import Distributions, Evaluator, Views
+from gfnjax.run.evaluation.chains import ChainEvaluator
+from gfnjax.run.evaluation.conditional import ConditionalEvaluator
+from gfnjax.run.evaluation.energy import EnergyEvaluator
+from gfnjax.run.evaluation.exact import ExactEvaluator
+from gfnjax.run.evaluation.make import make_evaluator
+from gfnjax.run.evaluation.samples import SampledEvaluator
+
+__all__ = [
+    "ChainEvaluator",
+    "ConditionalEvaluator",
+    "Distributions",
+    "EnergyEvaluator",
+    "Evaluator",
+    "ExactEvaluator",
+    "SampledEvaluator",
+    "Views",
+    "make_evaluator",
+]

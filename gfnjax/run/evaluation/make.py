@@ -1,0 +1,88 @@
+"""Which evaluator a run gets."""
+
+import dataclasses
+
+import numpy as np
+
+from gfnjax.algorithms.ebgfn import EnergyGFlowNet
+from gfnjax.algorithms.markov_chains import MarkovChains
+from gfnjax.envs.base import Enumerable, Environment
+from gfnjax.envs.conditional import Conditional
+from gfnjax.envs.drawing import KnownTarget, Target
+from gfnjax.gflownet import GFlowNet
+from gfnjax.metrics.state_graph import build_graph
+from gfnjax.run.catalogue import state_graph
+from gfnjax.run.config import Config, UsageError
+from gfnjax.run.evaluation.base import Evaluator
+from gfnjax.run.evaluation.chains import ChainEvaluator
+from gfnjax.run.evaluation.conditional import ConditionalEvaluator
+from gfnjax.run.evaluation.energy import EnergyEvaluator
+from gfnjax.run.evaluation.exact import ExactEvaluator
+from gfnjax.run.evaluation.samples import SampledEvaluator
+from gfnjax.training import Trainable
+
+# Larger state spaces can be enumerated as well, but not after every chunk.
+MAX_STATES = 500_000
+
+
+def make_evaluator(config: Config, gfn: Trainable) -> Evaluator:
+    """Exact evaluation where the environment is enumerable and small enough, else by samples.
+
+    Raises:
+        UsageError: if the run is to stop at a total variation that cannot be computed.
+    """
+    evaluator = _make(config, gfn)
+    exact = isinstance(evaluator, ExactEvaluator | ConditionalEvaluator) and is_exact(_env(gfn))
+    if config.training.stop_at_tv is not None and not exact:
+        raise UsageError(
+            f"stop_at_tv needs exact evaluation, which is limited to {MAX_STATES:,} states and to "
+            f"policies: {config.environment} is too large, cannot be enumerated, learns its "
+            "reward, or is sampled by Markov chains"
+        )
+    return evaluator
+
+
+def is_exact(env: Environment) -> bool:
+    """Whether the environment is small enough to be enumerated after every chunk."""
+    if isinstance(env, Conditional):
+        env = env.at(env.conditions.centre())
+    return isinstance(env, Enumerable) and env.num_states <= MAX_STATES
+
+
+def _env(gfn: Trainable) -> Environment:
+    if isinstance(gfn, EnergyGFlowNet):
+        return gfn.gfn.env
+    if isinstance(gfn, MarkovChains):
+        return gfn.proposal.env
+    assert isinstance(gfn, GFlowNet)
+    return gfn.env
+
+
+def _make(config: Config, gfn: Trainable) -> Evaluator:
+    env = _env(gfn)
+    if isinstance(gfn, EnergyGFlowNet):
+        return EnergyEvaluator(gfn)
+    if isinstance(gfn, MarkovChains):
+        graph = state_graph(config.env) if is_exact(env) else None
+        return ChainEvaluator(gfn, graph, _known(env))
+    assert isinstance(gfn, GFlowNet)
+    if isinstance(env, Conditional):
+        # Conditions are evaluated one by one, each as an environment without any.
+        spread = (env.at(condition) for condition in np.asarray(env.conditions.spread()))
+        fixed = [dataclasses.replace(gfn, env=one) for one in spread]
+        evaluators = tuple(_of_policy(one, None, i) for i, one in enumerate(fixed))
+        return ConditionalEvaluator(evaluators)
+    return _of_policy(gfn, config)
+
+
+def _of_policy(
+    gfn: GFlowNet, config: Config | None, number: int = 0
+) -> ExactEvaluator | SampledEvaluator:
+    if not is_exact(gfn.env):
+        return SampledEvaluator(gfn, _known(gfn.env), number)
+    assert isinstance(gfn.env, Enumerable)
+    return ExactEvaluator(gfn, build_graph(gfn.env) if config is None else state_graph(config.env))
+
+
+def _known(env: Environment) -> Target | None:
+    return env.target() if isinstance(env, KnownTarget) else None

@@ -1,0 +1,102 @@
+"""Estimates from samples, where there are too many objects to list."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfnjax.envs.base import Composite, Measurable, State
+from gfnjax.envs.drawing import KnownTarget, Target
+from gfnjax.gflownet import GFlowNet
+from gfnjax.metrics import sampled
+from gfnjax.rollout import terminal_states
+from gfnjax.run.evaluation.base import (
+    NUM_SAMPLES,
+    PART_BATCHES,
+    Distributions,
+    EvaluationKeys,
+    Views,
+    drawn,
+    estimated_log_z,
+    evaluation_keys,
+)
+from gfnjax.state import Params, TrainState
+from gfnjax.training import RunInfo
+from gfnjax.types import Array
+
+
+@dataclass(frozen=True)
+class SampledEvaluator:
+    """Estimates from trajectories of the current policy, with a key that follows from the state.
+
+    `elbo` <= log Z; `importance_log_z` is the logarithm of an unbiased estimate of Z;
+    `log_reward` and `length` are means; whatever the environment measures comes with them. Where
+    the truth is known: `true_log_z`, `log_z_error` and `part_error`, as in `ExactEvaluator`. See
+    `gfnjax.metrics.sampled`. Evaluators of one state with different `number`s draw independently.
+    """
+
+    gfn: GFlowNet
+    known: Target | None = None
+    number: int = 0
+
+    def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
+        log_z = float(estimated_log_z(self.gfn, state.params, info))
+        values = _sampled_metrics(self.gfn, state.params, self._keys(state).metrics, NUM_SAMPLES)
+        found = {**{k: float(x) for k, x in values.items()}, "log_z": log_z}
+        if self.known is not None:
+            truth = self.known.log_z
+            found |= {"true_log_z": truth, "log_z_error": abs(log_z - truth)}
+            if self.known.parts is not None:
+                found["part_error"] = float(np.abs(self._parts(state) - self.known.parts).max())
+        return found
+
+    def distributions(self, state: TrainState) -> Distributions:
+        states = _sample(self.gfn, state.params, self._keys(state).picture, NUM_SAMPLES)
+        weights = np.full(NUM_SAMPLES, 1 / NUM_SAMPLES)
+        return Distributions(jax.tree.map(np.asarray, states), weights, None)
+
+    def views(self, state: TrainState) -> Views | None:
+        views = drawn(self.gfn.env, self.distributions(state))
+        if views is None or not isinstance(self.gfn.env, KnownTarget):
+            return views
+        return views._replace(target=self.gfn.env.render_target())
+
+    def _keys(self, state: TrainState) -> EvaluationKeys:
+        return evaluation_keys(state, self.number)
+
+    def _parts(self, state: TrainState) -> np.ndarray:
+        """`[...]` how often each part occurs."""
+        keys = jax.random.split(self._keys(state).parts, PART_BATCHES)
+        found = [_part_frequencies(self.gfn, state.params, key, NUM_SAMPLES) for key in keys]
+        return np.mean(found, axis=0)
+
+
+@partial(jax.jit, static_argnames="num_samples")
+def _part_frequencies(gfn: GFlowNet, params: Params, key: Array, num_samples: int) -> Array:
+    assert isinstance(gfn.env, Composite)
+    parts = jax.vmap(gfn.env.parts)(terminal_states(gfn.sample(params, key, num_samples)))
+    return parts.astype(jnp.result_type(float)).mean(axis=0)
+
+
+@partial(jax.jit, static_argnames="num_samples")
+def _sampled_metrics(
+    gfn: GFlowNet, params: Params, key: Array, num_samples: int
+) -> dict[str, Array]:
+    trajectories = gfn.sample(params, key, num_samples)
+    log_weights = sampled.log_weights(gfn, params, trajectories)
+    env = gfn.env
+    own = env.measure(terminal_states(trajectories)) if isinstance(env, Measurable) else {}
+    return {
+        **own,
+        "elbo": log_weights.mean(),
+        "importance_log_z": jax.nn.logsumexp(log_weights) - np.log(num_samples),
+        "log_reward": trajectories.log_reward.mean(),
+        "length": trajectories.length.astype(log_weights.dtype).mean(),
+    }
+
+
+@partial(jax.jit, static_argnames="num_samples")
+def _sample(gfn: GFlowNet, params: Params, key: Array, num_samples: int) -> State:
+    return terminal_states(gfn.sample(params, key, num_samples))

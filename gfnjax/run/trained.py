@@ -1,0 +1,123 @@
+"""A run on disk as a value: `run = gfnjax.load("runs/hypergrid-1")`, `run.sample(1000)`."""
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from gfnjax.algorithms.ebgfn import EnergyGFlowNet
+from gfnjax.arguments import check_key, whole
+from gfnjax.gflownet import GFlowNet
+from gfnjax.run import checkpoint
+from gfnjax.run.build import describe, initial_state
+from gfnjax.run.config import Config
+from gfnjax.run.directory import Record, RunDirectory
+from gfnjax.run.evaluation import Evaluator, make_evaluator
+from gfnjax.training import RunInfo, RunState, Trainable
+from gfnjax.types import Array, Trajectory
+
+
+@runtime_checkable
+class _Samples(Protocol):
+    """A `Trainable` that can be sampled from in the state of a run."""
+
+    def sample(self, state: RunState, key: Array, num_samples: int) -> Trajectory: ...
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run as its folder has it, at one of its checkpoints; nothing here changes the folder.
+
+    Training goes on in memory with `gfnjax.train(run.gfn, run.state, num_steps)`, and in the folder
+    with `gfnjax resume`.
+
+    Attributes:
+        path: the folder.
+        config: what was asked for.
+        gfn: what was trained: a `GFlowNet`, for EB-GFN an `EnergyGFlowNet`, or `MarkovChains`.
+        state: of the training, `state.params` among it.
+        metrics: the lines of `metrics.jsonl` up to that state, oldest first.
+    """
+
+    path: Path
+    config: Config
+    gfn: Trainable
+    state: RunState
+    metrics: list[Record]
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """What measures the run between its chunks."""
+        return make_evaluator(self.config, self.gfn)
+
+    def sample(self, num_samples: int, key: Array | int = 0) -> Trajectory:
+        """Trajectories `[num_samples, ...]` of the trained policy, without exploration.
+
+        Of EB-GFN those of its GFlowNet, on the reward learned so far; of Markov chains ways to the
+        objects that they visit from here on.
+
+        Args:
+            num_samples: how many.
+            key: a typed PRNG key, or a seed; equal ones give equal samples.
+
+        Raises:
+            TypeError: for another kind of key, or a kind of run that has no `sample`.
+            ValueError: for a number below 1.
+        """
+        num_samples = whole("num_samples", num_samples, least=1)
+        key = check_key("key", key, seeds=True)
+        gfn, start = self.gfn, self.state
+        if isinstance(gfn, EnergyGFlowNet):
+            gfn, start = gfn.sampler(start), start.gfn
+        if isinstance(gfn, GFlowNet):
+            start = start.params
+        if not isinstance(gfn, _Samples):
+            raise TypeError(f"{type(gfn).__name__} must define sample(state, key, num_samples)")
+        return _sample(gfn, start, key, num_samples)
+
+    def evaluate(self) -> dict[str, float]:
+        """What the run itself reported at this step, computed again: metrics by name."""
+        return self.evaluator.evaluate(self.state, self._chunk())
+
+    def _chunk(self) -> RunInfo | None:
+        """The diagnostics of the last chunk, as far as its evaluation had to do with them.
+
+        Batch estimates of log Z and acceptance rates cannot be told from a state.
+        """
+        step = int(self.state.step)
+        found = [r for r in self.metrics if r["kind"] == "evaluation" and r["step"] == step > 0]
+        if not found:
+            return None
+        numbers = {k: v for k, v in found[-1].items() if k != "kind"}
+        return SimpleNamespace(**{k: np.asarray([v], np.float64) for k, v in numbers.items()})
+
+
+def load(path: str | Path, step: int | None = None) -> TrainedRun:
+    """A trained run, from the folder that `gfnjax train` or `gfnjax.run.start` has made.
+
+    Args:
+        path: the folder.
+        step: of the checkpoint to read, one of those that are kept; the newest good one without.
+
+    Raises:
+        UsageError: if it is no folder of a run, or what it was made from (data, say) is gone.
+        CheckpointError: if there is no checkpoint, none of that step, or no good one.
+    """
+    run = RunDirectory(Path(path).expanduser())
+    config = run.read_config()
+    gfn = describe(config)
+    template = initial_state(config, gfn)
+    if step is None:
+        state, _ = checkpoint.load_latest(run.checkpoints, template)
+    else:
+        state = checkpoint.load_step(run.checkpoints, whole("step", step), template)
+    return TrainedRun(run.path, config, gfn, state, run.read_metrics(last_step=int(state.step)))
+
+
+@partial(jax.jit, static_argnames="num_samples")
+def _sample(gfn: Any, start: Any, key: Array, num_samples: int) -> Trajectory:
+    return gfn.sample(start, key, num_samples)

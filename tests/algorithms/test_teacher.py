@@ -1,0 +1,158 @@
+"""The off-policy teacher: its reward, its share of the batch, and where it goes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from path_enumeration import all_trajectories
+
+from gfnjax import (
+    DetailedBalance,
+    GFlowNet,
+    Hyperparameters,
+    LogPartitionVariance,
+    TrajectoryBalance,
+    UniformBackward,
+    tabular_policy,
+)
+from gfnjax.algorithms.teacher import teacher_log_reward
+from gfnjax.metrics import exact
+from gfnjax.metrics.state_graph import build_graph
+from gfnjax.samplers import Teacher
+from gfnjax.testing import binary_tree, diamond
+
+FROZEN = Hyperparameters(0.0, 0.0)
+TREE = binary_tree(1)  # two leaves, R = 1 and 2
+
+
+def describe(env=TREE, objective=None, **options):
+    policy = tabular_policy(env)
+    return GFlowNet(
+        env, policy, objective or TrajectoryBalance(), backward=UniformBackward(), **options
+    )
+
+
+def going_left(params, odds, log_z):
+    """Parameters of a policy on the tree of two leaves that takes the first one with these odds."""
+    table = dict(params.policy["params"])
+    table["forward_logits"] = table["forward_logits"].at[0, 0].set(np.log(odds))
+    return params._replace(policy={"params": table}, log_z=jnp.asarray(log_z, jnp.float32))
+
+
+def test_the_reward_by_hand():
+    excess, log_reward = jnp.array([0.0, -2.0, 2.0]), jnp.array([1.0, -1.0, 3.0])
+    # 1.001, 1.001 + 4 and 1.001 + 20 * 4.
+    expected = np.log([1.001, 5.001, 81.001])
+    np.testing.assert_allclose(teacher_log_reward(excess, log_reward), expected, rtol=1e-5)
+    mixed = teacher_log_reward(excess, log_reward, undersampled=1.0, mixing=0.5)
+    expected = np.log([1.001, 5.001, 9.001]) + np.array([0.5, -0.5, 1.5])
+    np.testing.assert_allclose(mixed, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "log_z"),
+    [
+        (TrajectoryBalance(), np.log(3.0)),  # the learned one
+        (DetailedBalance(), 0.25),  # the flow of s_0
+        (LogPartitionVariance(), np.mean(np.log([1 / 0.9, 2 / 0.1]))),  # of the batch
+    ],
+)
+def test_what_the_student_misses_is_worth_most(objective, log_z, key):
+    gfn = describe(objective=objective, sampler=Teacher(tabular_policy(TREE)), log_z_init=0.0)
+    params = going_left(gfn.init(key).params, 9.0, np.log(3.0))
+    table = params.policy["params"]
+    flow = table["log_flow"].at[0].set(0.25)
+    params = params._replace(policy={"params": {**table, "log_flow": flow}})
+    # The leaves have probabilities .9 and .1 but are worth 1 and 2: too often, and too rarely.
+    excess = np.log([1 / 0.9, 2 / 0.1]) - log_z
+    assert excess[0] < 0 < excess[1]
+    expected = np.log([1.001 + excess[0] ** 2, 1.001 + 20 * excess[1] ** 2])
+    found = gfn.sampler.log_reward(gfn, params, all_trajectories(TREE))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_shares_are_exact(key):
+    # The student goes left, the teacher right.
+    gfn = describe(sampler=Teacher(tabular_policy(TREE), share=0.3), batch_size=10)
+    state = gfn.init(key)
+    student = going_left(state.params, 1e12, 0.0)
+    memory = state.memory._replace(params=going_left(state.memory.params, 1e-12, 0.0))
+    values = gfn.values(state.hyperparameters, state.step)
+    batch, _ = jax.jit(gfn.sampler.draw)(gfn, student, memory, key, values)
+    np.testing.assert_array_equal(batch.trajectories.actions[:, 0], [0] * 7 + [1] * 3)
+    # The student learns from the true reward, the teacher alone from its own.
+    np.testing.assert_allclose(batch.trajectories.log_reward, [0] * 7 + [np.log(2)] * 3, rtol=1e-6)
+
+
+def test_a_frozen_student_is_taught_what_it_misses(key):
+    # Rewards of the teacher as above: 1.987 and 72.98, so it goes right with .9735.
+    rates = Hyperparameters(0.05, 0.05)
+    sampler = Teacher(tabular_policy(TREE), hyperparameters=rates)
+    gfn = describe(sampler=sampler, hyperparameters=FROZEN)
+    start = gfn.init(key)
+    start = start._replace(params=going_left(start.params, 9.0, np.log(3.0)))
+    run = jax.jit(lambda state: jax.lax.scan(lambda s, _: gfn.step(s), state, None, 600)[0])
+    state = run(start)
+    teacher = sampler.gflownet(gfn)
+    table = exact.policy_table(TREE, teacher.policy, teacher.backward, state.memory.params.policy)
+    worth = 1.001 + np.array([1, 20]) * (np.log([1 / 0.9, 2 / 0.1]) - np.log(3)) ** 2
+    np.testing.assert_allclose(np.exp(table.log_pf[0]), worth / worth.sum(), atol=5e-3)
+    np.testing.assert_allclose(state.memory.params.log_z, np.log(worth.sum()), atol=2e-2)
+    assert int(state.memory.step) == int(state.step) == 600
+    np.testing.assert_array_equal(state.params.log_z, start.params.log_z)
+    assert jax.tree.structure(state) == jax.tree.structure(start)
+
+
+def test_a_student_learns_from_it(key):
+    env, traces = diamond(), []
+    rates = Hyperparameters(0.05, 0.05)
+    sampler = Teacher(tabular_policy(env), hyperparameters=rates, mixing=0.5)
+    gfn = describe(env, DetailedBalance(), sampler=sampler, hyperparameters=rates)
+
+    @jax.jit
+    def step(state):
+        traces.append(1)
+        return gfn.step(state)
+
+    state = gfn.init(key)
+    for _ in range(300):
+        state, _ = step(state)
+    assert len(traces) == 1
+    table = exact.policy_table(env, gfn.policy, gfn.backward, state.params.policy)
+    assert float(exact.evaluate(build_graph(env), table.log_pf).total_variation) < 0.02
+
+
+class OnPolicyOnly(TrajectoryBalance):
+    on_policy = True
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Teacher("mlp"), TypeError, r"policy must be a gfnjax.Policy.*got str"),
+        (lambda: Teacher(tabular_policy(TREE), 1.0), ValueError, r"share must be in \(0, 1\), got"),
+        (
+            lambda: Teacher(tabular_policy(TREE), undersampled=-1),
+            ValueError,
+            "undersampled must not be negative, got -1",
+        ),
+        (
+            lambda: Teacher(tabular_policy(TREE), hyperparameters=Hyperparameters(jnp.ones(()))),
+            TypeError,
+            "must be numbers or schedules, not arrays",
+        ),
+        (
+            lambda: describe(sampler=Teacher(tabular_policy(TREE), 0.01)),
+            ValueError,
+            "share must leave trajectories to both: 0.01 of a batch of 16 is 0",
+        ),
+        (
+            lambda: describe(objective=OnPolicyOnly(), sampler=Teacher(tabular_policy(TREE))),
+            ValueError,
+            "OnPolicyOnly learns from the policy's own trajectories: no Teacher",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

@@ -1,0 +1,139 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gfnjax import masking
+from gfnjax.envs.hypergrid import Hypergrid
+from gfnjax.envs.ising import Ising
+from gfnjax.gflownet import GFlowNet
+from gfnjax.metrics import exact
+from gfnjax.metrics.state_graph import build_graph
+from gfnjax.objectives.trajectory_balance import TrajectoryBalance
+from gfnjax.policies.tabular import tabular_policy
+from gfnjax.rewards.ising import IsingReward
+from gfnjax.rollout import terminal_states
+from gfnjax.samplers.back_and_forth import accept, back_and_forth
+from gfnjax.testing import exact_optimum
+
+move = jax.jit(back_and_forth, static_argnames=("num_back", "least_back"))
+
+
+def slope(position, side):
+    return position[0].astype(float) - 0.5 * position[1].astype(float)
+
+
+def tabular(env):
+    return GFlowNet(env, tabular_policy(env), TrajectoryBalance())
+
+
+@pytest.mark.parametrize("num_back", [1, 4])
+def test_a_perfect_sampler_accepts_always(num_back, key):
+    env = Ising(2, IsingReward(0.5 * jax.random.normal(key, (4, 4))))
+    gfn, optimum = tabular(env), exact_optimum(env, key)
+    states = terminal_states(gfn.sample(optimum, key, 64))
+    moved = move(gfn, optimum, key, states, num_back=num_back)
+    np.testing.assert_allclose(moved.log_ratio, 0.0, atol=2e-5)
+    assert (moved.proposals.spins != states.spins).any()
+    # One spin is taken back and set again: no more can change.
+    changes = (moved.proposals.spins != states.spins).sum(axis=1)
+    assert int(changes.max()) <= num_back
+    unit = jax.tree.map(jnp.zeros_like, optimum)
+    assert float(jnp.abs(move(gfn, unit, key, states, num_back=num_back).log_ratio).max()) > 0.1
+
+
+@pytest.mark.parametrize("num_back", [2, 5])
+def test_ways_of_unequal_length_are_refused(num_back, key):
+    env = Hypergrid(2, 3)
+    gfn, optimum = tabular(env), exact_optimum(env, key)
+    states = terminal_states(gfn.sample(optimum, key, 200))
+    moved = move(gfn, optimum, key, states, num_back=num_back)
+    total = states.position.sum(axis=1) + 1
+    proposed = moved.proposals.position.sum(axis=1) + 1
+    start = jnp.maximum(total - num_back, 0)
+    returns = (proposed - start == num_back) | ((start == 0) & (proposed <= num_back))
+    np.testing.assert_array_equal(moved.log_ratio > masking.FILL / 2, returns)
+    np.testing.assert_allclose(jnp.where(returns, moved.log_ratio, 0.0), 0.0, atol=2e-5)
+    assert bool(returns.all()) == (num_back == 5)
+    stay = ~moved.accepted
+    np.testing.assert_array_equal(moved.states.position[stay], states.position[stay])
+    np.testing.assert_array_equal(
+        moved.states.position[moved.accepted], moved.proposals.position[moved.accepted]
+    )
+
+
+@pytest.mark.parametrize("num_back", [2, 5])
+def test_the_target_is_invariant_under_any_policy(num_back, key):
+    env = Hypergrid(2, 3, reward=slope)
+    gfn = tabular(env)
+    log_target, _ = exact.target_distribution(build_graph(env))
+    draws = jax.random.categorical(key, log_target, shape=(20_000,)).astype(jnp.int32)
+    params = jax.tree.map(jnp.zeros_like, exact_optimum(env, key))
+    moved = move(gfn, params, key, jax.vmap(env.state_at)(draws), num_back=num_back)
+
+    def distance(states):
+        index = np.asarray(jax.vmap(env.state_index)(states))
+        frequencies = np.bincount(index, minlength=env.num_states) / index.size
+        return np.abs(frequencies - np.exp(np.asarray(log_target))).sum() / 2
+
+    # Sampling noise alone gives .007; proposals taken as they are, far more.
+    assert distance(moved.states) < 0.02
+    assert distance(moved.proposals) > 0.05
+    assert 0.1 < float(moved.accepted.mean()) < 0.9
+
+
+def test_a_drawn_number_of_steps_back_accepts_other_lengths(key):
+    env = Hypergrid(2, 3)
+    gfn, optimum = tabular(env), exact_optimum(env, key)
+    states = terminal_states(gfn.sample(optimum, key, 400))
+    moved = move(gfn, optimum, key, states, num_back=3, least_back=1)
+    forth = np.asarray(moved.rebuilt.length)
+    undone = np.asarray(moved.num_undone)
+    assert set(undone) <= {1, 2, 3}
+    source = np.asarray(moved.rebuilt.states.position[:, 0]).sum(axis=1) == 0
+    source &= ~np.asarray(moved.rebuilt.states.stopped[:, 0])
+    # K leads to s_0 if it is at least the length of the way: 3 + 1 - length numbers out of 3 do.
+    ways = {n: 4 - n for n in (1, 2, 3)}
+    for i in range(400):
+        if forth[i] > 3:
+            expected = masking.FILL
+        elif source[i]:
+            expected = np.log(ways[int(forth[i])] / ways[int(undone[i])])
+        else:
+            expected = 0.0
+        np.testing.assert_allclose(moved.log_ratio[i], expected, atol=3e-5, rtol=1e-6)
+    assert ((forth != undone) & np.asarray(moved.accepted)).any()
+    ends = jax.tree.map(lambda x: x[:, -1], moved.rebuilt.states)
+    np.testing.assert_array_equal(ends.position, moved.proposals.position)
+
+
+def test_no_draw_accepts_what_must_be_refused():
+    lowest, highest = np.float32(0), np.nextafter(np.float32(1), np.float32(0))
+    impossible = jnp.array([masking.FILL, -np.inf, np.nan], jnp.float32)
+    for draw in (lowest, highest):
+        assert not accept(impossible, jnp.full(3, draw)).any()
+        assert accept(jnp.array([0.0, 3.0, np.inf], jnp.float32), jnp.full(3, draw)).all()
+    possible = jnp.array([-1.0, -5.0], jnp.float32)
+    assert accept(possible, jnp.full(2, lowest)).all()
+    assert not accept(possible, jnp.full(2, highest)).any()
+
+
+def test_a_move_without_a_way_back_is_refused_whatever_is_drawn(key, monkeypatch):
+    env = Hypergrid(2, 3)
+    gfn = tabular(env)
+    params = gfn.init(key).params
+    states = terminal_states(gfn.sample(params, key, 64))
+    zeros = lambda key, shape, dtype: jnp.zeros(shape, dtype)  # noqa: E731
+    monkeypatch.setattr(jax.random, "uniform", zeros)
+    moved = jax.jit(lambda states: back_and_forth(gfn, params, key, states, 2))(states)
+    possible = np.asarray(moved.log_ratio) > masking.FILL / 2
+    assert 0 < possible.sum() < 64
+    np.testing.assert_array_equal(moved.accepted, possible)
+
+
+def test_errors(key):
+    env = Hypergrid(2, 3)
+    with pytest.raises(ValueError, match="num_back must be between 1 and max_steps = 5, got 6"):
+        back_and_forth(tabular(env), None, key, env.initial_state(), 6)
+    with pytest.raises(ValueError, match="least_back must be between 1 and num_back = 2, got 3"):
+        back_and_forth(tabular(env), None, key, env.initial_state(), 2, least_back=3)
