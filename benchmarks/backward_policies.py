@@ -42,8 +42,7 @@ def backwards(policy: gfnjax.Policy, states: StateGraph) -> dict:
 
 @jax.jit
 def total_variation(gfn: GFlowNet, states: StateGraph, params: gfnjax.Params) -> jax.Array:
-    backward = gfn.backward_policy(params)
-    table = exact.policy_table(gfn.env, gfn.policy, backward, params.policy)
+    table = exact.policy_table(gfn.model, params)
     return exact.evaluate(states, table.log_pf).total_variation
 
 

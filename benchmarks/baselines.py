@@ -52,7 +52,7 @@ def found_modes(env: gfnjax.Hypergrid, best: np.ndarray, trajectories: gfnjax.Tr
 def exact_distance(
     gfn: GFlowNet, states: state_graph.StateGraph, params: gfnjax.Params
 ) -> exact.ExactMetrics:
-    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, params.policy)
+    table = exact.policy_table(gfn.model, params)
     return exact.evaluate(states, table.log_pf)
 
 

@@ -36,7 +36,7 @@ def describe(env: gfnjax.Environment, objective: gfnjax.Objective) -> GFlowNet:
 
 @jax.jit
 def evaluate(gfn: GFlowNet, states: StateGraph, params: gfnjax.Params) -> exact.ExactMetrics:
-    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, params.policy)
+    table = exact.policy_table(gfn.model, params)
     return exact.evaluate(states, table.log_pf, gfn.log_z(params))
 
 

@@ -66,11 +66,10 @@ def describe(method: Method) -> GFlowNet:
 def measure(name: str, method: Method, seeds: int) -> None:
     gfn = describe(method)
     states = state_graph.build_graph(gfn.env)
-    policy = gfn.policy
 
     @jax.jit
     def evaluate(gfn: GFlowNet, params: gfnjax.Params) -> exact.ExactMetrics:
-        table = exact.policy_table(gfn.env, policy, gfn.backward, params.policy)
+        table = exact.policy_table(gfn.model, params)
         return exact.evaluate(states, table.log_pf, gfn.log_z(params))
 
     results = []

@@ -47,11 +47,10 @@ def large_grid() -> GFlowNet:
 
 def measure(name: str, gfn: GFlowNet, num_steps: int, seeds: int) -> None:
     states = state_graph.build_graph(gfn.env)
-    policy = gfn.policy
 
     @jax.jit
     def evaluate(gfn, states, params):
-        table = exact.policy_table(gfn.env, policy, gfn.backward, params.policy)
+        table = exact.policy_table(gfn.model, params)
         return exact.evaluate(states, table.log_pf).total_variation
 
     results = []

@@ -18,7 +18,6 @@ from gfnjax import (
     GFlowNet,
     Hypergrid,
     Hyperparameters,
-    LearnedBackward,
     TrajectoryBalance,
     mlp_policy,
 )
@@ -66,8 +65,8 @@ def quality(seeds, num_steps):
     graph = build_graph(ENV)
 
     @jax.jit
-    def total_variation(params):
-        table = exact.policy_table(ENV, POLICY, LearnedBackward(), params.policy)
+    def total_variation(gfn, params):
+        table = exact.policy_table(gfn.model, params)
         return exact.evaluate(graph, table.log_pf).total_variation
 
     print("| sampler | total variation | spread | ms a step |")
@@ -76,7 +75,7 @@ def quality(seeds, num_steps):
         gfn = describe(sampler, "DB" in name)
         run_chunk(gfn, init(gfn, jax.random.key(0)), num_steps, num_steps)
         runs = [timed(gfn, init(gfn, jax.random.key(s)), num_steps) for s in range(seeds)]
-        tvs = np.array([total_variation(state.params) for state, _ in runs])
+        tvs = np.array([total_variation(gfn, state.params) for state, _ in runs])
         cost = np.median([ms for _, ms in runs])
         print(f"| {name} | {tvs.mean():.3f} | {tvs.std():.3f} | {cost:.2f} |", flush=True)
 

@@ -47,10 +47,10 @@ class Task(NamedTuple):
 def total_variation(gfn: GFlowNet, graph: StateGraph) -> Measure:
     @jax.jit
     def measure(gfn, graph, params):
-        table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, params)
+        table = exact.policy_table(gfn.model, params)
         return exact.evaluate(graph, table.log_pf).total_variation
 
-    return lambda state: float(measure(gfn, graph, state.params.policy))
+    return lambda state: float(measure(gfn, graph, state.params))
 
 
 def marginal_error(gfn: GFlowNet, num_batches: int = 25, batch_size: int = 2_000) -> Measure:

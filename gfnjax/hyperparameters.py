@@ -44,8 +44,8 @@ class Hyperparameters(NamedTuple):
 
 def as_pytree(hyperparameters: Any) -> Any:
     """Numbers stay leaves, so that runs which differ in them share code; schedules are static."""
-    if not isinstance(hyperparameters, Hyperparameters):  # a placeholder, while JAX maps trees
-        return hyperparameters
+    if not isinstance(hyperparameters, Hyperparameters):
+        return hyperparameters  # for `check` to refuse
     partial = jax.tree_util.Partial
     static = [
         partial(x) if callable(x) and not isinstance(x, partial) else x for x in hyperparameters
@@ -76,9 +76,10 @@ def values_at(given: Hyperparameters, held: Hyperparameters, step: Array) -> Hyp
 
 def check(given: Any) -> None:
     """Plain numbers must be in range; schedules and arrays are taken as they are."""
-    if isinstance(given, dict):
-        raise TypeError("hyperparameters must be gfnjax.Hyperparameters(...), got a dict")
+    if not isinstance(given, Hyperparameters):
+        kind = "a dict" if isinstance(given, dict) else type(given).__name__
+        raise TypeError(f"hyperparameters must be gfnjax.Hyperparameters(...), got {kind}")
     for name, (valid, words) in RANGES.items():
-        value = getattr(given, name, None)  # JAX maps trees with placeholders for the whole
+        value = getattr(given, name)
         if isinstance(value, int | float) and not valid(value):
             raise ValueError(f"{name} must {words}, got {value}")

@@ -52,13 +52,13 @@ def sample_forward(
     def act(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
         return memory, *act_live(behaviour, state, live)
 
-    return rollout(env, act, (), key, batch_size, window)
+    return rollout(env, act, lambda states: (), key, batch_size, window)
 
 
 def rollout(
     env: Environment,
     act: Callable[[PyTree, Array, State, Array, Array], tuple[PyTree, Array, PyTree]],
-    memory: PyTree,
+    start: Callable[[State], PyTree],
     key: Array,
     batch_size: int,
     window: Window | None = None,
@@ -70,7 +70,7 @@ def rollout(
         act: `(memory, t, states [B, ...], tokens [B], live [B]) -> (memory, logits
             [B, num_actions], records [B, ...])`; a token is one more than the action that led
             to the state, 0 at s_0; rows that are not live may hold anything.
-        memory: before the first step.
+        start: states `[B, ...]` before the first step to memory.
         key: a typed PRNG key.
         batch_size: number of trajectories B.
         window: as in `sample_forward`.
@@ -80,6 +80,7 @@ def rollout(
     """
     key, source_key = jax.random.split(key)
     state = draw_sources(env, source_key, batch_size) if window is None else window.states
+    memory = start(state)
     horizon = env.max_steps if window is None else window.length
     gumbel = _gumbel(key, horizon + 1, batch_size, env.num_actions)
     length = jnp.zeros(batch_size, jnp.int32)

@@ -5,16 +5,26 @@ The policy is evaluated once per visited state: on live states only, in chunks, 
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
 from gfnjax import masking, packing
 from gfnjax.envs.base import Environment, PartialReward, State, log_partial_reward_of
-from gfnjax.policies.backward import BackwardPolicy
-from gfnjax.policies.base import StatePolicy
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
+
+
+class StatePolicy(Protocol):
+    """What any policy can do: judge a state on its own. A pytree."""
+
+    def evaluate(self, params: PyTree, env: Environment, state: State) -> PolicyOutput: ...
+
+
+class BackwardPolicy(Protocol):
+    """A callable pytree: backward logits of one state, before masking."""
+
+    def __call__(self, env: Environment, state: State, output: PolicyOutput) -> Array: ...
 
 
 class Visit(NamedTuple):
@@ -70,17 +80,23 @@ def score(
         Scores `[B, ...]`.
     """
     look = partial(read, needs=needs)
-    model = env, backward, params, trajectories
-    rows = read_visits(*model, policy.evaluate, look, chunk_size=chunk_size, outputs=outputs)
+    model = env, policy, backward, params, trajectories
+    rows = read_visits(*model, evaluate, look, chunk_size=chunk_size, outputs=outputs)
     return assemble(env, trajectories, rows, log_z, needs)
+
+
+def evaluate(policy: StatePolicy, params: PyTree, env: Environment, state: State) -> PolicyOutput:
+    """`policy.evaluate`: the same function for all policies, as compiled code goes by it."""
+    return policy.evaluate(params, env, state)
 
 
 def read_visits(
     env: Environment,
+    policy: Any,
     backward: BackwardPolicy,
     params: PyTree,
     trajectories: Trajectory,
-    evaluate: Callable[[PyTree, Environment, State], PolicyOutput],
+    evaluate: Callable[[Any, PyTree, Environment, State], PolicyOutput],
     read: Callable[[PyTree, PolicyOutput, Visit], VisitScores],
     *,
     chunk_size: int | None = None,
@@ -90,14 +106,15 @@ def read_visits(
     steps = jnp.arange(trajectories.actions.shape[1] + 1, dtype=jnp.int32)[None]
     live = steps <= trajectories.length[:, None]
     rows = jax.tree.map(_fold, visits(env, trajectories))
-    context = env, backward
+    context = env, backward, policy  # a frozen part of the policy is no parameter
     known = None
     if outputs is not None:
         outputs = jax.tree.map(_fold, jax.lax.stop_gradient(outputs))
-        known = jax.vmap(read, (None, 0, 0))(context, outputs, rows)
+        known = jax.vmap(read, (None, 0, 0))(context[:2], outputs, rows)
 
     def visit_scores(params: PyTree, context: PyTree, visit: Visit) -> VisitScores:
-        return read(context, evaluate(params, context[0], visit.state), visit)
+        env, backward, policy = context
+        return read((env, backward), evaluate(policy, params, env, visit.state), visit)
 
     scores = _map(visit_scores, params, context, rows, _fold(live), chunk_size, known)
     return jax.tree.map(lambda x: x.reshape(*live.shape, *x.shape[1:]), scores)
@@ -168,7 +185,8 @@ def log_inflow(
     undo = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
     valid = jax.vmap(env.backward_mask)(states) & _fold(live)[:, None]
 
-    def edge(params: PyTree, env: Environment, row: tuple[State, Array]) -> Array:
+    def edge(params: PyTree, context: PyTree, row: tuple[State, Array]) -> Array:
+        env, policy = context
         state, backward_action = row
         parent = env.backward_step(state, backward_action)
         output = policy.evaluate(params, env, parent)
@@ -180,7 +198,7 @@ def log_inflow(
         jax.tree.map(lambda x: jnp.repeat(x, undo.size, axis=0), states),
         jnp.tile(undo, valid.shape[0]),
     )
-    edges = _map(edge, params, env, rows, valid.reshape(-1), chunk_size)
+    edges = _map(edge, params, (env, policy), rows, valid.reshape(-1), chunk_size)
     inflow = masking.logsumexp(edges.reshape(valid.shape), valid).reshape(live.shape)
     return jnp.where(live, inflow, 0.0)
 
@@ -235,3 +253,25 @@ def read(
 def _fold(x: Array) -> Array:
     """`[B, T, ...] -> [B * T, ...]`."""
     return x.reshape(-1, *x.shape[2:])
+
+
+def terminal_step(scores: Scores) -> Array:
+    """`[T + 1]` True where s_t is the terminal state of one trajectory; nowhere in a window."""
+    step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
+    return (step == scores.length) & scores.complete
+
+
+def from_start(scores: Scores, start: Array | None, value_scale: float | None = None) -> Scores:
+    """Scores of one trajectory with the flows of the network shifted to where they started.
+
+    Flows that are read off the forward logits, `value_scale` times `log_value`, are shifted alike;
+    what is known is not: log R at the terminal state.
+    """
+    if start is None:
+        return scores
+    visited = jnp.pad(scores.mask, (1, 0), constant_values=True)
+    shift = jnp.where(visited & ~terminal_step(scores), jax.lax.stop_gradient(start), 0.0)
+    value = scores.log_value
+    if value is not None:
+        value = value + shift / (1.0 if value_scale is None else value_scale)
+    return scores._replace(log_flow=scores.log_flow + shift, log_value=value)

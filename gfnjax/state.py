@@ -21,7 +21,7 @@ class Params(NamedTuple):
     """
 
     policy: PyTree
-    log_z: Array
+    log_z: Array | float = 0.0
     backward: PyTree = None
     objective: PyTree = None
     log_flow_start: Array | None = None

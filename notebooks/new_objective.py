@@ -84,7 +84,7 @@ NUM_SEEDS, NUM_CHUNKS, CHUNK = 3, 8, 125
 
 
 def total_variation(gfn, state):
-    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward, state.params.policy)
+    table = exact.policy_table(gfn.model, state.params)
     return exact.evaluate(states, table.log_pf, state.params.log_z).total_variation
 
 

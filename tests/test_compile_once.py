@@ -37,12 +37,12 @@ CALLS = {
     "sample_backward": lambda params, paths, key: GFN.sample_backward(
         params, key, terminal_states(paths)
     ),
-    "elbo": lambda params, paths, key: sampled.elbo(GFN, params, key, 8),
+    "elbo": lambda params, paths, key: sampled.elbo(GFN.model, params, key, 8),
     "log_likelihood": lambda params, paths, key: sampled.log_likelihood(
         GFN, params, key, terminal_states(paths), 2
     ),
     "back_and_forth": lambda params, paths, key: back_and_forth(
-        GFN, params, key, terminal_states(paths), 2
+        GFN.model, params, key, terminal_states(paths), 2
     ),
     "local_search": lambda params, paths, key: LocalSearch(2)(GFN, params, key, paths),
 }
@@ -76,7 +76,7 @@ def test_scores_and_exact_metrics_compile_nothing_the_second_time(params, paths)
     visited = jax.jit(chains.init)(jax.random.key(0))
 
     def everything():
-        table = exact.policy_table(ENV, GFN.policy, GFN.backward, params.policy)
+        table = exact.policy_table(GFN.model, params)
         return (
             GFN.score(params, paths).log_pf,
             GFN.loss(params, paths),
@@ -85,7 +85,7 @@ def test_scores_and_exact_metrics_compile_nothing_the_second_time(params, paths)
             exact.terminating_distribution(states, table.log_pf),
             exact.optimal_flow(states, table.log_pb),
             exact.certificate(states, table.log_pf, table.log_pb, params.log_z),
-            sampled.log_weights(GFN, params, paths),
+            sampled.log_weights(GFN.model, params, paths),
             sampled.empirical_total_variation(ENV, states, terminal_states(paths)),
             chains.sample(visited, jax.random.key(1), 8),
         )

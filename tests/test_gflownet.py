@@ -12,7 +12,6 @@ from gfnjax import (
     GFlowNet,
     Hypergrid,
     Hyperparameters,
-    LearnedBackward,
     LogPartitionVariance,
     Params,
     Residuals,
@@ -25,6 +24,7 @@ from gfnjax import (
 )
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
+from gfnjax.model import Model
 from gfnjax.policies.mlp import MLP
 from gfnjax.testing import binary_tree, diamond, exact_optimum
 
@@ -288,7 +288,7 @@ def test_the_target_networks_flows_are_used(key):
 
 @jax.jit
 def total_variation(params):
-    table = exact.policy_table(ENV, POLICY, LearnedBackward(), params)
+    table = exact.policy_table(Model(ENV, POLICY), Params(params))
     return exact.evaluate(GRAPH, table.log_pf).total_variation
 
 

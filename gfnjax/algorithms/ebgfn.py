@@ -18,16 +18,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
-from gfnjax.envs.base import State, log_reward_of
+from gfnjax.envs.base import Environment, State, log_reward_of
 from gfnjax.gflownet import GFlowNet
 from gfnjax.identity import Comparable
 from gfnjax.learning import updates
 from gfnjax.learning.diagnosis import diagnose_rewards
 from gfnjax.policies.backward import TrainedBackward
-from gfnjax.policies.base import Policy
-from gfnjax.policies.causal import CausalPolicy
+from gfnjax.pytree import pytree, static
 from gfnjax.samplers.back_and_forth import back_and_forth
 from gfnjax.samplers.base import OnPolicy
 from gfnjax.state import TrainState, step_keys
@@ -69,7 +67,7 @@ class EnergyInfo(NamedTuple):
     contrast: Array
 
 
-@struct.dataclass(eq=False)
+@pytree
 class EnergyGFlowNet(Comparable):
     """A frozen description of a run; `init` and `step` are pure, as in `GFlowNet`.
 
@@ -92,13 +90,11 @@ class EnergyGFlowNet(Comparable):
 
     gfn: GFlowNet
     data: State
-    num_back: int = struct.field(pytree_node=False)
+    num_back: int = static()
     learning_rate: Any = 1e-3
     l1: Any = 0.0
-    data_share: float = struct.field(pytree_node=False, default=0.5)
-    optimizer: Callable[[Any], optax.GradientTransformation] = struct.field(
-        pytree_node=False, default=optax.adam
-    )
+    data_share: float = static(default=0.5)
+    optimizer: Callable[[Any], optax.GradientTransformation] = static(default=optax.adam)
     truth: PyTree = None
 
     def __post_init__(self) -> None:
@@ -129,7 +125,7 @@ class EnergyGFlowNet(Comparable):
             "num_updates": gfn.num_updates > 1,
             "backward": isinstance(gfn.backward, TrainedBackward),
             "objective": gfn.objective.on_policy,
-            "policy": not isinstance(gfn.policy, Policy | CausalPolicy),
+            "policy": gfn.policy.num_members is not None,
         }
         for name, wrong in refused.items():
             if wrong:
@@ -155,7 +151,7 @@ class EnergyGFlowNet(Comparable):
 
         data_key, move_key = jax.random.split(keys.fit)
         data = self._draw(data_key, gfn.batch_size)
-        move = back_and_forth(gfn, train.params, move_key, data, self.num_back)
+        move = back_and_forth(gfn.model, train.params, move_key, data, self.num_back)
         contrast, reward, reward_opt_state = self._learn_reward(state, data, move.states)
         info = EnergyInfo(
             loss=loss,
@@ -182,6 +178,15 @@ class EnergyGFlowNet(Comparable):
     def sampler(self, state: EnergyState) -> GFlowNet:
         """The GFlowNet of the reward learned so far, for sampling and evaluation."""
         return replace(self.gfn, env=_with_reward(self.gfn.env, state.reward))
+
+    def trained(self, state: EnergyState) -> tuple[GFlowNet, TrainState]:
+        """The sampler of the reward learned so far, and its state."""
+        return self.sampler(state), state.gfn
+
+    @property
+    def env(self) -> Environment:
+        """The environment, with the reward that learning starts from."""
+        return self.gfn.env
 
     def _trajectories(self, gfn: GFlowNet, train: TrainState, key: Array) -> Trajectory:
         """A batch of trajectories of the policy and trajectories that end in data."""

@@ -13,22 +13,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax import lax
 
-from gfnjax import scoring
+from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State, log_reward_of
-from gfnjax.gflownet import GFlowNet
-from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.hyperparameters import Hyperparameters, as_pytree, check, numbers, values_at
 from gfnjax.identity import Comparable
+from gfnjax.learning import updates
 from gfnjax.learning.diagnosis import diagnose_rewards
-from gfnjax.objectives.trajectory_balance import TrajectoryBalance
+from gfnjax.model import Model
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.policies.base import Policy
 from gfnjax.policies.uniform import uniform_policy
+from gfnjax.pytree import pytree, static
 from gfnjax.rollout import terminal_states
 from gfnjax.samplers.back_and_forth import Move, back_and_forth
-from gfnjax.state import Params, TrainState, step_keys
+from gfnjax.state import Params, step_keys
 from gfnjax.types import Array, PyTree, Trajectory
 
 
@@ -52,49 +52,70 @@ class ChainInfo(NamedTuple):
     grad_norm: Array
 
 
-@struct.dataclass(eq=False)
+class ChainState(NamedTuple):
+    """Chains at one move: the proposal's parameters, its optimiser's state, objects `[C, ...]`."""
+
+    params: Params
+    opt_state: PyTree
+    hyperparameters: Hyperparameters
+    memory: State
+    key: Array
+    step: Array
+
+
+@pytree
 class MarkovChains(Comparable):
     """Parallel chains with pure `init`, `step` and `sample`, like a `GFlowNet`.
 
-    The chains' objects `[C, ...]` are the `memory` of the state. Build one with
-    `metropolis_hastings` or `mars`.
+    Build one with `metropolis_hastings` or `mars`.
 
     Attributes:
-        proposal: what undoes and builds; its `batch_size` is the number of chains C.
+        proposal: what undoes and builds.
+        num_chains: C.
         num_back: steps undone at most.
         learn: whether successful moves train the proposal. R / Z is invariant under each move, but
             chains under proposals that change with them need not converge to it: let the learning
             rate fall to zero, or go on with `learn=False`.
+        hyperparameters: the proposal's learning rate; the others are not used.
+        optimizer: of the proposal, a function of the learning rate.
 
     Raises:
-        ValueError: if `num_back` is out of range.
+        ValueError: if a number is out of range.
     """
 
-    proposal: GFlowNet
-    num_back: int = struct.field(pytree_node=False, default=2)
-    learn: bool = struct.field(pytree_node=False, default=False)
+    proposal: Model
+    num_chains: int = static(default=16)
+    num_back: int = static(default=2)
+    learn: bool = static(default=False)
+    hyperparameters: Hyperparameters = Hyperparameters()
+    optimizer: updates.MakeOptimizer = static(default=optax.adam)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.proposal, GFlowNet):  # a placeholder, while JAX maps trees
-            return
-        longest = getattr(self.proposal.env, "max_steps", self.num_back)
+        object.__setattr__(self, "num_chains", whole("num_chains", self.num_chains, least=1))
+        object.__setattr__(self, "hyperparameters", as_pytree(self.hyperparameters))
+        check(self.hyperparameters)
+        longest = self.env.max_steps
         if not 1 <= self.num_back <= longest:
             raise ValueError(
                 f"num_back must be between 1 and max_steps = {longest}, got {self.num_back}"
             )
 
     @property
-    def num_chains(self) -> int:
-        return self.proposal.batch_size
+    def env(self) -> Environment:
+        """The environment, with the reward that is sampled from."""
+        return self.proposal.env
 
-    def init(self, key: Array) -> TrainState:
+    def init(self, key: Array) -> ChainState:
         """Chains that start from objects built by the proposal, untrained."""
-        init_key, start_key = jax.random.split(key)
-        state = self.proposal.init(init_key)
-        start = self.proposal.sample(state.params, start_key, self.num_chains)
-        return state._replace(memory=terminal_states(start))
+        policy_key, start_key, run_key = jax.random.split(check_key("key", key), 3)
+        params = self.proposal.init(policy_key, policy_key)
+        start = self.proposal.sample(params, start_key, self.num_chains)
+        held = numbers(self.hyperparameters, None)
+        step = jnp.zeros((), jnp.int32)
+        opt_state = self._optimizer(held, step).init(params.policy)
+        return ChainState(params, opt_state, held, terminal_states(start), run_key, step)
 
-    def step(self, state: TrainState) -> tuple[TrainState, ChainInfo]:
+    def step(self, state: ChainState) -> tuple[ChainState, ChainInfo]:
         """Propose a move to every chain; with `learn`, train on the successful ones."""
         before = self._log_reward(state.memory)
         move = self._move(state.params, self._key(state), state.memory)
@@ -103,8 +124,9 @@ class MarkovChains(Comparable):
             success = move.accepted & (move.rebuilt.log_reward > before)
             loss, grads = jax.value_and_grad(self._loss)(state.params.policy, move, success)
             grad_norm = optax.tree.norm(grads)
-            zeros: Params = jax.tree.map(jnp.zeros_like, state.params)
-            params, opt_state = self.proposal.update(state, zeros._replace(policy=grads))
+            optimizer = self._optimizer(state.hyperparameters, state.step)
+            policy, opt_state = updates.move(optimizer, grads, state.opt_state, state.params.policy)
+            params = state.params._replace(policy=policy)
             state = state._replace(params=params, opt_state=opt_state)
         info = ChainInfo(
             acceptance=move.accepted.mean(dtype=before.dtype),
@@ -116,23 +138,27 @@ class MarkovChains(Comparable):
         )
         return state._replace(memory=move.states, step=state.step + 1), info
 
-    def diagnose(self, state: TrainState) -> str | None:
+    def _optimizer(self, held: Hyperparameters, step: Array) -> Any:
+        rate = values_at(self.hyperparameters, held, step).learning_rate
+        return updates.following(self.optimizer, rate)
+
+    def diagnose(self, state: ChainState) -> str | None:
         """What is wrong with the rewards of the objects that `step` moves to; None if nothing."""
         return diagnose_rewards(MarkovChains._log_rewards, self, state, "chains")
 
-    def _log_rewards(self, state: TrainState) -> Array:
+    def _log_rewards(self, state: ChainState) -> Array:
         """`[C]` after the move of a step."""
         move = self._move(state.params, self._key(state), state.memory)
         return self._log_reward(move.states)
 
     def _log_reward(self, states: State) -> Array:
-        return jax.vmap(partial(log_reward_of, self.proposal.env))(states)
+        return jax.vmap(partial(log_reward_of, self.env))(states)
 
-    def _key(self, state: TrainState) -> Array:
+    def _key(self, state: ChainState) -> Array:
         return step_keys(state.key, state.step).draw
 
     @partial(jax.jit, static_argnames="num_samples")
-    def sample(self, state: TrainState, key: Array, num_samples: int) -> Trajectory:
+    def sample(self, state: ChainState, key: Array, num_samples: int) -> Trajectory:
         """Trajectories into `num_samples` objects that the chains visit from here on.
 
         The chains move as often as it takes, without learning; objects of one chain are correlated.
@@ -154,10 +180,8 @@ class MarkovChains(Comparable):
 
     def _loss(self, policy: PyTree, move: Move, success: Array) -> Array:
         """`[]` minus the mean log P_F of the ways forward of successful moves."""
-        gfn = self.proposal
-        size = gfn.chunk_size_for(move.rebuilt)
-        model = gfn.env, gfn.policy, UniformBackward(), policy
-        scores = scoring.score(*model, move.rebuilt, chunk_size=size)
+        params = Params(policy, jnp.zeros((), jnp.result_type(float)))
+        scores = self.proposal.score(params, move.rebuilt)
         weights = success.astype(scores.log_pf.dtype)
         return -(weights * scores.log_pf.sum(axis=1)).sum() / jnp.maximum(weights.sum(), 1)
 
@@ -173,7 +197,8 @@ def metropolis_hastings(env: Environment, num_chains: int = 16, num_back: int = 
     Raises:
         ValueError: for an argument out of range.
     """
-    return MarkovChains(_proposal(env, uniform_policy(env), num_chains, 0.0), num_back)
+    proposal = Model(env, uniform_policy(env), UniformBackward())
+    return MarkovChains(proposal, num_chains, num_back)
 
 
 def mars(
@@ -199,19 +224,6 @@ def mars(
     Raises:
         ValueError: for an argument out of range.
     """
-    return MarkovChains(_proposal(env, policy, num_chains, learning_rate), num_back, learn=True)
-
-
-def _proposal(env: Environment, policy: Policy, num_chains: int, learning_rate: Any) -> GFlowNet:
-    if num_chains < 1:
-        raise ValueError(f"num_chains must be at least 1, got {num_chains}")
-    # No objective is ever evaluated; this one goes with every environment.
-    return GFlowNet(
-        env,
-        policy,
-        TrajectoryBalance(log_z="flow"),
-        backward=UniformBackward(),
-        log_z_init=0.0,
-        hyperparameters=Hyperparameters(learning_rate=learning_rate),
-        batch_size=num_chains,
-    )
+    proposal = Model(env, policy, UniformBackward())
+    rates = Hyperparameters(learning_rate=learning_rate)
+    return MarkovChains(proposal, num_chains, num_back, learn=True, hyperparameters=rates)

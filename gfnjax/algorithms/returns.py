@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from gfnjax.objectives.base import terminal_step
+from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, Scores
 
 Return = Literal["log_reward", "reward"]

@@ -1,28 +1,25 @@
 """An off-policy teacher: a second GFlowNet that looks for what the first one gets wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from gfnjax.envs.base import Conditioned
+from gfnjax.envs.base import Conditioned, Environment
+from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.learning import starting, updates, views
+from gfnjax.identity import Comparable
+from gfnjax.learning import diagnosis, scores, starting
 from gfnjax.objectives.base import name_of, resolve_log_z
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.backward import UniformBackward
-from gfnjax.policies.base import Policy
-from gfnjax.samplers.base import Batch
-from gfnjax.state import Params, TrainState
-from gfnjax.types import Array, Trajectory
-
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
+from gfnjax.policies.base import Policy, check_made_for
+from gfnjax.pytree import pytree, static
+from gfnjax.samplers.base import Batch, OnPolicy
+from gfnjax.state import Params, StepInfo, TrainState, step_keys
+from gfnjax.types import Array, Scores, Trajectory
 
 
 def teacher_log_reward(
@@ -43,17 +40,38 @@ def teacher_log_reward(
     return jnp.log1p(1e-3 + excess**2 * emphasis) + mixing * log_reward
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """A fixed share of every batch comes from a teacher, the rest from the policy itself.
+class TaughtState(NamedTuple):
+    """A run at one step: the state of the student, and that of the teacher."""
+
+    gfn: TrainState
+    teacher: TrainState
+
+    @property
+    def step(self) -> Array:
+        """Steps taken."""
+        return self.gfn.step
+
+    @property
+    def params(self) -> Params:
+        """Of the student, which is what has been trained."""
+        return self.gfn.params
+
+
+@pytree
+class Teacher(Comparable):
+    """A GFlowNet whose batches come in part from a teacher; `init` and `step` are pure.
 
     The teacher is a GFlowNet over the same environment, with a uniform P_B, trained by trajectory
     balance on all trajectories of the batch, with `teacher_log_reward` for reward: it learns to
     go where the student's residual is large, above all to objects that the student misses. It
-    learns while it teaches: `draw` returns the batch and the teacher updated on it. What is
-    remembered between steps is the teacher's `TrainState`.
+    learns from a batch before the student does.
+
+        taught = Teacher(student, mlp_policy(env))
+        state, history = gfnjax.train(taught, key, 1_000)
+        student.sample(state.params, key, 16)
 
     Attributes:
+        student: what is trained, with `sampler=OnPolicy()`.
         policy: the teacher's network, `mlp_policy(env)` for instance.
         share: of the batch that the teacher samples, in (0, 1).
         hyperparameters: the teacher's learning rates and exploration.
@@ -62,15 +80,17 @@ class Teacher:
         optimizer: the teacher's, a function of the learning rate.
 
     Raises:
-        TypeError, ValueError: for another kind of policy, or numbers out of range.
+        TypeError, ValueError: for another kind of policy, numbers out of range, or a student that
+            cannot be taught.
     """
 
+    student: GFlowNet
     policy: Policy
-    share: float = 0.5
+    share: float = static(default=0.5)
     hyperparameters: Hyperparameters = Hyperparameters()
-    undersampled: float = 19.0
-    mixing: float = 0.0
-    optimizer: Callable[[Any], optax.GradientTransformation] = optax.adam
+    undersampled: float = static(default=19.0)
+    mixing: float = static(default=0.0)
+    optimizer: Callable[[Any], optax.GradientTransformation] = static(default=optax.adam)
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):
@@ -78,91 +98,124 @@ class Teacher:
                 "policy must be a gfnjax.Policy, such as mlp_policy(env), "
                 f"got {type(self.policy).__name__}"
             )
+        if not isinstance(self.student, GFlowNet):
+            raise TypeError(f"student must be a GFlowNet, got {type(self.student).__name__}")
         if not 0 < self.share < 1:
             raise ValueError(f"share must be in (0, 1), got {self.share}")
         for name in ("undersampled", "mixing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if any(isinstance(x, jax.Array) for x in self.hyperparameters):
-            raise TypeError("hyperparameters of a teacher must be numbers or schedules, not arrays")
+        check_made_for(self.policy.made_for, self.student.env, "the teacher's policy")
+        self._check_student()
 
-    def num_taught(self, batch_size: int) -> int:
-        """Trajectories of a batch that the teacher samples."""
-        return round(self.share * batch_size)
-
-    def check(self, gfn: GFlowNet) -> None:
-        if gfn.objective.on_policy:
+    def _check_student(self) -> None:
+        student = self.student
+        if student.sampler != OnPolicy():
             raise ValueError(
-                f"{name_of(gfn.objective)} learns from the policy's own trajectories: no Teacher"
+                "student.sampler must be OnPolicy(): a teacher samples the rest of the batch, "
+                f"got {student.sampler!r}"
             )
-        if gfn.objective.needs & {"log_prior", "log_inflow", "log_policy"}:
+        if student.objective.on_policy:
             raise ValueError(
-                f"{name_of(gfn.objective)} does not vanish with the residual of trajectory "
+                f"{name_of(student.objective)} learns from the policy's own trajectories: "
+                "no Teacher"
+            )
+        if student.objective.needs & {"log_prior", "log_inflow", "log_policy"}:
+            raise ValueError(
+                f"{name_of(student.objective)} does not vanish with the residual of trajectory "
                 "balance, which a teacher goes by: no Teacher"
             )
-        if not 0 < self.num_taught(gfn.batch_size) < gfn.batch_size:
+        if not 0 < self.num_taught < student.batch_size:
             raise ValueError(
                 f"share must leave trajectories to both: {self.share} of a batch of "
-                f"{gfn.batch_size} is {self.num_taught(gfn.batch_size)}"
+                f"{student.batch_size} is {self.num_taught}"
             )
 
-    def init(self, gfn: GFlowNet, params: Params, key: Array) -> TrainState:
-        init_key, start_key = jax.random.split(key)
-        teacher = self.gflownet(gfn)
-        state = teacher.init(init_key)
-        if gfn.log_z_init != "batch":
-            return state
-        num_samples = max(teacher.batch_size, starting.LEAST_BATCH)
-        trajectories = teacher.sample(state.params, start_key, num_samples)
-        lesson = trajectories._replace(log_reward=self.log_reward(gfn, params, trajectories))
-        start = starting.estimate(teacher, state.params, lesson)
-        own = state.params._replace(log_z=start, log_flow_start=jnp.copy(start))
-        return state._replace(params=own)
+    @property
+    def env(self) -> Environment:
+        """The student's environment."""
+        return self.student.env
 
-    def draw(
-        self, gfn: GFlowNet, params: Params, memory: TrainState, key: Array, values: Hyperparameters
-    ) -> tuple[Batch, TrainState]:
-        teacher, num_taught = self.gflownet(gfn), self.num_taught(gfn.batch_size)
-        keys = jax.random.split(key, 3)
-        numbers = teacher.values(memory.hyperparameters, memory.step)
-        own, _ = gfn.explore(params, keys[0], gfn.batch_size - num_taught, values)
-        taught, _ = teacher.explore(memory.params, keys[1], num_taught, numbers)
-        trajectories = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), own, taught)
-        lesson = trajectories._replace(log_reward=self.log_reward(gfn, params, trajectories))
-        memory, _ = updates.fit(teacher, memory, Batch(lesson), keys[2])
-        return Batch(trajectories), memory._replace(step=memory.step + 1)
+    @property
+    def num_taught(self) -> int:
+        """Trajectories of a batch that the teacher samples."""
+        return round(self.share * self.student.batch_size)
 
-    def learn(self, gfn: GFlowNet, memory: TrainState, batch: Batch, errors: Array) -> TrainState:
-        return memory
-
-    def log_reward(self, gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Array:
-        """`[B]` the teacher's log reward of trajectories, from the student's residuals."""
-        scores = views.view(
-            gfn,
-            params,
-            params.policy,
-            trajectories,
-            chunk_size=gfn.chunk_size_for(trajectories),
-        )
-        # The student's own log Z; an estimate from pairs is too noisy, the batch's will do.
-        log_z = gfn.objective.log_z
-        scores = resolve_log_z("batch" if log_z == "pair" else log_z, scores)
-        log_ratio = scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
-        excess = scores.log_reward - scores.log_z + log_ratio
-        return teacher_log_reward(excess, scores.log_reward, self.undersampled, self.mixing)
-
-    def gflownet(self, gfn: GFlowNet) -> GFlowNet:
-        """The teacher of a student, to sample from and to evaluate with the state it remembers."""
-        conditioned = isinstance(gfn.env, Conditioned)
-        # Of the student's type: importing `GFlowNet` here would be a cycle.
-        return type(gfn)(
-            env=gfn.env,
+    @property
+    def teacher(self) -> GFlowNet:
+        """The teacher, to sample from and to evaluate with the state it has."""
+        student = self.student
+        conditioned = isinstance(student.env, Conditioned)
+        return GFlowNet(
+            env=student.env,
             policy=self.policy,
             objective=TrajectoryBalance("flow" if conditioned else "learned"),
             backward=UniformBackward(),
             hyperparameters=self.hyperparameters,
             optimizer=self.optimizer,
             log_z_init=0.0,  # `init` knows better: the reward is another
-            batch_size=gfn.batch_size,
-            chunk_size=gfn.chunk_size,
+            batch_size=student.batch_size,
+            chunk_size=student.chunk_size,
         )
+
+    def init(self, key: Array) -> TaughtState:
+        """Both at step 0. `key` is a typed PRNG key."""
+        student_key, teacher_key, start_key = jax.random.split(key, 3)
+        state = TaughtState(self.student.init(student_key), self.teacher.init(teacher_key))
+        if self.student.log_z_init != "batch":
+            return state
+        model, params = self.teacher.model, state.teacher.params
+        num_samples = max(self.student.batch_size, starting.LEAST_BATCH)
+        trajectories = model.sample(params, start_key, num_samples)
+        lesson = self._lesson(state.params, trajectories)
+        start = starting.estimate(model, self.teacher.objective, params, lesson)
+        params = params._replace(log_z=start, log_flow_start=jnp.copy(start))
+        return state._replace(teacher=state.teacher._replace(params=params))
+
+    def step(self, state: TaughtState) -> tuple[TaughtState, StepInfo]:
+        """The teacher learns from a batch of both, then the student."""
+        batch = self.draw(state)
+        lesson = self._lesson(state.params, batch.trajectories)
+        teacher, _ = self.teacher.learn(state.teacher, Batch(lesson))
+        gfn, info = self.student.learn(state.gfn, batch)
+        return TaughtState(gfn, teacher), info
+
+    def draw(self, state: TaughtState) -> Batch:
+        """Trajectories of the student, then of the teacher `[B, ...]`."""
+        student_key, teacher_key = jax.random.split(step_keys(state.gfn.key, state.step).draw)
+        num_own = self.student.batch_size - self.num_taught
+        own = _explore(self.student, state.gfn, student_key, num_own)
+        taught = _explore(self.teacher, state.teacher, teacher_key, self.num_taught)
+        return Batch(jax.tree.map(lambda x, y: jnp.concatenate([x, y]), own, taught))
+
+    def log_reward(self, params: Params, trajectories: Trajectory) -> Array:
+        """`[B]` the teacher's log reward of trajectories, from the student's residuals."""
+        model, objective = self.student.model, self.student.objective
+        size = model.chunk_size_for(trajectories)
+        seen = scores.adapted(model, objective, params, params.policy, trajectories, size)
+        # The student's own log Z; an estimate from pairs is too noisy, the batch's will do.
+        seen = resolve_log_z("batch" if objective.log_z == "pair" else objective.log_z, seen)
+        log_ratio = seen.log_pb.sum(axis=1) - seen.log_pf.sum(axis=1)
+        excess = seen.log_reward - seen.log_z + log_ratio
+        return teacher_log_reward(excess, seen.log_reward, self.undersampled, self.mixing)
+
+    def trained(self, state: TaughtState) -> tuple[GFlowNet, TrainState]:
+        """The student and its state."""
+        return self.student, state.gfn
+
+    def diagnose(self, state: TaughtState) -> str | None:
+        """What is not finite in the student's batch, in words; None if all is."""
+        return diagnosis.diagnose(self, state)
+
+    def seen(self, state: TaughtState) -> Scores:
+        """What the student says of the batch that `step` learns from, before it does."""
+        trajectories = self.draw(state).trajectories
+        return self.student.score(state.params, trajectories, target=state.gfn.target)
+
+    def _lesson(self, params: Params, trajectories: Trajectory) -> Trajectory:
+        return trajectories._replace(log_reward=self.log_reward(params, trajectories))
+
+
+def _explore(gfn: GFlowNet, state: TrainState, key: Array, num_samples: int) -> Trajectory:
+    behaviour = gfn.behaviour(gfn.values(state.hyperparameters, state.step))
+    return gfn.model.explore(state.params, key, num_samples, behaviour)[0]

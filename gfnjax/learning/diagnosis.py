@@ -1,21 +1,24 @@
 """Why a step failed: what is not finite, in words, from the host's second look at that one step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax.objectives.base import terminal_step
-from gfnjax.state import TrainState
-from gfnjax.types import Array, PyTree
+from gfnjax.scoring import terminal_step
+from gfnjax.types import Array, PyTree, Scores
 
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
+
+class Learner(Protocol):
+    """A pytree whose steps each learn from one batch: a `GFlowNet`."""
+
+    def seen(self, state: Any) -> Scores:
+        """Of the batch that the step from `state` learns from, without gradient."""
+        ...
+
 
 SLOWER = "try a smaller learning rate or max_grad_norm"
 KINDS = {
@@ -39,7 +42,7 @@ class Findings(NamedTuple):
     log_flow: Array
 
 
-def diagnose(gfn: GFlowNet, state: TrainState) -> str | None:
+def diagnose(gfn: Learner, state: Any) -> str | None:
     """What is not finite in the batch that a step learns from; None if all of it is.
 
     Args:
@@ -126,10 +129,8 @@ def count(values: Array, where: Array | None = None) -> Array:
 
 
 @jax.jit
-def _examine(gfn: GFlowNet, state: TrainState) -> tuple[Findings, int]:
-    batch, _ = gfn.draw(state)
-    options = {"target": state.target, "outputs": batch.outputs}
-    scores = gfn.score(state.params, batch.trajectories, **options)
+def _examine(gfn: Learner, state: Any) -> tuple[Findings, int]:
+    scores = gfn.seen(state)
     # Flow and partial reward of a terminal state are its reward.
     inside = ~jax.vmap(terminal_step)(scores)
     partial_reward = scores.log_partial_reward

@@ -5,22 +5,19 @@ unlikely. For any policy the mean of log R + sum log P_B - sum log P_F over its 
 log Z minus a Kullback-Leibler divergence, so a batch of the untrained policy gives a near start.
 """
 
-from __future__ import annotations
-
 import math
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from gfnjax.envs.base import log_partial_reward_of
-from gfnjax.learning import views
+from gfnjax.envs.base import Environment, log_partial_reward_of
+from gfnjax.learning.scores import path_scores
+from gfnjax.model import Model
+from gfnjax.objectives.base import Objective
+from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
-
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
-    from gfnjax.state import Params
 
 LogZInit = float | Literal["batch"]
 # A small batch is not enough for an estimate that a whole run starts from.
@@ -34,26 +31,32 @@ def check_log_z_init(log_z_init: Any) -> None:
         raise ValueError(f'log_z_init must be "batch" or a finite number, got {log_z_init!r}')
 
 
-def first_log_z(gfn: GFlowNet, params: Params, key: Array) -> Array:
-    """`[]` what `gfn.log_z_init` says log Z is at first: a number, or a batch's estimate."""
-    if gfn.log_z_init != "batch":
-        return jnp.full_like(params.log_z, gfn.log_z_init)
-    trajectories = gfn.sample(params, key, max(gfn.batch_size, LEAST_BATCH))
-    return estimate(gfn, params, trajectories)
+def first_log_z(
+    model: Model,
+    objective: Objective,
+    log_z_init: LogZInit,
+    params: Params,
+    key: Array,
+    batch_size: int,
+) -> Array:
+    """`[]` what `log_z_init` says log Z is at first: a number, or a batch's estimate."""
+    if log_z_init != "batch":
+        return jnp.full_like(params.log_z, log_z_init)
+    trajectories = model.sample(params, key, max(batch_size, LEAST_BATCH))
+    return estimate(model, objective, params, trajectories)
 
 
-def first_log_flow(gfn: GFlowNet, log_z: Array) -> Array:
+def first_log_flow(env: Environment, objective: Objective, log_z: Array) -> Array:
     """`[]` what is added to all flows of the network so that log F(s_0) starts near `log_z`."""
-    if not gfn.objective.looks_forward:
+    if not objective.looks_forward:
         return jnp.copy(log_z)
-    env: Any = gfn.env  # the network's flow is short of the partial reward
-    return log_z - log_partial_reward_of(env, env.initial_state())
+    forward: Any = env  # the network's flow is short of the partial reward
+    return log_z - log_partial_reward_of(forward, env.initial_state())
 
 
-def estimate(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Array:
+def estimate(model: Model, objective: Objective, params: Params, trajectories: Trajectory) -> Array:
     """`[]` the mean of `Objective.first_log_z` over trajectories `[B, ...]`, of the finite ones."""
-    scores = views.path_scores(gfn, params, trajectories)
-    found = jax.vmap(gfn.objective.first_log_z)(scores)
+    found = jax.vmap(objective.first_log_z)(path_scores(model, objective, params, trajectories))
     finite = jnp.isfinite(found)
     total = jnp.where(finite, found, 0.0).sum()
     count = jnp.maximum(finite.sum(), 1).astype(found.dtype)

@@ -1,9 +1,7 @@
 """From a batch to new parameters: the gradient steps of one training step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +10,11 @@ import optax
 from jax import lax
 
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.objectives.base import loss_and_errors
-from gfnjax.policies import ensemble
+from gfnjax.model import Model
+from gfnjax.objectives.base import Objective
 from gfnjax.policies.backward import TrainedBackward
-from gfnjax.policies.ensemble import EnsemblePolicy
-from gfnjax.samplers.base import Batch
 from gfnjax.state import Params, TrainState
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
-
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
 
 REMEMBERING = optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState
 
@@ -44,15 +37,20 @@ class Fit(NamedTuple):
     grad_norm: Array
 
 
-def init(gfn: GFlowNet, params: Params, values: Hyperparameters) -> OptStates:
+# An optimiser from a learning rate, such as `optax.adam`.
+MakeOptimizer = Callable[[Any], optax.GradientTransformation]
+# Parameters, a key, what a rollout has computed, policy parameters before the updates on the batch.
+Loss = Callable[[Params, Array, PolicyOutput | None, PyTree], tuple[Array, tuple[Scores, Array]]]
+
+
+def init(optimizers: OptStates, backward: Any, params: Params) -> OptStates:
     """An optimiser state for each group of parameters that is there.
 
     Raises:
         ValueError: if an optimiser cannot be used on a group of parameters, with the reason.
     """
-    if isinstance(gfn.backward, TrainedBackward):  # of an average, the network alone is trained
-        params = params._replace(backward=gfn.backward.network(params.backward))
-    optimizers = _optimizers(gfn, params, values)
+    if isinstance(backward, TrainedBackward):  # of an average, the network alone is trained
+        params = params._replace(backward=backward.network(params.backward))
     return OptStates(*(_init_group(name, optimizers, params) for name in OptStates._fields))
 
 
@@ -75,14 +73,27 @@ def _init_group(name: str, optimizers: OptStates, params: Params) -> PyTree:
     return state
 
 
-def fit(gfn: GFlowNet, state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Fit]:
-    """`gfn.num_updates` steps on the objective."""
-    before = state.params.policy
+def fit(
+    loss: Loss,
+    update: Callable[[TrainState, Params], tuple[Params, OptStates]],
+    state: TrainState,
+    outputs: PolicyOutput | None,
+    key: Array,
+    num_updates: int,
+    max_grad_norm: float | None,
+) -> tuple[TrainState, Fit]:
+    """`num_updates` steps on the loss of one batch.
 
-    def loss(params: Params, key: Array, outputs: PolicyOutput | None, previous: PyTree) -> Any:
-        known: Any = {"target": state.target, "previous": previous, "outputs": outputs}
-        value, scores, errors = judge(gfn, params, batch.trajectories, key=key, **known)
-        return value, (scores, errors)
+    Args:
+        loss: the loss, the batch's scores and errors; differentiated in its first argument.
+        update: gradients to new parameters and optimiser state.
+        state: before.
+        outputs: what the policy of `state` says in the batch, where a rollout has computed that.
+        key: a typed PRNG key.
+        num_updates: updates.
+        max_grad_norm: clip the gradient to this norm; None leaves it alone.
+    """
+    before = state.params.policy
 
     def step(
         state: TrainState, key: Array, outputs: PolicyOutput | None, previous: PyTree
@@ -91,49 +102,34 @@ def fit(gfn: GFlowNet, state: TrainState, batch: Batch, key: Array) -> tuple[Tra
         (value, (scores, errors)), grads = grad(state.params, key, outputs, previous)
         with jax.numpy_dtype_promotion("standard"):  # parameters may differ in precision
             norm = optax.tree.norm(grads).astype(value.dtype)
-        if gfn.max_grad_norm is not None:
-            scale = jnp.minimum(1.0, gfn.max_grad_norm / jnp.maximum(norm, 1e-12))
+        if max_grad_norm is not None:
+            scale = jnp.minimum(1.0, max_grad_norm / jnp.maximum(norm, 1e-12))
             grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
-        params, opt_state = update(gfn, state, grads)
+        params, opt_state = update(state, grads)
         state = state._replace(params=params, opt_state=opt_state)
         return state, Fit(value, scores, errors, norm)
 
-    keys = jax.random.split(key, gfn.num_updates)
-    state, first = step(state, keys[0], batch.outputs, None)
-    if gfn.num_updates > 1:
+    keys = jax.random.split(key, num_updates)
+    state, first = step(state, keys[0], outputs, None)
+    if num_updates > 1:
         state, _ = lax.scan(lambda s, key: (step(s, key, None, before)[0], None), state, keys[1:])
     return state, first
 
 
-def judge(
-    gfn: GFlowNet, params: Params, trajectories: Trajectory, *, key: Array | None, **known: Any
-) -> tuple[Array, Scores, Array]:
-    """What trajectories `[B, ...]` cost: the loss, scores `[B, ...]` and each one's error `[B]`.
-
-    Of an ensemble: means over its members, and the scores of the first one.
-    """
-    if not isinstance(gfn.policy, EnsemblePolicy):
-        scores = gfn.score(params, trajectories, key=key, **known)
-        value, errors = loss_and_errors(gfn.objective, gfn.regression, scores)
-        return value, scores, errors
-    score_key, keep_key = (None, None) if key is None else jax.random.split(key)
-    scores = gfn.score(params, trajectories, key=score_key, members=True, **known)
-    value, errors = ensemble.mean_loss(gfn.policy, gfn.objective, gfn.regression, scores, keep_key)
-    return value, jax.tree.map(lambda x: x[0], scores), errors
-
-
 def fit_backward(
-    gfn: GFlowNet, state: TrainState, trajectories: Trajectory, key: Array
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    state: TrainState,
+    trajectories: Trajectory,
+    key: Array,
 ) -> TrainState:
     """The steps of a `TrainedBackward` on a loss of its own."""
-    backward = gfn.backward
+    backward = model.backward
     assert isinstance(backward, TrainedBackward)
-    values = gfn.values(state.hyperparameters, state.step)
-    optimizer = _optimizers(gfn, state.params, values).backward
     observed = backward.observe(state.observed, trajectories)
 
     def loss(network: PyTree, batch: Trajectory) -> Array:
-        return backward.loss(network, gfn.env, batch, gfn.chunk_size_for(batch))
+        return backward.loss(network, model.env, batch, model.chunk_size_for(batch))
 
     def step(carry: tuple[PyTree, PyTree], key: Array) -> tuple[tuple[PyTree, PyTree], None]:
         network, opt_state = carry
@@ -147,11 +143,9 @@ def fit_backward(
     return state._replace(params=params, opt_state=opt_state, observed=observed)
 
 
-def update(gfn: GFlowNet, state: TrainState, grads: Params) -> tuple[Params, OptStates]:
+def update(optimizers: OptStates, state: TrainState, grads: Params) -> tuple[Params, OptStates]:
     """New parameters and optimiser state; those of a `TrainedBackward` stay as they are."""
     params, opt_state = state.params, state.opt_state
-    values = gfn.values(state.hyperparameters, state.step)
-    optimizers = _optimizers(gfn, params, values)
     for name in ("policy", "log_z", "objective"):
         group = getattr(params, name)
         if group is not None:
@@ -182,16 +176,21 @@ def _full(tree: PyTree) -> PyTree:
     return jax.tree.map(full, tree)
 
 
-def _optimizers(gfn: GFlowNet, params: Params, values: Hyperparameters) -> OptStates:
-    """The optimiser of each group of parameters, at the rate in force."""
-
-    own = following(gfn.optimizer, values.learning_rate)
+def optimizers(
+    optimizer: MakeOptimizer,
+    log_z_optimizer: MakeOptimizer,
+    objective: Objective,
+    params: Params,
+    values: Hyperparameters,
+) -> OptStates:
+    """The optimiser of each group of parameters, at the rates in force."""
+    own = following(optimizer, values.learning_rate)
     if params.objective is not None:
-        own = _on(own, gfn.objective.trained(params.objective))
+        own = _on(own, objective.trained(params.objective))
     return OptStates(
-        policy=following(gfn.optimizer, values.learning_rate),
-        log_z=following(gfn.log_z_optimizer, values.log_z_learning_rate),
-        backward=following(gfn.optimizer, values.backward_learning_rate),
+        policy=following(optimizer, values.learning_rate),
+        log_z=following(log_z_optimizer, values.log_z_learning_rate),
+        backward=following(optimizer, values.backward_learning_rate),
         objective=own,
     )
 

@@ -6,20 +6,19 @@ log-probabilities `[N, num_actions]` and `[N, num_backward_actions]`. Compiled o
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking
-from gfnjax.envs.base import Enumerable, check_indexable
-from gfnjax.identity import classes
+from gfnjax.envs.base import check_indexable
 from gfnjax.metrics import distances
 from gfnjax.metrics.state_graph import StateGraph
-from gfnjax.policies.backward import BackwardPolicy
-from gfnjax.policies.base import StatePolicy
-from gfnjax.types import Array, PyTree
+from gfnjax.model import Model
+from gfnjax.state import Params
+from gfnjax.types import Array
 
 # More than any log-probability; still nothing beside `masking.FILL`.
 BEYOND_NUMBERS = 1e15
@@ -60,51 +59,37 @@ class ExactMetrics(NamedTuple):
     log_z_error: Array
 
 
-def policy_table(
-    env: Enumerable,
-    policy: StatePolicy,
-    backward: BackwardPolicy,
-    params: PyTree,
-    batch_size: int = 4096,
-    log_flow_start: Array | float | None = None,
-) -> PolicyTable:
-    """Evaluate a policy in all states.
+def policy_table(model: Model, params: Params, batch_size: int = 4096) -> PolicyTable:
+    """Evaluate the policies of a model in all states.
 
     Args:
-        env: the environment.
-        policy: the policy.
-        backward: the backward policy.
-        params: of the policy.
+        model: environment and policies, such as `gfn.model`; the environment is `Enumerable`.
+        params: of the policies.
         batch_size: states at a time.
-        log_flow_start: `Params.log_flow_start`, which is no part of the policy; without, log F is
-            what the network says alone.
 
     Raises:
-        ValueError: if `env` has more states than int32 indices.
+        TypeError, ValueError: if the states of the environment have no int32 indices.
     """
-    check_indexable(env)
-    kinds = classes((env, backward))
-    table = _policy_table(env, policy, backward, params, batch_size, kinds)
-    start = 0.0 if log_flow_start is None else log_flow_start
-    return table._replace(log_flow=table.log_flow + start)
+    if not hasattr(type(model.env), "num_states"):
+        name = type(model.env).__name__
+        raise TypeError(f"model.env must be Enumerable, one with num_states; {name} is not")
+    check_indexable(model.env)
+    return _policy_table(model, params, batch_size)
 
 
-@partial(jax.jit, static_argnums=(1, 4, 5))
-def _policy_table(
-    env: Enumerable,
-    policy: StatePolicy,
-    backward: BackwardPolicy,
-    params: PyTree,
-    batch_size: int,
-    kinds: tuple[type, ...],
-) -> PolicyTable:
+@partial(jax.jit, static_argnums=2)
+def _policy_table(model: Model, params: Params, batch_size: int) -> PolicyTable:
+    env: Any = model.env
+    backward = model.backward_policy(params)
+    start = 0.0 if params.log_flow_start is None else params.log_flow_start
+
     def row(index: Array) -> PolicyTable:
         state = env.state_at(index)
-        output = policy.evaluate(params, env, state)
+        output = model.policy.evaluate(params.policy, env, state)
         return PolicyTable(
             masking.log_softmax(output.forward_logits, env.forward_mask(state)),
             masking.log_softmax(backward(env, state, output), env.backward_mask(state)),
-            output.log_flow,
+            output.log_flow + start,
         )
 
     return lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=batch_size)

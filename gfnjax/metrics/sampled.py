@@ -9,7 +9,6 @@ w = R(x) P_B(tau | x) / P_F(tau) for a trajectory tau that ends in x, and any ba
 with equality exactly where P_F = R P_B / Z on all trajectories.
 """
 
-import dataclasses
 from functools import partial
 from typing import NamedTuple
 
@@ -21,16 +20,12 @@ from jax.scipy.stats import rankdata
 
 from gfnjax import masking
 from gfnjax.envs.base import Enumerable, State
-from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import distances
 from gfnjax.metrics.exact import target_distribution
 from gfnjax.metrics.state_graph import StateGraph
-from gfnjax.objectives.base import Objective
-from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
-from gfnjax.objectives.trajectory_balance import TrajectoryBalance
-from gfnjax.samplers.base import OnPolicy
+from gfnjax.model import Model
 from gfnjax.state import Params
-from gfnjax.types import Array, Scores, Trajectory
+from gfnjax.types import Array, Trajectory
 
 # Above this, Stirling's series is exact in double precision's first ten digits.
 STIRLING_FROM = 16
@@ -56,21 +51,21 @@ class EmpiricalTotalVariation(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="num_samples")
-def elbo(gfn: GFlowNet, params: Params, key: Array, num_samples: int) -> Array:
+def elbo(model: Model, params: Params, key: Array, num_samples: int) -> Array:
     """E_{P_F}[log R + sum log P_B - sum log P_F] <= log Z, from `num_samples` trajectories.
 
     Returns:
         `[]` nats; log Z minus KL(P_F || R P_B / Z) up to sampling error.
     """
-    return log_weights(gfn, params, gfn.sample(params, key, num_samples)).mean()
+    return log_weights(model, params, model.sample(params, key, num_samples)).mean()
 
 
 @jax.jit
-def eubo(gfn: GFlowNet, params: Params, key: Array, target_states: State) -> Array:
+def eubo(model: Model, params: Params, key: Array, target_states: State) -> Array:
     """E_{R/Z, P_B}[log R + sum log P_B - sum log P_F] >= log Z; it sees modes that P_F misses.
 
     Args:
-        gfn: the model.
+        model: environment and policies, such as `gfn.model`.
         params: its parameters.
         key: a typed PRNG key, for the backward trajectories.
         target_states: `[B, ...]` terminal states drawn from the target R/Z.
@@ -78,20 +73,20 @@ def eubo(gfn: GFlowNet, params: Params, key: Array, target_states: State) -> Arr
     Returns:
         `[]` nats; log Z plus KL(R P_B / Z || P_F) up to sampling error.
     """
-    trajectories = gfn.sample_backward(params, key, target_states)
-    return log_weights(gfn, params, trajectories).mean()
+    trajectories = model.sample_backward(params, key, target_states)
+    return log_weights(model, params, trajectories).mean()
 
 
 @partial(jax.jit, static_argnames="num_trajectories")
 def log_likelihood(
-    gfn: GFlowNet, params: Params, key: Array, terminal_states: State, num_trajectories: int
+    model: Model, params: Params, key: Array, terminal_states: State, num_trajectories: int
 ) -> Array:
     """log P(x) ~ log 1/K sum_k P_F(tau_k) / P_B(tau_k | x), with tau_k from P_B given x.
 
     The estimate of P(x) is unbiased, that of its logarithm too low, less so for larger K.
 
     Args:
-        gfn: the model.
+        model: environment and policies, such as `gfn.model`.
         params: its parameters.
         key: a typed PRNG key.
         terminal_states: `[B, ...]`.
@@ -102,8 +97,8 @@ def log_likelihood(
     """
 
     def log_ratio(key: Array) -> Array:
-        trajectories = gfn.sample_backward(params, key, terminal_states)
-        scores = _score(gfn, params, trajectories, TrajectoryBalance(log_z="flow"))
+        trajectories = model.sample_backward(params, key, terminal_states)
+        scores = model.score(params, trajectories)
         return scores.log_pf.sum(axis=1) - scores.log_pb.sum(axis=1)
 
     log_ratios = lax.map(log_ratio, jax.random.split(key, num_trajectories))
@@ -111,29 +106,16 @@ def log_likelihood(
 
 
 @jax.jit
-def log_weights(gfn: GFlowNet, params: Params, trajectories: Trajectory) -> Array:
+def log_weights(model: Model, params: Params, trajectories: Trajectory) -> Array:
     """log w = log R + sum log P_B - sum log P_F of each of a batch of trajectories: `[B]`.
 
-    Where the objective is relative to a prior, sum log prior takes the place of sum log P_B.
+    Where the model is relative to a prior, sum log prior takes the place of sum log P_B.
     """
-    if "log_prior" in gfn.objective.needs:
-        scores = _score(gfn, params, trajectories, RelativeTrajectoryBalance())
-        log_reference = scores.log_prior
-        assert log_reference is not None
-    else:
-        scores = _score(gfn, params, trajectories, TrajectoryBalance(log_z="flow"))
-        log_reference = scores.log_pb
+    needs = frozenset() if model.prior is None else frozenset({"log_prior"})
+    scores = model.score(params, trajectories, needs=needs)
+    log_reference = scores.log_pb if model.prior is None else scores.log_prior
+    assert log_reference is not None
     return scores.log_reward + log_reference.sum(axis=1) - scores.log_pf.sum(axis=1)
-
-
-def _score(gfn: GFlowNet, params: Params, trajectories: Trajectory, objective: Objective) -> Scores:
-    """Scores for a plain objective: parents and target networks need not be scored here.
-
-    One that takes log F(s_0) for log Z, so that it goes with conditional environments too, and
-    without the sampler, which it need not go with.
-    """
-    plain = dataclasses.replace(gfn, objective=objective, sampler=OnPolicy())
-    return plain.score(params, trajectories)
 
 
 @jax.jit

@@ -167,7 +167,6 @@ def check_abilities(objective: Objective, env: Environment) -> None:
         if need not in NEEDS:
             raise ValueError(f"{name}: needs must be among {', '.join(NEEDS)}, got {need!r}")
         ability = NEEDS[need]
-        # Of the class: while JAX maps trees an instance may hold placeholders.
         if ability is not None and not hasattr(type(env), ability[1]):
             raise TypeError(
                 f"{name} needs a {ability[0]} environment, one with {ability[1]}; "
@@ -179,12 +178,6 @@ def check_abilities(objective: Objective, env: Environment) -> None:
             'condition: use an objective whose log_z is "flow", such as '
             'TrajectoryBalance(log_z="flow")'
         )
-
-
-def terminal_step(scores: Scores) -> Array:
-    """`[T + 1]` True where s_t is the terminal state of one trajectory; nowhere in a window."""
-    step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
-    return (step == scores.length) & scores.complete
 
 
 def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:

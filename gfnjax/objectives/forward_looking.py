@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from gfnjax.objectives.base import LogZ, Objective, require_flows, terminal_step
+from gfnjax.objectives.base import LogZ, Objective, require_flows
+from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, Residuals, Scores
 
 

@@ -10,9 +10,10 @@ from jax import lax
 
 from gfnjax import masking
 from gfnjax.envs.base import Environment, source_state
-from gfnjax.objectives.base import LogZ, Objective, require_flows, terminal_step
+from gfnjax.objectives.base import LogZ, Objective, require_flows
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
+from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
 

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax.envs.base import Environment, source_state
-from gfnjax.objectives.base import LogZ, Objective, require_flows, terminal_step
+from gfnjax.objectives.base import LogZ, Objective, require_flows
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
+from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
 

@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from gfnjax.objectives.base import LogZ, Objective, terminal_step
+from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.detailed_balance import detailed_balance
+from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, Residuals, Scores
 
 

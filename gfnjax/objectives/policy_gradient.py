@@ -12,7 +12,8 @@ from typing import ClassVar, Literal, get_args
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax.objectives.base import LogZ, Objective, terminal_step
+from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, Residuals, Scores
 
 Advantage = Literal["reinforce", "reward-to-go", "baseline", "gae"]

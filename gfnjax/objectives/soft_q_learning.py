@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from gfnjax.objectives.base import LogZ, Objective, terminal_step
+from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.scoring import terminal_step
 from gfnjax.types import Residuals, Scores
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import jax
 import numpy as np
 
-from gfnjax.algorithms.markov_chains import MarkovChains
 from gfnjax.envs.drawing import Drawable, Panel
 from gfnjax.plot import curves
 from gfnjax.plot.curves import BLUE, INK
@@ -219,7 +218,7 @@ def _figures(trained: TrainedRun, records: Sequence[Record]) -> list[tuple[str, 
             ("distribution", distributions(views, title)),
             ("summary", summary(records, views)),
         ]
-    env = gfn.proposal.env if isinstance(gfn, MarkovChains) else getattr(gfn, "env", None)
+    env = getattr(gfn, "env", None)
     if isinstance(env, Drawable):
         figures.append(("objects", objects(env, evaluator.distributions(state), title)))
     return figures

@@ -3,7 +3,7 @@
 All are interchangeable in a `GFlowNet`.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +11,11 @@ import optax
 from flax import struct
 
 from gfnjax.envs.base import Enumerable, Environment, State, source_state
+from gfnjax.identity import Comparable
 from gfnjax.policies.base import Policy, check_output
+from gfnjax.pytree import pytree, static
+from gfnjax.scoring import BackwardPolicy
 from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
-
-
-class BackwardPolicy(Protocol):
-    """A callable pytree: backward logits of one state, before masking."""
-
-    def __call__(self, env: Environment, state: State, output: PolicyOutput) -> Array: ...
 
 
 @struct.dataclass
@@ -65,7 +62,7 @@ class NetworkBackward:
         params: of the network.
     """
 
-    policy: Policy = struct.field(pytree_node=False)
+    policy: Policy
     params: PyTree
 
     def __call__(self, env: Environment, state: State, output: PolicyOutput) -> Array:
@@ -79,8 +76,8 @@ class Followed(NamedTuple):
     average: PyTree
 
 
-@struct.dataclass
-class TrainedBackward:
+@pytree
+class TrainedBackward(Comparable):
     """A backward policy with a network of its own, trained by a loss of its own.
 
     Subclass it and write `loss`. The objective sees its log P_B without gradient;
@@ -97,9 +94,9 @@ class TrainedBackward:
         TypeError, ValueError: for another kind of policy, or a number out of range.
     """
 
-    policy: Policy = struct.field(pytree_node=False)
-    num_updates: int = struct.field(pytree_node=False, default=1)
-    target_rate: float | None = struct.field(pytree_node=False, default=None)
+    policy: Policy
+    num_updates: int = static(default=1)
+    target_rate: float | None = static(default=None)
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):

@@ -1,24 +1,30 @@
 """A policy is a pair of pure functions; any network library fits."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import struct
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from gfnjax import rollout, scoring
 from gfnjax.envs.base import Environment, State, source_state
-from gfnjax.types import Array, PolicyOutput, PyTree
+from gfnjax.identity import Comparable
+from gfnjax.pytree import pytree, static
+from gfnjax.scoring import BackwardPolicy, StatePolicy
+from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
-def _environment_view(env: Environment, state: State) -> PyTree:
+def environment_view(env: Environment, state: State) -> PyTree:
+    """What the environment says a network sees of a state."""
     return env.observe(state)
 
 
 Sizes = tuple[tuple[str, int], ...]
+Path = tuple[str, ...]  # of a variable of a module
 
 
 def sizes_of(env: Environment, *names: str) -> Sizes:
@@ -26,35 +32,165 @@ def sizes_of(env: Environment, *names: str) -> Sizes:
     return tuple((name, int(getattr(env, name))) for name in names)
 
 
-class StatePolicy(Protocol):
-    """What any policy can do: judge a state on its own."""
-
-    def evaluate(self, params: PyTree, env: Environment, state: State) -> PolicyOutput: ...
+# What acts while exploring: a state and what the policy says there to `[num_actions]` logits.
+Behaviour = Callable[[State, PolicyOutput], Array]
 
 
-@dataclass(frozen=True)
-class Policy:
+class AnyPolicy(StatePolicy, Protocol):
+    """What a `Model` asks of a policy, which brings its own rollout and its own scoring.
+
+    Attributes:
+        made_for: numbers of the environment that the network was built for.
+        num_members: of an ensemble that is trained member by member; None for a single policy.
+        from_any_state: whether a rollout may start in any state, as windows do.
+    """
+
+    @property
+    def made_for(self) -> Sizes: ...
+    @property
+    def num_members(self) -> int | None: ...
+    @property
+    def from_any_state(self) -> bool: ...
+
+    def check(self, env: Environment) -> None:
+        """Raise a `ValueError` if the policy is none for `env`."""
+        ...
+
+    @property
+    def init(self) -> Callable[[Array, Any], PyTree]:
+        """Trained parameters, from a key and what `observe` sees in s_0."""
+        ...
+
+    @property
+    def observe(self) -> Callable[[Any, Any], PyTree]:
+        """What the network sees of a state of an environment."""
+        ...
+
+    def rollout(
+        self,
+        params: PyTree,
+        env: Environment,
+        key: Array,
+        num_samples: int,
+        behaviour: Behaviour | None = None,
+        window: rollout.Window | None = None,
+    ) -> tuple[Trajectory, PolicyOutput | None]:
+        """Trajectories `[B, ...]`, and what the policy says in all their states, where known.
+
+        Args:
+            params: trained parameters.
+            env: the environment.
+            key: a typed PRNG key.
+            num_samples: B.
+            behaviour: what acts in the policy's place, given what it says; the policy without.
+            window: where to start and how far to go, instead of from s_0 to the end.
+        """
+        ...
+
+    def score(
+        self,
+        params: PyTree,
+        env: Environment,
+        backward: BackwardPolicy,
+        trajectories: Trajectory,
+        **options: Any,
+    ) -> Scores:
+        """Scores `[B, ...]`, differentiable in `params`; options as those of `scoring.score`."""
+        ...
+
+
+class Parts(NamedTuple):
+    """What the functions of a policy with a frozen part get for `params`."""
+
+    trained: PyTree
+    frozen: PyTree
+
+
+@pytree
+class Policy(Comparable):
     """`init` makes parameters, `apply` maps one observation to logits and a flow.
 
     Compiled training steps are shared between policies that compare equal, so build one
     `Policy` and keep it rather than making a new one with new lambdas for every run.
 
     Attributes:
-        init: `(key, observation) -> params`.
-        apply: `(params, observation) -> PolicyOutput` for one observation.
+        init: `(key, observation) -> params`, what is trained.
+        apply: `(params, observation) -> PolicyOutput` for one observation; with a frozen part
+            `params` are `Parts(trained, frozen)`.
         observe: `(env, state) -> observation`; `env.observe(state)` by default.
         made_for: numbers of the environment that the network was built for, from `sizes_of`; a
             `GFlowNet` refuses any other environment. Empty where it fits whatever it sees.
+        frozen: arrays that are not trained, such as the base weights of a language model: leaves
+            of the description, not of the training state, so that a sweep holds them once.
     """
 
-    init: Callable[[Array, PyTree], PyTree]
-    apply: Callable[[PyTree, PyTree], PolicyOutput]
-    observe: Callable[[Any, Any], PyTree] = _environment_view
-    made_for: Sizes = ()
+    init: Callable[[Array, PyTree], PyTree] = static()
+    apply: Callable[[PyTree, PyTree], PolicyOutput] = static()
+    observe: Callable[[Any, Any], PyTree] = static(default=environment_view)
+    made_for: Sizes = static(default=())
+    frozen: PyTree = None
+
+    @property
+    def num_members(self) -> int | None:
+        return None
+
+    @property
+    def from_any_state(self) -> bool:
+        return True
+
+    def check(self, env: Environment) -> None:
+        return None
 
     def evaluate(self, params: PyTree, env: Environment, state: State) -> PolicyOutput:
         """The output for one state, in the library's precision whatever the network's is."""
-        return in_full_precision(self.apply(params, self.observe(env, state)))
+        held = with_frozen(params, self.frozen)
+        return in_full_precision(self.apply(held, self.observe(env, state)))
+
+    def rollout(
+        self,
+        params: PyTree,
+        env: Environment,
+        key: Array,
+        num_samples: int,
+        behaviour: Behaviour | None = None,
+        window: rollout.Window | None = None,
+    ) -> tuple[Trajectory, PolicyOutput | None]:
+        return rollout_of_states(self, params, env, key, num_samples, behaviour, window)
+
+    def score(
+        self,
+        params: PyTree,
+        env: Environment,
+        backward: BackwardPolicy,
+        trajectories: Trajectory,
+        **options: Any,
+    ) -> Scores:
+        return scoring.score(env, self, backward, params, trajectories, **options)
+
+
+def with_frozen(params: PyTree, frozen: PyTree) -> PyTree:
+    """What a policy's functions get for `params`."""
+    return params if frozen is None else Parts(params, frozen)
+
+
+def rollout_of_states(
+    policy: StatePolicy,
+    params: PyTree,
+    env: Environment,
+    key: Array,
+    num_samples: int,
+    behaviour: Behaviour | None,
+    window: rollout.Window | None,
+) -> tuple[Trajectory, PolicyOutput]:
+    """`AnyPolicy.rollout` of a policy that looks at each state on its own."""
+
+    def act(state: State) -> tuple[Array, PolicyOutput]:
+        output = policy.evaluate(params, env, state)
+        return output.forward_logits if behaviour is None else behaviour(state, output), output
+
+    # For all policies alike: an ensemble of one samples what its only member would on its own.
+    key, _ = jax.random.split(key)
+    return rollout.sample_forward(env, act, key, num_samples, window)
 
 
 def in_full_precision(output: PolicyOutput) -> PolicyOutput:
@@ -67,14 +203,28 @@ def in_full_precision(output: PolicyOutput) -> PolicyOutput:
 
 def from_flax(
     module: nn.Module,
-    observe: Callable[..., PyTree] = _environment_view,
+    observe: Callable[..., PyTree] = environment_view,
     made_for: Sizes = (),
+    frozen: PyTree = None,
 ) -> Policy:
     """A policy from a Linen module whose call maps one observation to a `PolicyOutput`.
 
     Equal modules give the same policy object, hence share compiled code.
+
+    Args:
+        module: the network.
+        observe: `(env, state) -> observation`.
+        made_for: numbers of the environment it was built for, from `sizes_of`.
+        frozen: the part of the module's variables that is not trained, nested as they are:
+            `{"params": {"base": ...}}`. None trains everything.
+
+    Raises:
+        ValueError: on `init`, if `frozen` has something that the module has not.
     """
-    return _from_flax(module, observe, made_for)
+    if frozen is None:
+        return _from_flax(module, observe, made_for)
+    names = _paths(frozen)
+    return replace(_frozen_flax(module, observe, made_for, names), frozen=frozen)
 
 
 @lru_cache(maxsize=256)
@@ -82,11 +232,38 @@ def _from_flax(module: Any, observe: Callable[..., PyTree], made_for: Sizes) -> 
     return Policy(module.init, module.apply, observe, made_for)
 
 
-@struct.dataclass
-class FrozenPolicy:
+@lru_cache(maxsize=256)
+def _frozen_flax(
+    module: Any, observe: Callable[..., PyTree], made_for: Sizes, names: frozenset[Path]
+) -> Policy:
+    def init(key: Array, observation: PyTree) -> PyTree:
+        variables = flatten_dict(module.init(key, observation))
+        if missing := names - variables.keys():
+            raise ValueError(
+                f"frozen holds {_dotted(missing)}, which {type(module).__name__} lacks"
+            )
+        return unflatten_dict({path: x for path, x in variables.items() if path not in names})
+
+    def apply(params: Parts, observation: PyTree) -> PolicyOutput:
+        whole = flatten_dict(params.trained) | flatten_dict(params.frozen)
+        return module.apply(unflatten_dict(whole), observation)
+
+    return Policy(init, apply, observe, made_for)
+
+
+def _paths(tree: PyTree) -> frozenset[Path]:
+    return frozenset(flatten_dict(tree))
+
+
+def _dotted(paths: frozenset[Path]) -> str:
+    return ", ".join(sorted(".".join(path) for path in paths))
+
+
+@pytree
+class FrozenPolicy(Comparable):
     """A policy with its parameters, that is not trained: a prior, for instance."""
 
-    policy: StatePolicy = struct.field(pytree_node=False)
+    policy: AnyPolicy
     params: PyTree
 
     def __call__(self, env: Environment, state: State) -> PolicyOutput:

@@ -1,68 +1,156 @@
 """Policies with memory: each step of a trajectory costs one token, and scoring it one pass."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from gfnjax import rollout, scoring
-from gfnjax.envs.base import Environment, State
-from gfnjax.policies.backward import BackwardPolicy
-from gfnjax.policies.base import Sizes, in_full_precision, sizes_of
+from gfnjax.envs.base import Conditioned, Environment, State, source_state
+from gfnjax.envs.conditional import Conditional
+from gfnjax.identity import Comparable
+from gfnjax.policies.base import (
+    Behaviour,
+    Sizes,
+    environment_view,
+    in_full_precision,
+    sizes_of,
+    with_frozen,
+)
 from gfnjax.policies.transformer import Block, Cache, Heads, check_sizes
+from gfnjax.pytree import pytree, static
+from gfnjax.scoring import BackwardPolicy
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
-@dataclass(frozen=True)
-class CausalPolicy:
+@pytree
+class CausalPolicy(Comparable):
     """A policy that reads the actions taken so far, one after the other.
 
     For environments whose states have one parent each, such as append-only sequences: there the
-    actions say as much as the state. Token 0 stands for s_0, token a + 1 for having taken action
-    a. `unroll` must equal a scan of `step`: `unroll(params, tokens)[t]` is the output of step t.
+    source and the actions say as much as the state. Token 0 stands for s_0, token a + 1 for having
+    taken action a. `unroll` must equal a scan of `step`: `unroll(params, observation, tokens)[t]`
+    is the output of step t.
 
     Attributes:
-        init: `(key, tokens [T + 1]) -> params`.
-        start: `params -> memory` before the first token.
+        init: `(key, (observation, tokens [T + 1])) -> params`.
+        start: `(params, observation) -> memory` before the first token.
         step: `(params, memory, token [], t []) -> (memory, PolicyOutput)` of the state after
             token number t.
-        unroll: `(params, tokens [T + 1]) -> PolicyOutput [T + 1, ...]` in one pass.
+        unroll: `(params, observation, tokens [T + 1]) -> PolicyOutput [T + 1, ...]` in one pass.
+        look: `(env, source) -> observation`, what the policy sees of the state a trajectory
+            starts in: its condition or prompt; `env.observe(source)` by default.
         made_for: as in `Policy`.
+        frozen: as in `Policy`; functions then get `Parts(trained, frozen)` for `params`.
     """
 
-    init: Callable[[Array, Array], PyTree]
-    start: Callable[[PyTree], PyTree]
-    step: Callable[[PyTree, PyTree, Array, Array], tuple[PyTree, PolicyOutput]]
-    unroll: Callable[[PyTree, Array], PolicyOutput]
-    made_for: Sizes = ()
+    init: Callable[[Array, tuple[PyTree, Array]], PyTree] = static()
+    start: Callable[[PyTree, PyTree], PyTree] = static()
+    step: Callable[[PyTree, PyTree, Array, Array], tuple[PyTree, PolicyOutput]] = static()
+    unroll: Callable[[PyTree, PyTree, Array], PolicyOutput] = static()
+    look: Callable[[Any, Any], PyTree] = static(default=environment_view)
+    made_for: Sizes = static(default=())
+    frozen: PyTree = None
 
-    def observe(self, env: Environment, state: State) -> Array:
-        """The tokens `[T + 1]` of the path to `state`, 0 past its end."""
-        return read_history(env, state)[0]
+    @property
+    def num_members(self) -> int | None:
+        return None
+
+    @property
+    def from_any_state(self) -> bool:
+        return False  # it reads trajectories from their start
+
+    def check(self, env: Environment) -> None:
+        check_causal(env)
+
+    def observe(self, env: Environment, state: State) -> tuple[PyTree, Array]:
+        """What is seen of the source, and the tokens `[T + 1]` of the path, 0 past its end."""
+        history = read_history(env, state)
+        return self.look(env, history.source), history.tokens
 
     def evaluate(self, params: PyTree, env: Environment, state: State) -> PolicyOutput:
         """The output for one state on its own: a whole pass, for exact metrics and tests."""
-        tokens, length = read_history(env, state)
-        return in_full_precision(jax.tree.map(lambda x: x[length], self.unroll(params, tokens)))
+        history = read_history(env, state)
+        held = with_frozen(params, self.frozen)
+        outputs = self.unroll(held, self.look(env, history.source), history.tokens)
+        return in_full_precision(jax.tree.map(lambda x: x[history.length], outputs))
+
+    def rollout(
+        self,
+        params: PyTree,
+        env: Environment,
+        key: Array,
+        num_samples: int,
+        behaviour: Behaviour | None = None,
+        window: rollout.Window | None = None,
+    ) -> tuple[Trajectory, PolicyOutput | None]:
+        """The policy's memory grows by one token a step; nothing is recorded."""
+        if window is not None:
+            raise ValueError("a CausalPolicy reads trajectories from their start: no window")
+        held = with_frozen(params, self.frozen)
+        step = jax.vmap(self.step, (None, 0, 0, None))
+        key, _ = jax.random.split(key)  # as in `rollout_of_states`
+
+        def start(sources: State) -> PyTree:
+            return jax.vmap(lambda source: self.start(held, self.look(env, source)))(sources)
+
+        def act(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
+            memory, output = step(held, memory, token, t)
+            output = in_full_precision(output)
+            if behaviour is None:
+                return memory, output.forward_logits, None
+            return memory, jax.vmap(behaviour)(state, output), None
+
+        return rollout.rollout(env, act, start, key, num_samples)[0], None
+
+    def score(
+        self,
+        params: PyTree,
+        env: Environment,
+        backward: BackwardPolicy,
+        trajectories: Trajectory,
+        **options: Any,
+    ) -> Scores:
+        """One pass over each trajectory, padding included."""
+        held = with_frozen(params, self.frozen)
+        sources = jax.tree.map(lambda x: x[:, 0], trajectories.states)
+        tokens = jax.vmap(history_tokens)(trajectories.actions, trajectories.length)
+
+        def unroll(source: State, tokens: Array) -> PolicyOutput:
+            return self.unroll(held, self.look(env, source), tokens)
+
+        outputs = in_full_precision(jax.vmap(unroll)(sources, tokens))
+        log_z, needs = options.get("log_z", 0.0), options.get("needs", frozenset())
+        read = partial(scoring.read, needs=needs)
+        read = jax.vmap(jax.vmap(read, (None, 0, 0)), (None, 0, 0))
+        rows = read((env, backward), outputs, scoring.visits(env, trajectories))
+        return scoring.assemble(env, trajectories, rows, log_z, needs)
 
 
-def read_history(env: Environment, state: State) -> tuple[Array, Array]:
-    """Tokens `[T + 1]` of the only path to `state`, 0 past its end, and its length `[]`."""
+class History(NamedTuple):
+    """The only path to a state: its source, tokens `[T + 1]`, 0 past its end, and length `[]`."""
+
+    source: State
+    tokens: Array
+    length: Array
+
+
+def read_history(env: Environment, state: State) -> History:
+    """The path to `state`, by undoing its steps."""
     undo = jnp.zeros((), jnp.int32)
 
     def back(state: State, _: None) -> tuple[State, tuple[Array, Array]]:
         moved = env.backward_mask(state)[0]
         return env.backward_step(state, undo), (env.forward_action(state, undo), moved)
 
-    _, (actions, moved) = jax.lax.scan(back, state, None, length=env.max_steps)
+    source, (actions, moved) = jax.lax.scan(back, state, None, length=env.max_steps)
     length = moved.sum(dtype=jnp.int32)
     steps = jnp.arange(1, env.max_steps + 1, dtype=jnp.int32)
     actions = actions[jnp.maximum(length - steps, 0)]
-    return history_tokens(actions, length), length
+    return History(source, history_tokens(actions, length), length)
 
 
 def history_tokens(actions: Array, length: Array) -> Array:
@@ -72,12 +160,7 @@ def history_tokens(actions: Array, length: Array) -> Array:
 
 
 def check_causal(env: Environment) -> None:
-    """Raise a `ValueError` if actions alone do not tell the state that they lead to in `env`."""
-    if hasattr(type(env), "draw_initial_state"):
-        raise ValueError(
-            "a CausalPolicy reads actions and never sees a condition: a conditional environment "
-            "needs a policy that reads states, such as mlp_policy(env)"
-        )
+    """Raise a `ValueError` if source and actions do not tell the state they lead to in `env`."""
     if env.num_backward_actions != 1:
         raise ValueError(
             "a CausalPolicy needs an environment with one path to each state: its "
@@ -86,13 +169,18 @@ def check_causal(env: Environment) -> None:
 
 
 class CausalTransformer(nn.Module):
-    """A pre-norm transformer in which token t sees tokens 0 to t."""
+    """A pre-norm transformer in which token t sees tokens 0 to t, and all see the prompt.
+
+    The prompt `[k]` is a linear part of the embedding of token 0, which stands for s_0; empty for
+    none.
+    """
 
     num_actions: int
     max_steps: int
     width: int
     num_heads: int
     num_layers: int
+    prompt_size: int = 0
 
     def setup(self) -> None:
         dtype = jnp.result_type(float)
@@ -101,48 +189,73 @@ class CausalTransformer(nn.Module):
         self.positions = self.param("positions", nn.initializers.normal(0.1), shape, dtype)
         self.blocks = [Block(self.width, self.num_heads) for _ in range(self.num_layers)]
         self.heads = Heads(self.num_actions, 1)
+        if self.prompt_size:
+            self.prompt = nn.Dense(self.width, dtype=dtype, param_dtype=dtype)
 
-    def __call__(self, tokens: Array) -> PolicyOutput:
+    def __call__(self, prompt: Array, tokens: Array) -> PolicyOutput:
         x = self.embed(tokens) + self.positions[: tokens.size]
+        if self.prompt_size:
+            x = x.at[0].add(self.prompt(prompt))
         mask = jnp.tril(jnp.ones((tokens.size, tokens.size), bool))
         for block in self.blocks:
             x = block(x, mask)
         return self.heads(x)
 
-    def start(self) -> tuple[Cache, ...]:
+    def start(self, prompt: Array) -> tuple[Array, tuple[Cache, ...]]:
         empty = jnp.zeros((self.max_steps + 1, self.width), jnp.result_type(float))
-        return ((empty, empty),) * self.num_layers
+        seen = self.prompt(prompt) if self.prompt_size else jnp.zeros((), empty.dtype)
+        return seen, ((empty, empty),) * self.num_layers
 
     def extend(
-        self, memory: tuple[Cache, ...], token: Array, t: Array
-    ) -> tuple[tuple[Cache, ...], PolicyOutput]:
+        self, memory: tuple[Array, tuple[Cache, ...]], token: Array, t: Array
+    ) -> tuple[tuple[Array, tuple[Cache, ...]], PolicyOutput]:
+        seen, held = memory
         x = self.embed(token) + self.positions[t]
+        if self.prompt_size:
+            x = x + jnp.where(t == 0, seen, 0.0)
         caches = []
-        for block, cache in zip(self.blocks, memory, strict=True):
+        for block, cache in zip(self.blocks, held, strict=True):
             x, cache = block.extend(x, cache, t)
             caches.append(cache)
-        return tuple(caches), self.heads(x)
+        return (seen, tuple(caches)), self.heads(x)
 
 
 @lru_cache(maxsize=256)
-def _from_module(module: Any, made_for: Sizes) -> CausalPolicy:
+def _from_module(module: Any, look: Callable[[Any, Any], PyTree], made_for: Sizes) -> CausalPolicy:
     # Equal modules give the same functions, hence share compiled code.
-    def start(params: PyTree) -> PyTree:
-        return module.apply(params, method="start")
+    def init(key: Array, seen: tuple[Array, Array]) -> PyTree:
+        return module.init(key, *seen)
+
+    def start(params: PyTree, prompt: Array) -> PyTree:
+        return module.apply(params, prompt, method="start")
 
     def step(params: PyTree, memory: PyTree, token: Array, t: Array) -> PyTree:
         return module.apply(params, memory, token, t, method="extend")
 
-    def unroll(params: PyTree, tokens: Array) -> PolicyOutput:
-        return module.apply(params, tokens)
+    return CausalPolicy(init, start, step, module.apply, look, made_for)
 
-    return CausalPolicy(module.init, start, step, unroll, made_for)
+
+def _nothing(env: Environment, source: State) -> Array:
+    return jnp.zeros(0, jnp.result_type(float))
+
+
+def _condition(env: Conditional, source: Any) -> Array:
+    return env.conditions.encode(source.condition)
+
+
+def _whole_source(env: Environment, source: State) -> Array:
+    seen = [
+        jnp.ravel(x).astype(jnp.result_type(float)) for x in jax.tree.leaves(env.observe(source))
+    ]
+    return jnp.concatenate(seen)
 
 
 def causal_transformer_policy(
     env: Environment, width: int = 64, num_heads: int = 8, num_layers: int = 3
 ) -> CausalPolicy:
     """A causal transformer with a key/value cache, for environments with one path to each state.
+
+    Where trajectories have conditions, it sees them from the first token on.
 
     Args:
         env: gives the number of actions and the length of the longest trajectory.
@@ -155,69 +268,12 @@ def causal_transformer_policy(
     """
     check_causal(env)
     check_sizes(width, num_heads, num_layers)
+    if isinstance(env, Conditional):
+        look: Callable[[Any, Any], Array] = _condition
+    else:
+        look = _whole_source if isinstance(env, Conditioned) else _nothing
+    prompt_size = jax.eval_shape(lambda: look(env, source_state(env))).size
     sizes = env.num_actions, env.max_steps, width, num_heads, num_layers
-    module: Any = CausalTransformer(*sizes)
-    return _from_module(module, sizes_of(env, "num_actions", "num_backward_actions", "max_steps"))
-
-
-def sample_causal(
-    env: Environment,
-    policy: CausalPolicy,
-    params: PyTree,
-    behaviour: Callable[[State, PolicyOutput], Array],
-    key: Array,
-    batch_size: int,
-) -> Trajectory:
-    """Build `batch_size` objects from s_0, the policy's memory growing by one token a step.
-
-    Args:
-        env: an environment with one path to each state.
-        policy: the policy.
-        params: of the policy.
-        behaviour: a state and what the policy says there to `[num_actions]` logits that act.
-        key: a typed PRNG key.
-        batch_size: number of trajectories B.
-
-    Returns:
-        Trajectories `[B, ...]`.
-    """
-    memory = rollout.tile(policy.start(params), batch_size)
-    step = jax.vmap(policy.step, (None, 0, 0, None))
-
-    def act(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
-        memory, output = step(params, memory, token, t)
-        return memory, jax.vmap(behaviour)(state, in_full_precision(output)), None
-
-    return rollout.rollout(env, act, memory, key, batch_size)[0]
-
-
-def score_causal(
-    env: Environment,
-    policy: CausalPolicy,
-    backward: BackwardPolicy,
-    params: PyTree,
-    trajectories: Trajectory,
-    *,
-    log_z: Array | float = 0.0,
-    needs: frozenset[str] = frozenset(),
-) -> Scores:
-    """`scoring.score` for a causal policy: one pass over each trajectory, padding included.
-
-    Args:
-        env: an environment with one path to each state.
-        policy: the policy.
-        backward: the backward policy.
-        params: of the policy; scores are differentiable in them.
-        trajectories: `[B, ...]`.
-        log_z: `[]` learned log Z, copied into the scores.
-        needs: as in `scoring.score`.
-
-    Returns:
-        Scores `[B, ...]`.
-    """
-    tokens = jax.vmap(history_tokens)(trajectories.actions, trajectories.length)
-    outputs = in_full_precision(jax.vmap(policy.unroll, (None, 0))(params, tokens))
-    read = partial(scoring.read, needs=needs)
-    read = jax.vmap(jax.vmap(read, (None, 0, 0)), (None, 0, 0))
-    rows = read((env, backward), outputs, scoring.visits(env, trajectories))
-    return scoring.assemble(env, trajectories, rows, log_z, needs)
+    module: Any = CausalTransformer(*sizes, prompt_size)
+    made_for = sizes_of(env, "num_actions", "num_backward_actions", "max_steps")
+    return _from_module(module, look, made_for)

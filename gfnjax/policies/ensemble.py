@@ -1,25 +1,26 @@
 """An ensemble of forward policies on one trunk, for Thompson sampling."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gfnjax import masking, rollout, scoring
 from gfnjax.envs.base import Environment, State
-from gfnjax.objectives.base import Objective, Regression, loss_and_errors
-from gfnjax.policies.backward import BackwardPolicy
-from gfnjax.policies.base import Policy, Sizes
+from gfnjax.identity import Comparable
+from gfnjax.policies.base import Behaviour, Policy, Sizes, rollout_of_states
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.tabular import tabular_policy
+from gfnjax.pytree import pytree, static
+from gfnjax.scoring import BackwardPolicy
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
-@dataclass(frozen=True)
-class EnsemblePolicy:
+@pytree
+class EnsemblePolicy(Comparable):
     """P_F(a | s) = 1/K sum_k softmax(logits_k(s))_a over the valid actions, of K members.
 
     Members share everything but their forward logits: the trunk, the backward logits, the flow.
@@ -41,8 +42,8 @@ class EnsemblePolicy:
     """
 
     network: Policy
-    num_members: int
-    keep: float = 1.0
+    num_members: int = static()
+    keep: float = static(default=1.0)
 
     def __post_init__(self) -> None:
         if self.num_members < 1:
@@ -53,6 +54,13 @@ class EnsemblePolicy:
     @property
     def made_for(self) -> Sizes:
         return self.network.made_for
+
+    @property
+    def from_any_state(self) -> bool:
+        return True
+
+    def check(self, env: Environment) -> None:
+        self.network.check(env)
 
     def init(self, key: Array, observation: PyTree) -> PyTree:
         return self.network.init(key, observation)
@@ -77,6 +85,75 @@ class EnsemblePolicy:
         log_pf = masking.log_softmax(heads.forward_logits, env.forward_mask(state)[None])
         mixture = jax.nn.logsumexp(log_pf, axis=0) - math.log(self.num_members)
         return heads._replace(forward_logits=mixture)
+
+    def rollout(
+        self,
+        params: PyTree,
+        env: Environment,
+        key: Array,
+        num_samples: int,
+        behaviour: Behaviour | None = None,
+        window: rollout.Window | None = None,
+    ) -> tuple[Trajectory, PolicyOutput | None]:
+        """Exploring, one member drawn uniformly acts in each trajectory, or in each window.
+
+        What is returned beside trajectories are then `heads` in all their states.
+        """
+        if behaviour is None:
+            return rollout_of_states(self, params, env, key, num_samples, None, window)
+        key, member_key = jax.random.split(key)
+        members = jax.random.randint(member_key, (num_samples,), 0, self.num_members)
+
+        def act(row: tuple[State, Array]) -> tuple[Array, PolicyOutput]:
+            state, member = row
+            heads = self.heads(params, env, state)
+            logits = heads.forward_logits[member]
+            return behaviour(state, heads._replace(forward_logits=logits)), heads
+
+        def act_all(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
+            return memory, *rollout.act_live(act, (state, members), live)
+
+        return rollout.rollout(env, act_all, lambda states: (), key, num_samples, window)
+
+    def score(
+        self,
+        params: PyTree,
+        env: Environment,
+        backward: BackwardPolicy,
+        trajectories: Trajectory,
+        **options: Any,
+    ) -> Scores:
+        """Of the mixture."""
+        return scoring.score(env, self, backward, params, trajectories, **options)
+
+    def score_members(
+        self,
+        params: PyTree,
+        env: Environment,
+        backward: BackwardPolicy,
+        trajectories: Trajectory,
+        *,
+        log_z: Array | float = 0.0,
+        chunk_size: int | None = None,
+        outputs: PolicyOutput | None = None,
+        needs: frozenset[str] = frozenset(),
+    ) -> Scores:
+        """Scores `[K, B, ...]` of each member, at the cost of one pass through the trunk.
+
+        Arguments as in `scoring.score`, but `outputs` are `heads`.
+        """
+        read = jax.vmap(partial(scoring.read, needs=needs), (None, MEMBERS, None))
+        model = env, self, backward, params, trajectories
+        rows = scoring.read_visits(*model, _heads, read, chunk_size=chunk_size, outputs=outputs)
+        rows = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), rows)
+        return jax.vmap(lambda rows: scoring.assemble(env, trajectories, rows, log_z, needs))(rows)
+
+
+MEMBERS = PolicyOutput(forward_logits=0, backward_logits=None, log_flow=None)  # pyrefly: ignore
+
+
+def _heads(policy: EnsemblePolicy, params: PyTree, env: Environment, state: State) -> PolicyOutput:
+    return policy.heads(params, env, state)
 
 
 def ensemble_mlp_policy(
@@ -104,107 +181,3 @@ def ensemble_tabular_policy(
         TypeError, ValueError: as `tabular_policy` and `EnsemblePolicy` do.
     """
     return EnsemblePolicy(tabular_policy(env, num_members), num_members, keep)
-
-
-MEMBERS = PolicyOutput(forward_logits=0, backward_logits=None, log_flow=None)  # pyrefly: ignore
-
-
-def sample_ensemble(
-    env: Environment,
-    policy: EnsemblePolicy,
-    params: PyTree,
-    behaviour: Callable[[State, PolicyOutput], Array],
-    key: Array,
-    member_key: Array,
-    batch_size: int,
-    window: rollout.Window | None = None,
-) -> tuple[Trajectory, PolicyOutput]:
-    """Trajectories `[B, ...]`, each built by one member drawn uniformly.
-
-    Args:
-        env: the environment.
-        policy: the policy.
-        params: of the policy.
-        behaviour: a state and what the member says there to `[num_actions]` logits that act.
-        key: of the rollout.
-        member_key: of who acts in which trajectory.
-        batch_size: number of trajectories B.
-        window: as in `sampling.sample_forward`; each window has a member of its own.
-
-    Returns:
-        Trajectories `[B, ...]`, and `EnsemblePolicy.heads` in all their states `[B, T + 1, ...]`.
-    """
-    members = jax.random.randint(member_key, (batch_size,), 0, policy.num_members)
-
-    def act(row: tuple[State, Array]) -> tuple[Array, PolicyOutput]:
-        state, member = row
-        heads = policy.heads(params, env, state)
-        logits = heads.forward_logits[member]
-        return behaviour(state, heads._replace(forward_logits=logits)), heads
-
-    def act_all(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
-        return memory, *rollout.act_live(act, (state, members), live)
-
-    return rollout.rollout(env, act_all, (), key, batch_size, window)
-
-
-def score_ensemble(
-    env: Environment,
-    policy: EnsemblePolicy,
-    backward: BackwardPolicy,
-    params: PyTree,
-    trajectories: Trajectory,
-    *,
-    log_z: Array | float = 0.0,
-    chunk_size: int | None = None,
-    outputs: PolicyOutput | None = None,
-    needs: frozenset[str] = frozenset(),
-) -> Scores:
-    """`scoring.score` for each member, at the cost of one pass through the trunk.
-
-    Args:
-        env: the environment.
-        policy: the policy.
-        backward: the backward policy.
-        params: of the policy; scores are differentiable in them.
-        trajectories: `[B, ...]`.
-        log_z: `[]` learned log Z, copied into the scores.
-        chunk_size: as in `scoring.score`.
-        outputs: `[B, T + 1, ...]` heads that a rollout of the same parameters has computed.
-        needs: as in `scoring.score`.
-
-    Returns:
-        Scores `[K, B, ...]`.
-    """
-    read = jax.vmap(partial(scoring.read, needs=needs), (None, MEMBERS, None))
-    model = env, backward, params, trajectories
-    rows = scoring.read_visits(*model, policy.heads, read, chunk_size=chunk_size, outputs=outputs)
-    rows = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), rows)
-    return jax.vmap(lambda rows: scoring.assemble(env, trajectories, rows, log_z, needs))(rows)
-
-
-def mean_loss(
-    policy: EnsemblePolicy,
-    objective: Objective,
-    regression: Regression,
-    scores: Scores,
-    key: Array | None,
-) -> tuple[Array, Array]:
-    """The mean over members of their losses on scores `[K, B, ...]`.
-
-    Args:
-        policy: says how often a member learns from a trajectory.
-        objective: the objective.
-        regression: g.
-        scores: of each member.
-        key: of the bootstrap; without one every member learns from every trajectory.
-
-    Returns:
-        The loss `[]`, and `[B]` the mean over all members of what a trajectory costs them.
-    """
-    keep = jnp.ones(scores.log_reward.shape, bool)
-    if key is not None and policy.keep < 1:
-        keep = jax.random.bernoulli(key, policy.keep, keep.shape)
-    judge = partial(loss_and_errors, objective, regression)
-    losses, errors = jax.vmap(judge)(scores, keep)
-    return losses.mean(), errors.mean(axis=0)

@@ -1,17 +1,17 @@
 """Backward policies that make the trajectories seen so far likely."""
 
 import jax
-from flax import struct
 
 from gfnjax import scoring
 from gfnjax.envs.base import Environment
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward
 from gfnjax.policies.base import Policy
+from gfnjax.pytree import pytree, static
 from gfnjax.replay import Buffer, Fifo
 from gfnjax.types import Array, PyTree, Trajectory
 
 
-@struct.dataclass
+@pytree
 class LikelihoodBackward(TrainedBackward):
     """Trajectory likelihood maximisation: minimise the mean of -sum_t log P_B(s_t | s_{t+1}).
 
@@ -28,7 +28,7 @@ class LikelihoodBackward(TrainedBackward):
         return negative_log_likelihood(self.policy, params, env, trajectories, chunk_size)
 
 
-@struct.dataclass
+@pytree
 class PessimisticBackward(TrainedBackward):
     """The loss of `LikelihoodBackward` on trajectories drawn from the last `capacity` ones.
 
@@ -43,7 +43,7 @@ class PessimisticBackward(TrainedBackward):
         ValueError: if `capacity` is not positive.
     """
 
-    capacity: int = struct.field(pytree_node=False, default=1000)
+    capacity: int = static(default=1000)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,15 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from gfnjax import scoring
 from gfnjax.envs.base import Environment
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward
+from gfnjax.pytree import pytree
 from gfnjax.types import Array, PyTree, Trajectory
 
 
-@struct.dataclass
+@pytree
 class LearnedMaximumEntropyBackward(TrainedBackward):
     """Minimise the mean over transitions of (l(s_t) - l(s_{t+1}) - log P_B(s_t | s_{t+1}))^2.
 

@@ -1,9 +1,7 @@
 """Objects instead of trajectories: a fraction of the memory, and paths that are never stale."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import jax
 
@@ -11,9 +9,11 @@ from gfnjax.replay.base import Buffer, Replay, Sample
 from gfnjax.rollout import terminal_states
 from gfnjax.types import Array, PyTree, Trajectory
 
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
-    from gfnjax.state import Params
+
+class SamplesBackward(Protocol):
+    """A `Model`: buffers lie below it."""
+
+    def sample_backward(self, params: Any, key: Array, terminal_states: PyTree) -> Trajectory: ...
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,11 @@ class TerminalReplay:
     def priority(self, log_reward: Array, errors: Array) -> Array:
         return self.buffer.priority(log_reward, errors)
 
-    def rebuild(self, gfn: GFlowNet, params: Params, key: Array, states: PyTree) -> Trajectory:
+    def rebuild(
+        self, model: SamplesBackward, params: Any, key: Array, states: PyTree
+    ) -> Trajectory:
         """Trajectories `[n, ...]` of P_B into terminal states `[n, ...]`."""
-        return gfn.sample_backward(params, key, states)
+        return model.sample_backward(params, key, states)
 
 
 def _last(states: PyTree) -> PyTree:

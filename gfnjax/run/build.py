@@ -13,6 +13,7 @@ import optax
 from gfnjax import training
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.algorithms.markov_chains import MarkovChains
+from gfnjax.algorithms.teacher import Teacher
 from gfnjax.envs.base import Environment, source_state
 from gfnjax.envs.conditional import Conditional
 from gfnjax.exploration import EpsilonTempered, StopFlattening
@@ -35,7 +36,7 @@ from gfnjax.run.catalogue import (
 )
 from gfnjax.run.config import Config, Sampling, Training, UsageError
 from gfnjax.run.flags import in_flags
-from gfnjax.samplers import Mixed, OnPolicy, Sampler, Teacher, Windows
+from gfnjax.samplers import Mixed, OnPolicy, Sampler, Windows
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.training import RunState, Trainable
 
@@ -56,7 +57,7 @@ class LearnsReward(Protocol):
         ...
 
 
-def build(config: Config) -> GFlowNet | EnergyGFlowNet | MarkovChains:
+def build(config: Config) -> GFlowNet | Teacher | EnergyGFlowNet | MarkovChains:
     """What `config` describes, ready to train.
 
     Raises:
@@ -69,11 +70,20 @@ def build(config: Config) -> GFlowNet | EnergyGFlowNet | MarkovChains:
         raise ValueError(f"chain_back does nothing without objective {' or '.join(CHAINS)}")
     gfn = _gflownet(config)
     if isinstance(config.env, LearnsReward):
+        if config.sampling.teacher_share > 0:
+            raise ValueError("teacher_share must be 0 where the reward is learned")
         return config.env.learn_reward(gfn)
-    return gfn
+    return gfn if config.sampling.teacher_share == 0 else _taught(gfn, config)
 
 
-def describe(config: Config) -> GFlowNet | EnergyGFlowNet | MarkovChains:
+def _taught(gfn: GFlowNet, config: Config) -> Teacher:
+    settings = config.training
+    network = mlp_policy(gfn.env, settings.hidden_sizes, settings.activation)
+    rates = Hyperparameters(settings.learning_rate, settings.log_z_learning_rate)
+    return Teacher(gfn, network, config.sampling.teacher_share, rates)
+
+
+def describe(config: Config) -> GFlowNet | Teacher | EnergyGFlowNet | MarkovChains:
     """`build(config)`, with a `UsageError` for everything that cannot work."""
     require_device()
     try:
@@ -172,10 +182,6 @@ def _prior(env: Environment, objective: Objective) -> FrozenPolicy | None:
 
 
 def _sampler(env: Environment, sampling: Sampling, settings: Training) -> Sampler:
-    if sampling.teacher_share > 0:
-        network = mlp_policy(env, settings.hidden_sizes, settings.activation)
-        rates = Hyperparameters(settings.learning_rate, settings.log_z_learning_rate)
-        return Teacher(network, sampling.teacher_share, rates)
     fresh = OnPolicy() if sampling.window is None else Windows(sampling.window)
     replay = REPLAYS[sampling.replay][1](sampling.replay_capacity, sampling.replay_unique)
     search = None

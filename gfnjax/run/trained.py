@@ -9,9 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
-from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.arguments import check_key, whole
-from gfnjax.gflownet import GFlowNet
 from gfnjax.run import checkpoint
 from gfnjax.run.build import describe, initial_state
 from gfnjax.run.config import Config
@@ -26,6 +24,13 @@ class _Samples(Protocol):
     """A `Trainable` that can be sampled from in the state of a run."""
 
     def sample(self, state: RunState, key: Array, num_samples: int) -> Trajectory: ...
+
+
+@runtime_checkable
+class _Contains(Protocol):
+    """A `Trainable` that is, or contains, a GFlowNet."""
+
+    def trained(self, state: RunState) -> tuple[Any, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,12 @@ class TrainedRun:
         num_samples = whole("num_samples", num_samples, least=1)
         key = check_key("key", key, seeds=True)
         gfn, start = self.gfn, self.state
-        if isinstance(gfn, EnergyGFlowNet):
-            gfn, start = gfn.sampler(start), start.gfn
-        if isinstance(gfn, GFlowNet):
+        if isinstance(gfn, _Contains):
+            gfn, start = gfn.trained(start)
             start = start.params
         if not isinstance(gfn, _Samples):
-            raise TypeError(f"{type(gfn).__name__} must define sample(state, key, num_samples)")
+            name = type(gfn).__name__
+            raise TypeError(f"{name} must define sample(state, key, num_samples)")
         return _sample(gfn, start, key, num_samples)
 
     def evaluate(self) -> dict[str, float]:

@@ -1,8 +1,7 @@
 """Samplers: where the trajectories of a training step come from."""
 
-from gfnjax.algorithms.teacher import Teacher
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.samplers.mixed import Mixed
 from gfnjax.samplers.windows import Windows
 
-__all__ = ["Batch", "Mixed", "OnPolicy", "Sampler", "Teacher", "Windows"]
+__all__ = ["Batch", "Mixed", "OnPolicy", "Sampler", "Windows"]

@@ -12,21 +12,17 @@ the exact optimum F(s) P_F(s -> x) = R(x) P_B(x -> s), hence r = 0: a perfect sa
 (Zhang et al., 2202.01361; Kim et al., 2310.02710).
 """
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gfnjax import masking, rollout, scoring
+from gfnjax import masking, rollout
 from gfnjax.envs.base import State
-from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
-
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
-    from gfnjax.state import Params
+from gfnjax.model import Model
+from gfnjax.state import Params
+from gfnjax.types import Array, Trajectory
 
 Acceptance = Literal["metropolis", "greedy"]
 ACCEPTANCES = ("metropolis", "greedy")
@@ -91,7 +87,7 @@ class Steps(NamedTuple):
 
 @partial(jax.jit, static_argnames=("num_back", "least_back", "back_share", "acceptance"))
 def back_and_forth(
-    gfn: GFlowNet,
+    model: Model,
     params: Params,
     key: Array,
     states: State,
@@ -110,7 +106,7 @@ def back_and_forth(
     Give `least_back`, or set `num_back` to `env.max_steps` to start every proposal in s_0.
 
     Args:
-        gfn: the sampler; its environment gives the reward.
+        model: the sampler; its environment gives the reward.
         params: of the sampler.
         key: a typed PRNG key.
         states: where the chains are.
@@ -122,21 +118,23 @@ def back_and_forth(
     Raises:
         ValueError: if an argument is out of range, or both or neither of the two lengths given.
     """
-    check(gfn.env.max_steps, num_back, back_share, acceptance, least_back)
+    check(model.env.max_steps, num_back, back_share, acceptance, least_back)
     steps = Steps(num_back, least_back, back_share)
     back_key, forth_key, accept_key, steps_key = jax.random.split(key, 4)
-    back = gfn.sample_backward(params, back_key, states)
+    back = model.sample_backward(params, back_key, states)
     num_undone = steps.draw(steps_key, back.length)
     cut = back.length - num_undone
     tail = _tail(back, cut)
-    forth = _build(gfn, params, forth_key, jax.tree.map(lambda x: x[:, 0], tail.states))
+    start = jax.tree.map(lambda x: x[:, 0], tail.states)
+    window = rollout.Window(start, model.env.max_steps)
+    forth, _ = model.explore(params, forth_key, cut.size, None, window)
     proposal = _splice(back, cut, forth)
     proposals = rollout.terminal_states(forth)
     if acceptance == "greedy":
         accepted = forth.log_reward > back.log_reward
         log_ratio = forth.log_reward - back.log_reward
     else:
-        log_ratio = _log_ratio(gfn, params, tail, forth)
+        log_ratio = _log_ratio(model, params, tail, forth)
         ways_back = steps.ways(proposal.length, forth.length)
         ways = steps.ways(back.length, num_undone)
         log_ratio += jnp.log(jnp.maximum(ways_back, 1) / jnp.maximum(ways, 1)).astype(
@@ -220,23 +218,10 @@ def _take(x: Array, index: Array) -> Array:
     return jax.vmap(lambda row, i: row[jnp.clip(i, 0, row.shape[0] - 1)])(x, index)
 
 
-def _build(gfn: GFlowNet, params: Params, key: Array, states: State) -> Trajectory:
-    """Forward steps of P_F, without exploration, from states `[B, ...]` to the end."""
-
-    def behaviour(state: State) -> tuple[Array, PyTree]:
-        output: PolicyOutput = gfn.policy.evaluate(params.policy, gfn.env, state)
-        return output.forward_logits, None
-
-    window = rollout.Window(states, gfn.env.max_steps)
-    num_states = jax.tree.leaves(states)[0].shape[0]
-    return rollout.sample_forward(gfn.env, behaviour, key, num_states, window)[0]
-
-
-def _log_ratio(gfn: GFlowNet, params: Params, old: Trajectory, new: Trajectory) -> Array:
+def _log_ratio(model: Model, params: Params, old: Trajectory, new: Trajectory) -> Array:
     """`[B]` r of paths `old` and `new` that start in the same state: one pass over both."""
     both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), old, new)
-    model = gfn.env, gfn.policy, gfn.backward_policy(params), params.policy
-    scores = scoring.score(*model, both, chunk_size=gfn.chunk_size_for(both))
+    scores = model.score(params, both)
     log_weight = scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
     before, after = jnp.split(log_weight, 2)
     return after - before

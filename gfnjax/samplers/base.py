@@ -1,16 +1,13 @@
 """What a sampler is, and the plain one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.model import Model
+from gfnjax.objectives.base import Objective
+from gfnjax.policies.base import Behaviour
+from gfnjax.state import Params
 from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
-
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
-    from gfnjax.state import Params
 
 
 class Batch(NamedTuple):
@@ -32,24 +29,40 @@ class Batch(NamedTuple):
 class Sampler(Protocol):
     """A hashable value; what it remembers between steps is part of the training state.
 
-    All methods are pure and run inside the compiled training step.
+    It sees a model, and what acts in its policy's place; nothing of the training. `init`, `draw`
+    and `learn` are pure and run inside the compiled training step.
     """
 
-    def check(self, gfn: GFlowNet) -> None:
+    def check(self, model: Model, objective: Objective, batch_size: int) -> None:
         """Raise an error that names what does not go together, at construction."""
         ...
 
-    def init(self, gfn: GFlowNet, params: Params, key: Array) -> PyTree:
+    def init(self, model: Model, params: Params, key: Array, batch_size: int) -> PyTree:
         """The memory before the first step, or None."""
         ...
 
     def draw(
-        self, gfn: GFlowNet, params: Params, memory: PyTree, key: Array, values: Hyperparameters
+        self,
+        model: Model,
+        params: Params,
+        memory: PyTree,
+        key: Array,
+        behaviour: Behaviour | None,
+        batch_size: int,
     ) -> tuple[Batch, PyTree]:
-        """A batch for one training step, and the memory after drawing it."""
+        """A batch for one training step, and the memory after drawing it.
+
+        Args:
+            model: environment and policies.
+            params: current ones.
+            memory: from the step before.
+            key: a typed PRNG key.
+            behaviour: what explores in the policy's place, see `Model.explore`.
+            batch_size: number of trajectories B.
+        """
         ...
 
-    def learn(self, gfn: GFlowNet, memory: PyTree, batch: Batch, errors: Array) -> PyTree:
+    def learn(self, model: Model, memory: PyTree, batch: Batch, errors: Array) -> PyTree:
         """The memory once the batch has been scored: `errors` `[B]`, the loss of each one."""
         ...
 
@@ -58,16 +71,22 @@ class Sampler(Protocol):
 class OnPolicy:
     """`batch_size` fresh trajectories of the behaviour policy, nothing remembered."""
 
-    def check(self, gfn: GFlowNet) -> None:
+    def check(self, model: Model, objective: Objective, batch_size: int) -> None:
         return None
 
-    def init(self, gfn: GFlowNet, params: Params, key: Array) -> PyTree:
+    def init(self, model: Model, params: Params, key: Array, batch_size: int) -> PyTree:
         return None
 
     def draw(
-        self, gfn: GFlowNet, params: Params, memory: PyTree, key: Array, values: Hyperparameters
+        self,
+        model: Model,
+        params: Params,
+        memory: PyTree,
+        key: Array,
+        behaviour: Behaviour | None,
+        batch_size: int,
     ) -> tuple[Batch, PyTree]:
-        return Batch(*gfn.explore(params, key, gfn.batch_size, values)), memory
+        return Batch(*model.explore(params, key, batch_size, behaviour)), memory
 
-    def learn(self, gfn: GFlowNet, memory: PyTree, batch: Batch, errors: Array) -> PyTree:
+    def learn(self, model: Model, memory: PyTree, batch: Batch, errors: Array) -> PyTree:
         return memory

@@ -1,23 +1,18 @@
 """Local search: sampled objects are taken apart a little and built again, a few times."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import jax
 from jax import lax
 
 from gfnjax.arguments import whole
 from gfnjax.envs.base import Environment
+from gfnjax.model import Model
 from gfnjax.rollout import terminal_states
 from gfnjax.samplers.back_and_forth import Acceptance, back_and_forth, check
+from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
-
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
-    from gfnjax.state import Params
 
 
 @dataclass(frozen=True)
@@ -50,9 +45,7 @@ class LocalSearch:
 
     def check(self, env: Environment) -> None:
         """Raise a `ValueError` if `env` has no trajectories as long as `num_back`."""
-        # Of the class: while JAX maps trees an instance may hold a placeholder.
-        if hasattr(type(env), "step"):
-            check(env.max_steps, self.num_back, self._share, self.acceptance)
+        check(env.max_steps, self.num_back, self._share, self.acceptance)
 
     @property
     def _share(self) -> float | None:
@@ -60,7 +53,7 @@ class LocalSearch:
 
     @partial(jax.jit, static_argnums=0)
     def __call__(
-        self, gfn: GFlowNet, params: Params, key: Array, trajectories: Trajectory
+        self, model: Model, params: Params, key: Array, trajectories: Trajectory
     ) -> Trajectory:
         """Trajectories `[B, ...]` into the objects that search led to.
 
@@ -68,7 +61,7 @@ class LocalSearch:
         kept, then the way it was built; the others are paths of P_B into where they have stayed.
 
         Args:
-            gfn: gives environment, policies and reward.
+            model: gives environment, policies and reward.
             params: current ones; there is no exploration.
             key: a typed PRNG key.
             trajectories: `[B, ...]` complete ones, to start from the objects they end in.
@@ -77,7 +70,7 @@ class LocalSearch:
         def search(trajectories: Trajectory, key: Array) -> tuple[Trajectory, None]:
             states = terminal_states(trajectories)
             move = back_and_forth(
-                gfn,
+                model,
                 params,
                 key,
                 states,

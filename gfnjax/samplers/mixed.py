@@ -1,27 +1,22 @@
 """Batches of fresh, searched and replayed trajectories in fixed shares."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gfnjax import hyperparameters
-from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.objectives.base import name_of
+from gfnjax.model import Model
+from gfnjax.objectives.base import Objective, name_of
+from gfnjax.policies.base import Behaviour
 from gfnjax.replay import Buffer, Replay, TerminalReplay
 from gfnjax.replay.base import write_after
 from gfnjax.rollout import choose, terminal_states
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.windows import Windows
+from gfnjax.state import Params
 from gfnjax.types import Array, PyTree, Trajectory
-
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
-    from gfnjax.state import Params
 
 
 class Memory(NamedTuple):
@@ -98,22 +93,22 @@ class Mixed:
         )
         return Counts(batch_size - searched - replayed, searched, replayed)
 
-    def check(self, gfn: GFlowNet) -> None:
-        counts = self.counts(gfn.batch_size)
+    def check(self, model: Model, objective: Objective, batch_size: int) -> None:
+        counts = self.counts(batch_size)
         given = {"search_share": counts.searched, "replay_share": counts.replayed}
         for name, count in given.items():
             if name in self._shares and count < 1:
                 raise ValueError(
-                    f"batch_size {gfn.batch_size} is too small for {name} = "
+                    f"batch_size {batch_size} is too small for {name} = "
                     f"{self._shares[name]}: raise one of them"
                 )
-        if counts.fresh < gfn.objective.least_batch:
+        if counts.fresh < objective.least_batch:
             raise ValueError(
-                f"batch_size {gfn.batch_size} leaves {counts.fresh} fresh trajectories: raise it"
+                f"batch_size {batch_size} leaves {counts.fresh} fresh trajectories: raise it"
             )
-        if gfn.objective.on_policy:
+        if objective.on_policy:
             raise ValueError(
-                f"{name_of(gfn.objective)} learns from the policy's own trajectories: it cannot "
+                f"{name_of(objective)} learns from the policy's own trajectories: it cannot "
                 "be trained on replayed or searched ones; use sampler=OnPolicy()"
             )
         if self.replay is not None and counts.fresh + counts.searched > self.replay.room:
@@ -129,69 +124,69 @@ class Mixed:
                 "need whole ones, from fresh=OnPolicy()"
             )
         if self.local_search is not None:
-            self.local_search.check(gfn.env)
-        self.fresh.check(gfn)
+            self.local_search.check(model.env)
+        self.fresh.check(model, objective, counts.fresh)
 
-    def init(self, gfn: GFlowNet, params: Params, key: Array) -> Memory:
-        source = self._source(gfn)
-        memory = self.fresh.init(source, params, key)
+    def init(self, model: Model, params: Params, key: Array, batch_size: int) -> Memory:
+        num_fresh = self.counts(batch_size).fresh
+        memory = self.fresh.init(model, params, key, num_fresh)
         if self.replay is None:
             return Memory(memory, None)
-        numbers = hyperparameters.numbers(gfn.hyperparameters, None)
-        values = gfn.values(numbers, jnp.zeros((), jnp.int32))
-        batch, _ = jax.eval_shape(lambda: self.fresh.draw(source, params, memory, key, values))
+        known = model, params, memory, key, None, num_fresh
+        batch, _ = jax.eval_shape(lambda: self.fresh.draw(*known))
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch.trajectories)
         return Memory(memory, self.replay.init(one))
 
     def draw(
-        self, gfn: GFlowNet, params: Params, memory: Memory, key: Array, values: Hyperparameters
+        self,
+        model: Model,
+        params: Params,
+        memory: Memory,
+        key: Array,
+        behaviour: Behaviour | None,
+        batch_size: int,
     ) -> tuple[Batch, Memory]:
-        counts = self.counts(gfn.batch_size)
+        counts = self.counts(batch_size)
         keys = jax.random.split(key, 3)
-        source = self._source(gfn)
-        batch, kept = self.fresh.draw(source, params, memory.fresh, keys[0], values)
+        known = model, params, memory.fresh, keys[0], behaviour, counts.fresh
+        batch, kept = self.fresh.draw(*known)
         parts, slots = [batch.trajectories], None
         if self.local_search is not None:
             start = _repeat(batch.trajectories, counts.searched)
-            parts.append(self.local_search(gfn, params, keys[1], start))
+            parts.append(self.local_search(model, params, keys[1], start))
         if memory.buffer is not None:
-            replayed, slots = self._replay(gfn, params, memory.buffer, keys[2], counts.replayed)
+            replayed, slots = self._replay(model, params, memory.buffer, keys[2], counts.replayed)
             stand_in = _repeat(batch.trajectories, counts.replayed)
             filled = jnp.broadcast_to(memory.buffer.size > 0, counts.replayed)
             parts.append(choose(filled, replayed, stand_in))
         trajectories = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
         return Batch(trajectories, note=(batch.note, slots)), memory._replace(fresh=kept)
 
-    def learn(self, gfn: GFlowNet, memory: Memory, batch: Batch, errors: Array) -> Memory:
-        counts = self.counts(gfn.batch_size)
+    def learn(self, model: Model, memory: Memory, batch: Batch, errors: Array) -> Memory:
+        counts = self.counts(errors.size)
         num_new = counts.fresh + counts.searched
         note, slots = batch.note
         fresh = Batch(_rows(batch.trajectories, 0, counts.fresh), note=note)
-        kept = self.fresh.learn(self._source(gfn), memory.fresh, fresh, errors[: counts.fresh])
+        kept = self.fresh.learn(model, memory.fresh, fresh, errors[: counts.fresh])
         if self.replay is None or memory.buffer is None:
             return Memory(kept, None)
         priority = self.replay.priority(batch.trajectories.log_reward, errors)
         new = _rows(batch.trajectories, 0, num_new)
-        complete = jax.vmap(gfn.env.is_terminal)(terminal_states(new))
-        replayed = _rows(batch.trajectories, num_new, gfn.batch_size)
+        complete = jax.vmap(model.env.is_terminal)(terminal_states(new))
+        replayed = _rows(batch.trajectories, num_new, errors.size)
         buffer = write_after(memory.buffer, replayed)
         buffer = self.replay.update(buffer, slots, priority[num_new:])
         return Memory(kept, self.replay.add(buffer, new, priority[:num_new], complete))
 
-    def _source(self, gfn: GFlowNet) -> GFlowNet:
-        """The description under which fresh trajectories are drawn: fewer of them."""
-        num_fresh = self.counts(gfn.batch_size).fresh
-        return gfn.replace(sampler=self.fresh, batch_size=num_fresh)  # pyrefly: ignore
-
     def _replay(
-        self, gfn: GFlowNet, params: Params, buffer: Buffer, key: Array, num_samples: int
+        self, model: Model, params: Params, buffer: Buffer, key: Array, num_samples: int
     ) -> tuple[Trajectory, Array]:
         """Trajectories from the buffer `[num_samples, ...]`, and their slots."""
         assert self.replay is not None
         draw_key, rebuild_key = jax.random.split(key)
         items, slots = self.replay.sample(buffer, draw_key, num_samples)
         if isinstance(self.replay, TerminalReplay):
-            items = self.replay.rebuild(gfn, params, rebuild_key, items)
+            items = self.replay.rebuild(model, params, rebuild_key, items)
         return items, slots
 
 

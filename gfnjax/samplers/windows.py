@@ -1,24 +1,17 @@
 """Incomplete trajectories: learn from every few steps of rollouts that are still under way."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 
 from gfnjax import rollout
 from gfnjax.arguments import whole
-from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.objectives.base import name_of
-from gfnjax.policies.causal import CausalPolicy
+from gfnjax.model import Model
+from gfnjax.objectives.base import Objective, name_of
+from gfnjax.policies.base import Behaviour
 from gfnjax.samplers.base import Batch
+from gfnjax.state import Params
 from gfnjax.types import Array, PyTree
-
-if TYPE_CHECKING:
-    from gfnjax.gflownet import GFlowNet
-    from gfnjax.state import Params
 
 
 @dataclass(frozen=True)
@@ -42,33 +35,36 @@ class Windows:
     def __post_init__(self) -> None:
         object.__setattr__(self, "length", whole("length", self.length, least=1))
 
-    def check(self, gfn: GFlowNet) -> None:
-        if not gfn.objective.incomplete:
+    def check(self, model: Model, objective: Objective, batch_size: int) -> None:
+        if not objective.incomplete:
             raise ValueError(
-                f"{name_of(gfn.objective)} needs complete trajectories; learn from windows with "
+                f"{name_of(objective)} needs complete trajectories; learn from windows with "
                 "one whose `incomplete` is True, such as DetailedBalance, SubTrajectoryBalance, "
                 "their forward-looking forms or FlowMatching"
             )
-        if isinstance(gfn.policy, CausalPolicy):
-            raise ValueError("a CausalPolicy reads trajectories from their start: no Windows")
+        if not model.policy.from_any_state:
+            name = type(model.policy).__name__
+            raise ValueError(f"a {name} reads trajectories from their start: no Windows")
 
-    def init(self, gfn: GFlowNet, params: Params, key: Array) -> PyTree:
-        return rollout.draw_sources(gfn.env, key, gfn.batch_size)
+    def init(self, model: Model, params: Params, key: Array, batch_size: int) -> PyTree:
+        return rollout.draw_sources(model.env, key, batch_size)
 
     def draw(
-        self, gfn: GFlowNet, params: Params, memory: PyTree, key: Array, values: Hyperparameters
+        self,
+        model: Model,
+        params: Params,
+        memory: PyTree,
+        key: Array,
+        behaviour: Behaviour | None,
+        batch_size: int,
     ) -> tuple[Batch, PyTree]:
         key, source_key = jax.random.split(key)
-        ended = jax.vmap(gfn.env.is_terminal)(memory)
-        sources = rollout.draw_sources(gfn.env, source_key, gfn.batch_size)
-
-        def restart(source: Array, state: Array) -> Array:
-            return jnp.where(ended.reshape((-1,) + (1,) * (state.ndim - 1)), source, state)
-
-        states = jax.tree.map(restart, sources, memory)
-        window = rollout.Window(states, min(self.length, gfn.env.max_steps))
-        batch = Batch(*gfn.explore(params, key, gfn.batch_size, values, window))
+        ended = jax.vmap(model.env.is_terminal)(memory)
+        sources = rollout.draw_sources(model.env, source_key, batch_size)
+        states = rollout.choose(ended, sources, memory)
+        window = rollout.Window(states, min(self.length, model.env.max_steps))
+        batch = Batch(*model.explore(params, key, batch_size, behaviour, window))
         return batch, rollout.terminal_states(batch.trajectories)
 
-    def learn(self, gfn: GFlowNet, memory: PyTree, batch: Batch, errors: Array) -> PyTree:
+    def learn(self, model: Model, memory: PyTree, batch: Batch, errors: Array) -> PyTree:
         return memory

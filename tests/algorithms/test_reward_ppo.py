@@ -7,7 +7,6 @@ import pytest
 from gfnjax import (
     GFlowNet,
     Hyperparameters,
-    LearnedBackward,
     Scores,
     UniformBackward,
     masking,
@@ -99,7 +98,7 @@ def test_it_looks_for_the_best_object(returns, key):
         num_updates=4,
     )
     state, _ = train(gfn, key, 100, chunk_size=100)
-    table = exact.policy_table(env, policy, LearnedBackward(), state.params.policy)
+    table = exact.policy_table(gfn.model, state.params)
     found = np.exp(exact.terminating_distribution(build_graph(env), table.log_pf))
     # R(3) = 1 and R(4) = 2: not one third and two thirds, as from a GFlowNet.
     assert found[4] > 0.95

@@ -8,7 +8,6 @@ import pytest
 from gfnjax import (
     GFlowNet,
     Hyperparameters,
-    LearnedBackward,
     Scores,
     UniformBackward,
     masking,
@@ -100,7 +99,7 @@ def trained(key, num_steps=400, **arguments):
         target_rate=0.1,
     )
     state, _ = train(gfn, key, num_steps, chunk_size=400)
-    table = exact.policy_table(env, policy, LearnedBackward(), state.params.policy)
+    table = exact.policy_table(gfn.model, state.params)
     found = np.exp(exact.terminating_distribution(build_graph(env), table.log_pf))
     return found, table, state
 

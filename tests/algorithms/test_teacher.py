@@ -94,7 +94,7 @@ def test_a_frozen_student_is_taught_what_it_misses(key):
     run = jax.jit(lambda state: jax.lax.scan(lambda s, _: gfn.step(s), state, None, 600)[0])
     state = run(start)
     teacher = sampler.gflownet(gfn)
-    table = exact.policy_table(TREE, teacher.policy, teacher.backward, state.memory.params.policy)
+    table = exact.policy_table(gfn.model, state.params)
     worth = 1.001 + np.array([1, 20]) * (np.log([1 / 0.9, 2 / 0.1]) - np.log(3)) ** 2
     np.testing.assert_allclose(np.exp(table.log_pf[0]), worth / worth.sum(), atol=5e-3)
     np.testing.assert_allclose(state.memory.params.log_z, np.log(worth.sum()), atol=2e-2)
@@ -118,7 +118,7 @@ def test_a_student_learns_from_it(key):
     for _ in range(300):
         state, _ = step(state)
     assert len(traces) == 1
-    table = exact.policy_table(env, gfn.policy, gfn.backward, state.params.policy)
+    table = exact.policy_table(gfn.model, state.params)
     assert float(exact.evaluate(build_graph(env), table.log_pf).total_variation) < 0.02
 
 

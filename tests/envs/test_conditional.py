@@ -15,7 +15,6 @@ from gfnjax import (
     GFlowNet,
     Hypergrid,
     Hyperparameters,
-    LearnedBackward,
     Params,
     Policy,
     PolicyOutput,
@@ -270,7 +269,7 @@ def test_training_finds_log_z_and_the_target_of_every_condition(key):
 
 @jax.jit
 def evaluate(gfn, graph, params):
-    table = exact.policy_table(gfn.env, gfn.policy, LearnedBackward(), params.policy)
+    table = exact.policy_table(gfn.model, params)
     return exact.evaluate(graph, table.log_pf)
 
 

@@ -16,7 +16,9 @@ from gfnjax.envs.sequences import FixedSequence
 from gfnjax.envs.sets import Set
 from gfnjax.metrics.exact import policy_table
 from gfnjax.metrics.state_graph import build_graph
+from gfnjax.model import Model
 from gfnjax.run.evaluation.make import is_exact
+from gfnjax.state import Params
 from gfnjax.testing import check_environment
 
 
@@ -49,7 +51,7 @@ def test_too_many_states_for_int32_are_not_enumerable(env, num_states):
         lambda: jax.eval_shape(jax.vmap(env.state_at), jnp.zeros(3, jnp.int32)),
         lambda: build_graph(env),
         lambda: gfnjax.tabular_policy(env),
-        lambda: policy_table(env, gfnjax.mlp_policy(env, (4,)), gfnjax.UniformBackward(), None),
+        lambda: policy_table(Model(env, gfnjax.mlp_policy(env, (4,))), Params(None)),
     ):
         with pytest.raises(ValueError, match=f"has {num_states:,} states|must be at most"):
             use()

@@ -37,8 +37,7 @@ def outcomes(side, objective, backward, batch_size, num_steps, log_z_init="batch
 
     @jax.jit
     def evaluate(params):
-        start = params.log_flow_start
-        table = exact.policy_table(env, policy, backward, params.policy, log_flow_start=start)
+        table = exact.policy_table(gfn.model, params)
         learned = gfn.objective.log_z == "learned"
         log_z = params.log_z if learned else table.log_flow[graph.source]
         metrics = exact.evaluate(graph, table.log_pf, log_z)

@@ -203,7 +203,7 @@ def test_any_log_z_trains_as_well_as_another(objective):
         )
         state = gfn.init(jax.random.key(0))
         state = jax.lax.fori_loop(0, 300, lambda _, s: gfn.step(s)[0], state)
-        table = exact.policy_table(moved, policy, gfn.backward, state.params.policy)
+        table = exact.policy_table(gfn.model, state.params)
         return table.log_pf, gfn.log_z(state.params)
 
     shifts = jnp.array([0.0, 25.0, 305.0, -300.0])

@@ -11,7 +11,6 @@ from path_enumeration import all_paths, padded_dag, padded_graph, path_log_probs
 from gfnjax import (
     GFlowNet,
     Hypergrid,
-    LearnedBackward,
     Params,
     TrajectoryBalance,
     corners,
@@ -22,6 +21,7 @@ from gfnjax import (
 )
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
+from gfnjax.model import Model
 from gfnjax.testing import binary_tree, diamond
 
 SEEDS = st.integers(0, 10_000)
@@ -148,7 +148,7 @@ def test_policy_table_and_sampled_frequencies(key):
     log_pf, log_pb = random_tables(graph, 1)
     logits = {"forward_logits": log_pf + 3, "backward_logits": log_pb - 1}
     params = {"params": {**logits, "log_flow": jnp.arange(32.0)}}
-    table = exact.policy_table(env, policy, LearnedBackward(), params, batch_size=7)
+    table = exact.policy_table(Model(env, policy), Params(params), batch_size=7)
     np.testing.assert_allclose(table.log_pf, log_pf, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(table.log_pb, log_pb, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(table.log_flow, np.arange(32))

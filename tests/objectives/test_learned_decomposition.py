@@ -8,7 +8,6 @@ from gfnjax import (
     FlowMatching,
     GFlowNet,
     Hyperparameters,
-    LearnedBackward,
     SubTrajectoryBalance,
     Trajectory,
     tabular_policy,
@@ -115,7 +114,7 @@ def test_it_learns_the_target_and_the_reward_in_parts(key):
     def run(key):
         init_key, sample_key = jax.random.split(key)
         state, _ = jax.lax.scan(lambda s, _: gfn.step(s), gfn.init(init_key), length=600)
-        table = exact.policy_table(ENV, POLICY, LearnedBackward(), state.params.policy)
+        table = exact.policy_table(gfn.model, state.params)
         scores = gfn.score(state.params, gfn.sample(state.params, sample_key, 16))
         return exact.evaluate(graph, table.log_pf, scores.log_z[0]), scores
 

@@ -21,7 +21,6 @@ from gfnjax import (
     FlowMatching,
     GFlowNet,
     Hypergrid,
-    LearnedBackward,
     LogPartitionVariance,
     Residuals,
     SubTrajectoryBalance,
@@ -34,6 +33,7 @@ from gfnjax.envs.dags import DAGs
 from gfnjax.envs.sets import additive_set
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
+from gfnjax.model import Model
 from gfnjax.objectives.base import (
     NEEDS,
     as_objective,
@@ -237,7 +237,7 @@ def test_the_optimum_of_a_grid_pushes_forward_to_the_target(grid, x64):
     env, params, trajectories = grid
     assert int(trajectories.length.max()) > 8
     graph = build_graph(env)
-    table = exact.policy_table(env, tabular_policy(env), LearnedBackward(), params.policy)
+    table = exact.policy_table(Model(env, tabular_policy(env)), params)
     metrics = exact.evaluate(graph, table.log_pf, params.log_z)
     assert metrics.total_variation < 1e-12
     assert metrics.log_z_error < 1e-12

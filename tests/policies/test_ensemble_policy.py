@@ -9,8 +9,10 @@ from gfnjax import Hypergrid, mlp_policy, tabular_policy
 from gfnjax.envs.hypergrid import HypergridState
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
+from gfnjax.model import Model
 from gfnjax.policies import EnsemblePolicy, ensemble_mlp_policy, ensemble_tabular_policy
 from gfnjax.policies.backward import UniformBackward
+from gfnjax.state import Params
 from gfnjax.testing import binary_tree
 
 GRID = Hypergrid(2, 3)
@@ -42,7 +44,7 @@ def test_the_mixture_is_of_states_not_of_trajectories(key):
     params = policy.init(key, jnp.array(0))
     row = jnp.array([50.0, 0, 0, 50])
     params["params"]["forward_logits"] = jnp.tile(row, (env.num_states, 1))
-    table = exact.policy_table(env, policy, UniformBackward(), params)
+    table = exact.policy_table(Model(env, policy, UniformBackward()), Params(params))
     found = exact.terminating_distribution(build_graph(env), table.log_pf)
     np.testing.assert_allclose(np.exp(found)[3:], 0.25, atol=1e-6)
 

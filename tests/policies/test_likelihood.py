@@ -29,7 +29,7 @@ def rows(trajectories, index):
 
 def log_pb_of(gfn, params):
     """`[N, K]` log P_B in every state."""
-    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward_policy(params), params.policy)
+    table = exact.policy_table(gfn.model, params)
     return np.asarray(table.log_pb)
 
 

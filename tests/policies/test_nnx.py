@@ -73,7 +73,7 @@ def test_an_nnx_policy_learns_the_diamond(key):
     hyperparameters = gfnjax.Hyperparameters(learning_rate=0.02)
     gfn = gfnjax.GFlowNet(env, policy, gfnjax.TrajectoryBalance(), hyperparameters=hyperparameters)
     state, _ = gfnjax.train(gfn, key, 300, chunk_size=300)
-    table = exact.policy_table(env, policy, gfn.backward, state.params.policy)
+    table = exact.policy_table(gfn.model, state.params)
     metrics = exact.evaluate(build_graph(env), table.log_pf, state.params.log_z)
     assert metrics.total_variation < 0.01
     assert metrics.log_z_error < 0.02

@@ -42,7 +42,7 @@ def test_it_counts_paths(key):
     learned = np.asarray(state.params.backward["params"]["log_flow"])
     assert max(counts.values()) > 3
     np.testing.assert_allclose(learned[1:], expected[1:], atol=2e-2)
-    table = exact.policy_table(env, policy, gfn.backward_policy(state.params), state.params.policy)
+    table = exact.policy_table(gfn.model, state.params)
     parents = np.asarray(env.parents)
     for s, k in np.argwhere(parents >= 0):
         share = counts[parents[s, k]] / counts[s]

@@ -188,7 +188,7 @@ def test_policies_of_a_user_learn_the_diamond(policy, key):
     hyperparameters = gfnjax.Hyperparameters(learning_rate=0.03)
     gfn = gfnjax.GFlowNet(env, policy, BALANCE, hyperparameters=hyperparameters)
     state, _ = gfnjax.train(gfn, key, 300, chunk_size=300)
-    table = exact.policy_table(env, policy, gfn.backward, state.params.policy)
+    table = exact.policy_table(gfn.model, state.params)
     metrics = exact.evaluate(build_graph(env), table.log_pf, state.params.log_z)
     assert metrics.total_variation < 0.01
     assert metrics.log_z_error < 0.02

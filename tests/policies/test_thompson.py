@@ -164,8 +164,7 @@ def test_it_learns_the_diamond_with_a_backward_policy_that_learns_too(key):
         return jax.lax.scan(lambda state, _: gfn.step(state), gfn.init(key), None, 600)
 
     state, infos = run(key)
-    backward = gfn.backward_policy(state.params)
-    table = exact.policy_table(ENV, policy, backward, state.params.policy)
+    table = exact.policy_table(gfn.model, state.params)
     assert float(exact.evaluate(build_graph(ENV), table.log_pf).total_variation) < 0.02
     np.testing.assert_allclose(infos.log_z[-1], np.log(3), atol=0.05)
     # The bootstrap has told the members apart.

@@ -104,7 +104,7 @@ def test_back_and_forth_uses_them(bound, key):
 
 def test_exact_metrics_use_them(bound):
     gfn, params = bound
-    found = exact.policy_table(ENV, POLICY, gfn.backward_policy(params), params.policy)
+    found = exact.policy_table(gfn.model, params)
     np.testing.assert_allclose(np.exp(found.log_pb[3]), [0.75, 0.25], rtol=1e-6)
     certificate = exact.certificate(GRAPH, found.log_pf, found.log_pb, params.log_z)
     assert float(certificate) < 1e-5
@@ -131,7 +131,7 @@ def test_it_learns_beside_the_objective_with_updates_of_its_own(kind, objective,
     counts = [optax.tree.get(group, "count") for group in groups]
     assert list(map(int, counts)) == [400, 800]
     params = state.params
-    found = exact.policy_table(ENV, POLICY, gfn.backward_policy(params), params.policy)
+    found = exact.policy_table(gfn.model, params)
     assert float(exact.evaluate(GRAPH, found.log_pf).total_variation) < 0.02
     np.testing.assert_allclose(gfn.log_z(params), np.log(3), atol=0.03)
 

@@ -125,7 +125,7 @@ def test_a_move_without_a_way_back_is_refused_whatever_is_drawn(key, monkeypatch
     states = terminal_states(gfn.sample(params, key, 64))
     zeros = lambda key, shape, dtype: jnp.zeros(shape, dtype)  # noqa: E731
     monkeypatch.setattr(jax.random, "uniform", zeros)
-    moved = jax.jit(lambda states: back_and_forth(gfn, params, key, states, 2))(states)
+    moved = jax.jit(lambda states: back_and_forth(gfn.model, params, key, states, 2))(states)
     possible = np.asarray(moved.log_ratio) > masking.FILL / 2
     assert 0 < possible.sum() < 64
     np.testing.assert_array_equal(moved.accepted, possible)

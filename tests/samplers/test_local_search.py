@@ -41,7 +41,7 @@ def dag():
 
 @partial(jax.jit, static_argnames=("num_back", "back_share"))
 def move(gfn, params, key, states, num_back=None, back_share=None):
-    return back_and_forth(gfn, params, key, states, num_back, back_share=back_share)
+    return back_and_forth(gfn.model, params, key, states, num_back, back_share=back_share)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -62,7 +62,7 @@ def going_nowhere(env, index):
 
 def tables(env, params):
     graph = padded_graph(env)
-    table = exact.policy_table(env, tabular_policy(env), describe(env).backward, params.policy)
+    table = exact.policy_table(describe(env), params)
     log_target, _ = exact.target_distribution(graph)
     pf, pb, target = (np.exp(np.asarray(x, float)) for x in (*table[:2], log_target))
     return pf, pb, target

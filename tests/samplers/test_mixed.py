@@ -13,12 +13,12 @@ from gfnjax import (
     GFlowNet,
     Hypergrid,
     Hyperparameters,
-    LearnedBackward,
     TrajectoryBalance,
     tabular_policy,
 )
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
+from gfnjax.model import Model
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
 from gfnjax.run import checkpoint
@@ -269,7 +269,7 @@ def total_variation():
 
     @jax.jit
     def distance(params):
-        table = exact.policy_table(GRID, GRID_POLICY, LearnedBackward(), params.policy)
+        table = exact.policy_table(Model(GRID, GRID_POLICY), params)
         return exact.evaluate(graph, table.log_pf).total_variation
 
     return distance

@@ -9,7 +9,7 @@ import numpy as np
 from gfnjax.envs.base import State
 from gfnjax.envs.drawing import Panel, Renderable
 from gfnjax.gflownet import GFlowNet
-from gfnjax.state import Params, TrainState, step_keys
+from gfnjax.state import Params, step_keys
 from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array
 
@@ -70,7 +70,7 @@ class EvaluationKeys(NamedTuple):
     picture: Array
 
 
-def evaluation_keys(state: TrainState, number: int = 0) -> EvaluationKeys:
+def evaluation_keys(state: RunState, number: int = 0) -> EvaluationKeys:
     """Those that follow from the state; evaluations of one state differ by their `number`."""
     key = jax.random.fold_in(step_keys(state.key, state.step).evaluation, number)
     return EvaluationKeys(*jax.random.split(key, len(EvaluationKeys._fields)))
@@ -80,9 +80,4 @@ def estimated_log_z(gfn: GFlowNet, params: Params, info: RunInfo | None) -> Arra
     """The objective's own estimate; NaN where batches make it and there was none yet."""
     if gfn.objective.log_z in ("batch", "pair") and info is not None:
         return jnp.asarray(info.log_z[-BATCH_ESTIMATES:].mean(), params.log_z.dtype)
-    return _log_z(gfn, params)
-
-
-@jax.jit
-def _log_z(gfn: GFlowNet, params: Params) -> Array:
     return gfn.log_z(params)

@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from gfnjax.algorithms.markov_chains import MarkovChains
+from gfnjax.algorithms.markov_chains import ChainState, MarkovChains
 from gfnjax.envs.base import Composite, Enumerable, Measurable
 from gfnjax.envs.drawing import KnownTarget, Target
 from gfnjax.metrics import sampled
@@ -20,7 +20,6 @@ from gfnjax.run.evaluation.base import (
     drawn,
     evaluation_keys,
 )
-from gfnjax.state import TrainState
 from gfnjax.training import RunInfo
 from gfnjax.types import Array, Trajectory
 
@@ -38,7 +37,7 @@ class ChainEvaluator:
     graph: StateGraph | None = None
     known: Target | None = None
 
-    def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
+    def evaluate(self, state: ChainState, info: RunInfo | None) -> dict[str, float]:
         visited = self._visit(state, evaluation_keys(state).metrics)
         values = dict(_visited_metrics(self.chains, state, visited, self.graph))
         found = {**{k: float(x) for k, x in values.items()}, "log_z": float("nan")}
@@ -50,14 +49,14 @@ class ChainEvaluator:
             found["acceptance"] = float(info.acceptance.mean())
         return found
 
-    def distributions(self, state: TrainState) -> Distributions:
+    def distributions(self, state: ChainState) -> Distributions:
         visited = self._visit(state, evaluation_keys(state).picture)
         states = jax.tree.map(np.asarray, terminal_states(visited))
         weights = np.full(self.num_samples, 1 / self.num_samples)
         return Distributions(states, weights, None)
 
-    def views(self, state: TrainState) -> Views | None:
-        env = self.chains.proposal.env
+    def views(self, state: ChainState) -> Views | None:
+        env = self.chains.env
         views = drawn(env, self.distributions(state))
         if views is None or not isinstance(env, KnownTarget):
             return views
@@ -68,24 +67,24 @@ class ChainEvaluator:
         """Objects visited; more where that shows how close their frequencies come to the target."""
         return NUM_SAMPLES * (1 if self.graph is None and self.known is None else PART_BATCHES)
 
-    def _visit(self, state: TrainState, key: Array) -> Trajectory:
+    def _visit(self, state: ChainState, key: Array) -> Trajectory:
         return _visit(self.chains, state, key, self.num_samples)
 
     def _parts(self, visited: Trajectory) -> np.ndarray:
-        env = self.chains.proposal.env
+        env = self.chains.env
         assert isinstance(env, Composite)
         parts = jax.vmap(env.parts)(terminal_states(visited))
         return np.asarray(parts, float).mean(axis=0)
 
 
 @partial(jax.jit, static_argnames="num_samples")
-def _visit(chains: MarkovChains, state: TrainState, key: Array, num_samples: int) -> Trajectory:
+def _visit(chains: MarkovChains, state: ChainState, key: Array, num_samples: int) -> Trajectory:
     return chains.sample(state, key, num_samples)
 
 
 @jax.jit
 def _visited_metrics(
-    chains: MarkovChains, state: TrainState, visited: Trajectory, graph: StateGraph | None
+    chains: MarkovChains, state: ChainState, visited: Trajectory, graph: StateGraph | None
 ) -> dict[str, Array]:
     env = chains.proposal.env
     objects = terminal_states(visited)

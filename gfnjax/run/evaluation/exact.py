@@ -10,6 +10,7 @@ from gfnjax.envs.base import Composite, Enumerable, State
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import StateGraph
+from gfnjax.model import Model
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.run.evaluation.base import Distributions, Views, drawn, estimated_log_z
 from gfnjax.state import Params, TrainState
@@ -30,14 +31,18 @@ class ExactEvaluator:
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
         log_z = estimated_log_z(self.gfn, state.params, info)
-        metrics = _exact_metrics(self.gfn, self.graph, state.params, log_z)
+        metrics = _exact_metrics(self.gfn.model, self.graph, state.params, log_z)
         values: dict[str, float] = {k: float(x) for k, x in metrics._asdict().items()}
         if isinstance(self.gfn.env, Composite):
-            values["part_error"] = float(_exact_part_error(self.gfn, self.graph, state.params))
+            values["part_error"] = float(
+                _exact_part_error(self.gfn.model, self.graph, state.params)
+            )
         return {**values, "log_z": float(log_z), "true_log_z": values["log_z"]}
 
     def distributions(self, state: TrainState) -> Distributions:
-        found = jax.tree.map(np.asarray, _exact_distributions(self.gfn, self.graph, state.params))
+        found = jax.tree.map(
+            np.asarray, _exact_distributions(self.gfn.model, self.graph, state.params)
+        )
         objects = np.asarray(self.graph.terminal)
         states, learned, target = jax.tree.map(lambda x: x[objects], found)
         return Distributions(states, np.exp(learned), np.exp(target))
@@ -48,40 +53,41 @@ class ExactEvaluator:
 
 @jax.jit
 def _exact_metrics(
-    gfn: GFlowNet, graph: StateGraph, params: Params, log_z: Array
+    model: Model, graph: StateGraph, params: Params, log_z: Array
 ) -> exact.ExactMetrics:
-    assert isinstance(gfn.env, Enumerable)
-    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward_policy(params), params.policy)
-    return exact.evaluate(graph, table.log_pf, log_z, _log_prior(gfn, graph))
+    assert isinstance(model.env, Enumerable)
+    table = exact.policy_table(model, params)
+    return exact.evaluate(graph, table.log_pf, log_z, _log_prior(model, graph))
 
 
 @jax.jit
 def _exact_distributions(
-    gfn: GFlowNet, graph: StateGraph, params: Params
+    model: Model, graph: StateGraph, params: Params
 ) -> tuple[State, Array, Array]:
-    assert isinstance(gfn.env, Enumerable)
-    table = exact.policy_table(gfn.env, gfn.policy, gfn.backward_policy(params), params.policy)
-    states = jax.vmap(gfn.env.state_at)(jnp.arange(graph.num_states, dtype=jnp.int32))
+    assert isinstance(model.env, Enumerable)
+    table = exact.policy_table(model, params)
+    states = jax.vmap(model.env.state_at)(jnp.arange(graph.num_states, dtype=jnp.int32))
     learned = exact.terminating_distribution(graph, table.log_pf)
-    return states, learned, exact.target_distribution(graph, _log_prior(gfn, graph))[0]
+    return states, learned, exact.target_distribution(graph, _log_prior(model, graph))[0]
 
 
-def _log_prior(gfn: GFlowNet, graph: StateGraph) -> Array | None:
-    """`[N]` what the run's prior makes of R, where the objective is relative to one."""
-    if "log_prior" not in gfn.objective.needs:
+def _log_prior(model: Model, graph: StateGraph) -> Array | None:
+    """`[N]` what the prior makes of each object, where the model is relative to one."""
+    if model.prior is None:
         return None
-    assert gfn.prior is not None  # checked at construction
-    assert isinstance(gfn.env, Enumerable)
-    table = exact.policy_table(gfn.env, gfn.prior.policy, UniformBackward(), gfn.prior.params)
+    assert isinstance(model.env, Enumerable)
+    prior = Model(model.env, model.prior.policy, UniformBackward())
+    zero = jnp.zeros((), jnp.result_type(float))
+    table = exact.policy_table(prior, Params(model.prior.params, zero))
     return exact.terminating_distribution(graph, table.log_pf)
 
 
 @jax.jit
-def _exact_part_error(gfn: GFlowNet, graph: StateGraph, params: Params) -> Array:
-    assert isinstance(gfn.env, Enumerable)
-    assert isinstance(gfn.env, Composite)
-    states, learned, target = _exact_distributions(gfn, graph, params)
+def _exact_part_error(model: Model, graph: StateGraph, params: Params) -> Array:
+    assert isinstance(model.env, Enumerable)
+    assert isinstance(model.env, Composite)
+    states, learned, target = _exact_distributions(model, graph, params)
     # Unfinished states have no probability to end in.
     error = jnp.where(graph.terminal, jnp.exp(learned) - jnp.exp(target), 0.0)
-    parts = jax.vmap(gfn.env.parts)(states)
+    parts = jax.vmap(model.env.parts)(states)
     return jnp.abs(jnp.tensordot(error, parts.astype(error.dtype), axes=1)).max()

@@ -1,11 +1,13 @@
 """Which evaluator a run gets."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.algorithms.markov_chains import MarkovChains
+from gfnjax.algorithms.teacher import Teacher
 from gfnjax.envs.base import Enumerable, Environment
 from gfnjax.envs.conditional import Conditional
 from gfnjax.envs.drawing import KnownTarget, Target
@@ -19,6 +21,7 @@ from gfnjax.run.evaluation.conditional import ConditionalEvaluator
 from gfnjax.run.evaluation.energy import EnergyEvaluator
 from gfnjax.run.evaluation.exact import ExactEvaluator
 from gfnjax.run.evaluation.samples import SampledEvaluator
+from gfnjax.run.evaluation.student import StudentEvaluator
 from gfnjax.training import Trainable
 
 # Larger state spaces can be enumerated as well, but not after every chunk.
@@ -32,7 +35,8 @@ def make_evaluator(config: Config, gfn: Trainable) -> Evaluator:
         UsageError: if the run is to stop at a total variation that cannot be computed.
     """
     evaluator = _make(config, gfn)
-    exact = isinstance(evaluator, ExactEvaluator | ConditionalEvaluator) and is_exact(_env(gfn))
+    of_policy = isinstance(evaluator, ExactEvaluator | ConditionalEvaluator | StudentEvaluator)
+    exact = of_policy and is_exact(_env(gfn))
     if config.training.stop_at_tv is not None and not exact:
         raise UsageError(
             f"stop_at_tv needs exact evaluation, which is limited to {MAX_STATES:,} states and to "
@@ -49,12 +53,7 @@ def is_exact(env: Environment) -> bool:
     return isinstance(env, Enumerable) and env.num_states <= MAX_STATES
 
 
-def _env(gfn: Trainable) -> Environment:
-    if isinstance(gfn, EnergyGFlowNet):
-        return gfn.gfn.env
-    if isinstance(gfn, MarkovChains):
-        return gfn.proposal.env
-    assert isinstance(gfn, GFlowNet)
+def _env(gfn: Any) -> Environment:
     return gfn.env
 
 
@@ -65,6 +64,8 @@ def _make(config: Config, gfn: Trainable) -> Evaluator:
     if isinstance(gfn, MarkovChains):
         graph = state_graph(config.env) if is_exact(env) else None
         return ChainEvaluator(gfn, graph, _known(env))
+    if isinstance(gfn, Teacher):
+        return StudentEvaluator(_make(config, gfn.student))
     assert isinstance(gfn, GFlowNet)
     if isinstance(env, Conditional):
         # Conditions are evaluated one by one, each as an environment without any.

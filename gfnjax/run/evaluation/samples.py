@@ -11,6 +11,7 @@ from gfnjax.envs.base import Composite, Measurable, State
 from gfnjax.envs.drawing import KnownTarget, Target
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import sampled
+from gfnjax.model import Model
 from gfnjax.rollout import terminal_states
 from gfnjax.run.evaluation.base import (
     NUM_SAMPLES,
@@ -43,7 +44,9 @@ class SampledEvaluator:
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
         log_z = float(estimated_log_z(self.gfn, state.params, info))
-        values = _sampled_metrics(self.gfn, state.params, self._keys(state).metrics, NUM_SAMPLES)
+        values = _sampled_metrics(
+            self.gfn.model, state.params, self._keys(state).metrics, NUM_SAMPLES
+        )
         found = {**{k: float(x) for k, x in values.items()}, "log_z": log_z}
         if self.known is not None:
             truth = self.known.log_z
@@ -53,7 +56,7 @@ class SampledEvaluator:
         return found
 
     def distributions(self, state: TrainState) -> Distributions:
-        states = _sample(self.gfn, state.params, self._keys(state).picture, NUM_SAMPLES)
+        states = _sample(self.gfn.model, state.params, self._keys(state).picture, NUM_SAMPLES)
         weights = np.full(NUM_SAMPLES, 1 / NUM_SAMPLES)
         return Distributions(jax.tree.map(np.asarray, states), weights, None)
 
@@ -69,24 +72,24 @@ class SampledEvaluator:
     def _parts(self, state: TrainState) -> np.ndarray:
         """`[...]` how often each part occurs."""
         keys = jax.random.split(self._keys(state).parts, PART_BATCHES)
-        found = [_part_frequencies(self.gfn, state.params, key, NUM_SAMPLES) for key in keys]
+        found = [_part_frequencies(self.gfn.model, state.params, key, NUM_SAMPLES) for key in keys]
         return np.mean(found, axis=0)
 
 
 @partial(jax.jit, static_argnames="num_samples")
-def _part_frequencies(gfn: GFlowNet, params: Params, key: Array, num_samples: int) -> Array:
-    assert isinstance(gfn.env, Composite)
-    parts = jax.vmap(gfn.env.parts)(terminal_states(gfn.sample(params, key, num_samples)))
+def _part_frequencies(model: Model, params: Params, key: Array, num_samples: int) -> Array:
+    assert isinstance(model.env, Composite)
+    parts = jax.vmap(model.env.parts)(terminal_states(model.sample(params, key, num_samples)))
     return parts.astype(jnp.result_type(float)).mean(axis=0)
 
 
 @partial(jax.jit, static_argnames="num_samples")
 def _sampled_metrics(
-    gfn: GFlowNet, params: Params, key: Array, num_samples: int
+    model: Model, params: Params, key: Array, num_samples: int
 ) -> dict[str, Array]:
-    trajectories = gfn.sample(params, key, num_samples)
-    log_weights = sampled.log_weights(gfn, params, trajectories)
-    env = gfn.env
+    trajectories = model.sample(params, key, num_samples)
+    log_weights = sampled.log_weights(model, params, trajectories)
+    env = model.env
     own = env.measure(terminal_states(trajectories)) if isinstance(env, Measurable) else {}
     return {
         **own,
@@ -98,5 +101,5 @@ def _sampled_metrics(
 
 
 @partial(jax.jit, static_argnames="num_samples")
-def _sample(gfn: GFlowNet, params: Params, key: Array, num_samples: int) -> State:
-    return terminal_states(gfn.sample(params, key, num_samples))
+def _sample(model: Model, params: Params, key: Array, num_samples: int) -> State:
+    return terminal_states(model.sample(params, key, num_samples))

@@ -1,0 +1,260 @@
+"""What samples and scores: environment, policies and prior, without any training."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gfnjax import rollout, scoring
+from gfnjax.arguments import check_key, whole
+from gfnjax.envs.base import Environment, State, source_state
+from gfnjax.identity import Comparable, classes
+from gfnjax.policies.backward import LearnedBackward, TrainedBackward, UniformBackward
+from gfnjax.policies.base import AnyPolicy, Behaviour, FrozenPolicy, check_made_for, check_output
+from gfnjax.pytree import pytree, static
+from gfnjax.scoring import BackwardPolicy
+from gfnjax.state import Params
+from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
+
+
+@pytree
+class Model(Comparable):
+    """Environment, policy, backward policy and, where there is one, prior. A pytree.
+
+    A `GFlowNet` holds one, `gfn.model`; metrics, local search and Markov chains take one. All
+    methods are pure, and compiled once a shape where they are called from outside of `jit`.
+
+    Attributes:
+        env: the environment.
+        policy: forward logits, backward logits and flows; a `CausalPolicy` where states have one
+            parent each; an `EnsemblePolicy` for Thompson sampling.
+        backward: learned, uniform or maximum-entropy backward policy, or a `TrainedBackward`.
+        prior: a policy that is not trained: what is sampled is then prior(x) R(x) / Z.
+        chunk_size: live states evaluated at a time; None chooses by batch size.
+        classes: of everything in here; not to be given.
+
+    Raises:
+        TypeError, ValueError: at construction, for parts that do not go together.
+    """
+
+    env: Environment
+    policy: AnyPolicy
+    backward: BackwardPolicy | TrainedBackward = LearnedBackward()
+    prior: FrozenPolicy | None = None
+    chunk_size: int | None = static(default=None)
+    classes: tuple[type, ...] = static(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.chunk_size is not None:
+            object.__setattr__(self, "chunk_size", whole("chunk_size", self.chunk_size, least=1))
+        check_model(self)
+        object.__setattr__(self, "classes", classes((self.env, self.backward, self.prior)))
+
+    def init(self, key: Array, backward_key: Array) -> Params:
+        """Untrained parameters, log Z at 0."""
+        policy = self.policy.init(key, self.policy.observe(self.env, source_state(self.env)))
+        check_output(self.policy, policy, self.env)
+        backward = None
+        if isinstance(self.backward, TrainedBackward):
+            backward = self.backward.init(backward_key, self.env)
+        return Params(policy, jnp.zeros((), jnp.result_type(float)), backward)
+
+    def sample(self, params: Params, key: Array, num_samples: int) -> Trajectory:
+        """`num_samples` trajectories of the policy."""
+        num_samples = whole("num_samples", num_samples, least=1)
+        return _sample(self, params, check_key("key", key), num_samples)
+
+    def explore(
+        self,
+        params: Params,
+        key: Array,
+        num_samples: int,
+        behaviour: Behaviour | None,
+        window: rollout.Window | None = None,
+    ) -> tuple[Trajectory, PolicyOutput | None]:
+        """Trajectories of what acts in the policy's place, and what the policy says on their way.
+
+        Args:
+            params: of the policies.
+            key: a typed PRNG key.
+            num_samples: number of trajectories B.
+            behaviour: a state and the policy's output there to logits that act; None for the
+                policy's own.
+            window: where to start and how far to go, instead of from s_0 to the end.
+        """
+        return self.policy.rollout(params.policy, self.env, key, num_samples, behaviour, window)
+
+    def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
+        """One trajectory of the backward policy into each of `terminal_states` `[B, ...]`."""
+        return _sample_backward(self, params, check_key("key", key), terminal_states)
+
+    def backward_policy(self, params: Params) -> BackwardPolicy:
+        """P_B as `params` have it: a function of environment, state and policy output."""
+        if isinstance(self.backward, TrainedBackward):
+            return self.backward.bind(params.backward)
+        return self.backward
+
+    def score(
+        self,
+        params: Params,
+        trajectories: Trajectory,
+        *,
+        needs: frozenset[str] = frozenset(),
+        outputs: PolicyOutput | None = None,
+        dense: bool = False,
+    ) -> Scores:
+        """Scores `[B, ...]` of trajectories, differentiable in `params`.
+
+        Flows include `params.log_flow_start`; `log_z` is the learned log Z.
+
+        Args:
+            params: of the policies.
+            trajectories: `[B, ...]`, from anywhere.
+            needs: fields of `Scores` to fill besides; all but `target` and `previous`.
+            outputs: what the policy says on their way, where a rollout has computed that.
+            dense: evaluate padding too; slower, but not limited to reverse-mode gradients.
+        """
+        return _score(self, params, trajectories, outputs, needs, dense)
+
+    def log_z(self, params: Params) -> Array:
+        """`[]` log F(s_0), the flow that the policy gives the source. Nats.
+
+        A log Z that is learned as a number is `params.log_z`.
+        """
+        return _log_z(self, params)
+
+    def chunk_size_for(self, trajectories: Trajectory) -> int:
+        """States evaluated at a time when a batch of trajectories is scored."""
+        if self.chunk_size is not None:
+            return self.chunk_size
+        # Small chunks waste little on the last one, large ones make efficient matrix products.
+        return min(max(6 * trajectories.length.shape[0], 96), 4096)
+
+
+def check_model(model: Any) -> None:
+    """Raise a `TypeError` or `ValueError` that names the part that does not fit.
+
+    Args:
+        model: a `Model`, or whatever else has its parts.
+    """
+    env, policy, backward = model.env, model.policy, model.backward
+    if isinstance(policy, type) or not all(hasattr(policy, n) for n in ("rollout", "score")):
+        raise TypeError(
+            "policy must be a gfnjax.Policy (or a CausalPolicy, an EnsemblePolicy), "
+            f"got {type(policy).__name__}"
+        )
+    if jax.tree_util.all_leaves([env]):
+        raise TypeError(
+            f"env must be a pytree: decorate {type(env).__name__} with flax.struct.dataclass, "
+            "sizes as struct.field(pytree_node=False)"
+        )
+    policy.check(env)
+    if isinstance(backward, type) or not (
+        callable(backward) or isinstance(backward, TrainedBackward)
+    ):
+        raise TypeError(
+            "backward must be a backward policy such as UniformBackward() or LearnedBackward(), "
+            f"got {backward!r}"
+        )
+    networks = {
+        "policy": policy,
+        "prior": getattr(model.prior, "policy", None),
+        "backward": getattr(backward, "policy", None),
+    }
+    for argument, network in networks.items():
+        check_made_for(getattr(network, "made_for", ()), env, argument)
+    counts = getattr(backward, "log_path_counts", None)
+    if hasattr(counts, "shape"):
+        check_made_for((("num_states", counts.shape[-1]),), env, "backward")
+
+
+def score_policies(
+    model: Model, params: Params, policy: PyTree, trajectories: Trajectory, **options: Any
+) -> Scores:
+    """What `policy` parameters say of trajectories, flows as the network has them.
+
+    `options` are those of `scoring.score`, with `members` for each member of an ensemble.
+    """
+    # A trained backward policy has a loss of its own; what is trained here takes it as it is.
+    backward = lax.stop_gradient(model.backward_policy(params))
+    members = options.pop("members", False)
+    scorer: Any = model.policy
+    score = scorer.score_members if members else scorer.score
+    return score(policy, model.env, backward, trajectories, log_z=params.log_z, **options)
+
+
+def score_prior(model: Model, trajectories: Trajectory, chunk_size: int | None) -> Array:
+    """`[B, T]` log P_F of the prior, without gradient."""
+    prior = model.prior
+    assert prior is not None  # checked at construction
+    parts = model.env, prior.policy, UniformBackward(), prior.params
+    scores = scoring.score(*parts, trajectories, chunk_size=chunk_size)
+    return lax.stop_gradient(scores.log_pf)
+
+
+def score_inflow(
+    model: Model, params: Params, trajectories: Trajectory, mask: Array, chunk_size: int | None
+) -> Array:
+    """`[B, T + 1]` `Scores.log_inflow`, from where flows started; `mask` `[B, T]` is theirs."""
+    parts = model.env, model.policy, params.policy
+    inflow = scoring.log_inflow(*parts, trajectories, chunk_size=chunk_size)
+    if params.log_flow_start is None:
+        return inflow
+    # s_0 has no inflow, nor has what comes after the end.
+    start = lax.stop_gradient(params.log_flow_start)
+    return inflow.at[:, 1:].add(jnp.where(mask, start, 0.0))
+
+
+def nowhere(env: Environment, dtype: Any) -> Trajectory:
+    """A batch of one trajectory that has not left s_0 `[1, ...]`."""
+    source = rollout.tile(source_state(env), 1)
+    states = jax.tree.map(lambda x: jnp.stack([x, x], axis=1), source)
+    zero = jnp.zeros(1, jnp.int32)
+    return Trajectory(states, zero[:, None], zero, jnp.zeros(1, dtype))
+
+
+@partial(jax.jit, static_argnames="num_samples")
+def _sample(model: Model, params: Params, key: Array, num_samples: int) -> Trajectory:
+    return model.explore(params, key, num_samples, None)[0]
+
+
+@jax.jit
+def _sample_backward(
+    model: Model, params: Params, key: Array, terminal_states: State
+) -> Trajectory:
+    backward = model.backward_policy(params)
+
+    def behaviour(state: State) -> Array:
+        if model.env.num_backward_actions == 1:  # nothing to choose, no network to ask
+            return jnp.zeros(1, params.log_z.dtype)
+        output = model.policy.evaluate(params.policy, model.env, state)
+        return backward(model.env, state, output)
+
+    return rollout.sample_backward(model.env, behaviour, key, terminal_states)
+
+
+@partial(jax.jit, static_argnames=("needs", "dense"))
+def _score(
+    model: Model,
+    params: Params,
+    trajectories: Trajectory,
+    outputs: PolicyOutput | None,
+    needs: frozenset[str],
+    dense: bool,
+) -> Scores:
+    size = None if dense else model.chunk_size_for(trajectories)
+    options: Any = {"chunk_size": size, "outputs": outputs, "needs": needs}
+    scores = score_policies(model, params, params.policy, trajectories, **options)
+    if "log_inflow" in needs:
+        inflow = score_inflow(model, params, trajectories, scores.mask, size)
+        scores = scores._replace(log_inflow=inflow)
+    if "log_prior" in needs:
+        scores = scores._replace(log_prior=score_prior(model, trajectories, size))
+    return jax.vmap(lambda one: scoring.from_start(one, params.log_flow_start))(scores)
+
+
+@jax.jit
+def _log_z(model: Model, params: Params) -> Array:
+    return model.score(params, nowhere(model.env, params.log_z.dtype)).log_flow[0, 0]
