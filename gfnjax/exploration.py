@@ -6,27 +6,28 @@ from typing import Protocol
 import jax.numpy as jnp
 
 from gfnjax import masking
+from gfnjax.actions import actions_of, epsilon_tempered
 from gfnjax.envs.base import Environment, Stoppable
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.types import Array
+from gfnjax.types import Array, PyTree
 
 
 class Exploration(Protocol):
-    """A hashable value: what to act by in one state, given the policy's logits there."""
+    """A hashable value: what to act by in one state, given what the policy says there."""
 
     def __call__(
-        self, env: Environment, logits: Array, mask: Array, values: Hyperparameters
-    ) -> Array: ...
+        self, env: Environment, params: PyTree, support: PyTree, values: Hyperparameters
+    ) -> PyTree: ...
 
 
 @dataclass(frozen=True)
 class EpsilonTempered:
-    """`epsilon_tempered` with the run's `epsilon` and `temperature`."""
+    """What the kind of action makes of the run's `epsilon` and `temperature`."""
 
     def __call__(
-        self, env: Environment, logits: Array, mask: Array, values: Hyperparameters
-    ) -> Array:
-        return epsilon_tempered(logits, mask, values.epsilon, values.temperature)
+        self, env: Environment, params: PyTree, support: PyTree, values: Hyperparameters
+    ) -> PyTree:
+        return actions_of(env).explore(params, support, values)
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,3 @@ class StopFlattening:
         both = mask[env.stop_action] & (mask & ~stop).any()
         logits = jnp.where(both, flattened, logits)
         return epsilon_tempered(logits, mask, values.epsilon, jnp.ones_like(values.temperature))
-
-
-def epsilon_tempered(logits: Array, mask: Array, epsilon: Array, temperature: Array) -> Array:
-    """(1 - epsilon) softmax(logits / temperature) + epsilon uniform(valid), decided per step.
-
-    Args:
-        logits: `[num_actions]` of the current policy.
-        mask: `[num_actions]` True where allowed.
-        epsilon: probability of a uniform action, in [0, 1].
-        temperature: above 1 flattens the policy, below 1 sharpens it.
-
-    Returns:
-        `[num_actions]` log-probabilities of the behaviour policy.
-    """
-    # A compiled schedule may end at -6e-8, whose logarithm is NaN.
-    epsilon = jnp.clip(epsilon, 0.0, 1.0)
-    log_policy = masking.log_softmax(logits / temperature, mask)
-    log_uniform = masking.log_softmax(jnp.zeros_like(logits), mask)
-    return jnp.logaddexp(jnp.log1p(-epsilon) + log_policy, jnp.log(epsilon) + log_uniform)

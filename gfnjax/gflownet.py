@@ -25,7 +25,7 @@ from gfnjax.policies.backward import LearnedBackward, TrainedBackward
 from gfnjax.policies.base import AnyPolicy, Behaviour, FrozenPolicy
 from gfnjax.pytree import pytree, static, unchecked
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
-from gfnjax.scoring import BackwardPolicy
+from gfnjax.scoring import BackwardPolicy, VisitScores
 from gfnjax.state import InitKeys, Params, StepInfo, TrainState, step_keys
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
@@ -144,7 +144,7 @@ class GFlowNet(Comparable):
         draw, key = self.sampler.draw, jax.random.key(0)  # for the shapes alone
         batch, _ = jax.eval_shape(
             lambda params, memory, key: draw(
-                self.model, params, memory, key, None, self.batch_size
+                self.model, params, memory, key, Behaviour(), self.batch_size
             ),
             params,
             memory,
@@ -167,7 +167,7 @@ class GFlowNet(Comparable):
             state = updates.fit_backward(*given, keys.backward)
         loss = partial(self._batch_loss, batch, state.target)
         state, fitted = updates.fit(
-            loss, self.update, state, batch.outputs, keys.fit, self.num_updates, self.max_grad_norm
+            loss, self.update, state, batch.rows, keys.fit, self.num_updates, self.max_grad_norm
         )
         target = state.target
         if self.target_rate is not None:
@@ -182,11 +182,11 @@ class GFlowNet(Comparable):
         target: PyTree,
         params: Params,
         key: Array,
-        outputs: PolicyOutput | None,
+        rows: VisitScores | None,
         previous: PyTree,
     ) -> tuple[Array, tuple[Scores, Array]]:
         given = self.model, self.objective, self.regression, params, batch.trajectories
-        known: Any = {"target": target, "previous": previous, "outputs": outputs}
+        known: Any = {"target": target, "previous": previous, "rows": rows}
         value, seen, errors = scores.loss(*given, key=key, **known)
         return value, (seen, errors)
 
@@ -217,18 +217,22 @@ class GFlowNet(Comparable):
         return self.sampler.draw(*given)
 
     def behaviour(self, values: Hyperparameters) -> Behaviour:
-        """What acts while exploring, given the hyperparameters in force."""
+        """How to explore, given the hyperparameters in force, and what the objective will need."""
 
-        def act(state: State, output: PolicyOutput) -> Array:
+        def act(state: State, output: PolicyOutput) -> PyTree:
             mask = self.env.forward_mask(state)
             return self.exploration(self.env, output.forward_logits, mask, values)
 
-        return act
+        # A few numbers a visit are remembered, but not all actions; and not the P_B of a policy
+        # that learns from the batch before the objective does.
+        known = "log_policy" not in self.objective.needs
+        known &= not isinstance(self.backward, TrainedBackward)
+        return Behaviour(act, self.objective.needs if known else None)
 
     def seen(self, state: TrainState) -> Scores:
         """Of the batch that `step` learns from, before it does."""
         batch, _ = self.draw(state)
-        known = {"target": state.target, "outputs": batch.outputs}
+        known = {"target": state.target, "rows": batch.rows}
         return self.score(state.params, batch.trajectories, **known)
 
     def diagnose(self, state: TrainState) -> str | None:
@@ -258,7 +262,7 @@ class GFlowNet(Comparable):
         *,
         target: PyTree | None = None,
         previous: PyTree | None = None,
-        outputs: PolicyOutput | None = None,
+        rows: VisitScores | None = None,
         key: Array | None = None,
         dense: bool = False,
         members: bool = False,
@@ -271,12 +275,12 @@ class GFlowNet(Comparable):
             target: policy parameters of the target network.
             previous: policy parameters before the updates on this batch; those of `params`
                 without.
-            outputs: policy outputs that a rollout of the same parameters has computed already.
+            rows: what the same parameters say of each visit, from a rollout.
             key: of the randomness in training a network of the objective's own.
             dense: evaluate padding too; slower, but not limited to reverse-mode gradients.
             members: those of each member of an `EnsemblePolicy` instead, `[K, B, ...]`.
         """
-        known = {"target": target, "previous": previous, "outputs": outputs, "key": key}
+        known = {"target": target, "previous": previous, "rows": rows, "key": key}
         return _score(self, params, trajectories, known, dense, members)
 
     def loss(

@@ -1,8 +1,6 @@
 """Masked categorical distributions: NaN-safe, and the only place that knows the fill value.
 
-This is the small interface between policy outputs and discrete actions: `log_softmax` turns
-logits into log-probabilities and `sample` turns them into actions. Masks are True where valid.
-A row without any valid entry gives finite values and zero gradients.
+Masks are True where valid. A row without any valid entry gives finite values and zero gradients.
 """
 
 import jax
@@ -10,7 +8,7 @@ import jax.numpy as jnp
 
 from gfnjax.types import Array
 
-# Low enough that no logit and no Gumbel draw reaches it, that its exponential vanishes beside any
+# Low enough that no logit reaches it, that its exponential vanishes beside any
 # valid entry and that adding a number to it changes nothing; finite, so that no row gives NaN.
 FILL = -1e30
 
@@ -34,20 +32,6 @@ def logsumexp(values: Array, mask: Array) -> Array:
     total = jnp.where(mask, jnp.exp(filled - peak[..., None]), 0.0).sum(axis=-1)
     empty = jnp.where(mask.any(axis=-1), -jnp.inf, FILL).astype(total.dtype)
     return jnp.where(total > 0, peak + jnp.log(jnp.where(total > 0, total, 1.0)), empty)
-
-
-def sample(logits: Array, mask: Array, gumbel: Array) -> Array:
-    """An action from softmax(logits) over the valid entries, by the Gumbel-max trick.
-
-    Args:
-        logits: `[..., n]`, normalised or not.
-        mask: `[..., n]` True where allowed.
-        gumbel: `[..., n]` standard Gumbel noise, drawn outside of any loop.
-
-    Returns:
-        `[...]` int32; arbitrary but in range where nothing is valid.
-    """
-    return jnp.argmax(jnp.where(mask, logits, FILL) + gumbel, axis=-1).astype(jnp.int32)
 
 
 def select(values: Array, index: Array) -> Array:

@@ -8,15 +8,16 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import rollout, scoring
+from gfnjax.actions import Categorical, backward_actions_of
 from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.identity import Comparable, classes
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward, UniformBackward
 from gfnjax.policies.base import AnyPolicy, Behaviour, FrozenPolicy, check_made_for, check_output
 from gfnjax.pytree import pytree, static
-from gfnjax.scoring import BackwardPolicy
+from gfnjax.scoring import BackwardPolicy, VisitScores
 from gfnjax.state import Params
-from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
+from gfnjax.types import Array, PyTree, Scores, Trajectory
 
 
 @pytree
@@ -71,20 +72,28 @@ class Model(Comparable):
         params: Params,
         key: Array,
         num_samples: int,
-        behaviour: Behaviour | None,
+        behaviour: Behaviour,
         window: rollout.Window | None = None,
-    ) -> tuple[Trajectory, PolicyOutput | None]:
-        """Trajectories of what acts in the policy's place, and what the policy says on their way.
+    ) -> tuple[Trajectory, VisitScores | None]:
+        """Trajectories of what acts in the policy's place, and the policy's word on them.
 
         Args:
             params: of the policies.
             key: a typed PRNG key.
             num_samples: number of trajectories B.
-            behaviour: a state and the policy's output there to logits that act; None for the
-                policy's own.
+            behaviour: what acts, and what is wanted to be known.
             window: where to start and how far to go, instead of from s_0 to the end.
+
+        Returns:
+            Trajectories `[B, ...]`, and `rows` for `score` where that was asked for and the policy
+            has it at hand.
         """
-        return self.policy.rollout(params.policy, self.env, key, num_samples, behaviour, window)
+        read = None
+        if behaviour.needs is not None:
+            context, needs = (self.env, self.backward_policy(params)), behaviour.needs
+            read = partial(scoring.read, context, needs=needs)
+        given = params.policy, self.env, key, num_samples
+        return self.policy.rollout(*given, behaviour.act, window, read)
 
     def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
         """One trajectory of the backward policy into each of `terminal_states` `[B, ...]`."""
@@ -102,7 +111,7 @@ class Model(Comparable):
         trajectories: Trajectory,
         *,
         needs: frozenset[str] = frozenset(),
-        outputs: PolicyOutput | None = None,
+        rows: VisitScores | None = None,
         dense: bool = False,
     ) -> Scores:
         """Scores `[B, ...]` of trajectories, differentiable in `params`.
@@ -113,10 +122,10 @@ class Model(Comparable):
             params: of the policies.
             trajectories: `[B, ...]`, from anywhere.
             needs: fields of `Scores` to fill besides; all but `target` and `previous`.
-            outputs: what the policy says on their way, where a rollout has computed that.
+            rows: what the same parameters say of each visit, from `explore`.
             dense: evaluate padding too; slower, but not limited to reverse-mode gradients.
         """
-        return _score(self, params, trajectories, outputs, needs, dense)
+        return _score(self, params, trajectories, rows, needs, dense)
 
     def log_z(self, params: Params) -> Array:
         """`[]` log F(s_0), the flow that the policy gives the source. Nats.
@@ -211,13 +220,13 @@ def nowhere(env: Environment, dtype: Any) -> Trajectory:
     """A batch of one trajectory that has not left s_0 `[1, ...]`."""
     source = rollout.tile(source_state(env), 1)
     states = jax.tree.map(lambda x: jnp.stack([x, x], axis=1), source)
-    zero = jnp.zeros(1, jnp.int32)
-    return Trajectory(states, zero[:, None], zero, jnp.zeros(1, dtype))
+    actions = jax.tree.map(lambda x: x[:, None], rollout.no_arrival(env, 1).action)
+    return Trajectory(states, actions, jnp.zeros(1, jnp.int32), jnp.zeros(1, dtype))
 
 
 @partial(jax.jit, static_argnames="num_samples")
 def _sample(model: Model, params: Params, key: Array, num_samples: int) -> Trajectory:
-    return model.explore(params, key, num_samples, None)[0]
+    return model.explore(params, key, num_samples, Behaviour())[0]
 
 
 @jax.jit
@@ -227,7 +236,7 @@ def _sample_backward(
     backward = model.backward_policy(params)
 
     def behaviour(state: State) -> Array:
-        if model.env.num_backward_actions == 1:  # nothing to choose, no network to ask
+        if backward_actions_of(model.env) == Categorical(1):  # no network to ask
             return jnp.zeros(1, params.log_z.dtype)
         output = model.policy.evaluate(params.policy, model.env, state)
         return backward(model.env, state, output)
@@ -240,12 +249,12 @@ def _score(
     model: Model,
     params: Params,
     trajectories: Trajectory,
-    outputs: PolicyOutput | None,
+    rows: VisitScores | None,
     needs: frozenset[str],
     dense: bool,
 ) -> Scores:
     size = None if dense else model.chunk_size_for(trajectories)
-    options: Any = {"chunk_size": size, "outputs": outputs, "needs": needs}
+    options: Any = {"chunk_size": size, "rows": rows, "needs": needs}
     scores = score_policies(model, params, params.policy, trajectories, **options)
     if "log_inflow" in needs:
         inflow = score_inflow(model, params, trajectories, scores.mask, size)

@@ -1,6 +1,7 @@
 """Forward and backward rollouts, batched, stopping when every trajectory has ended.
 
-Randomness is drawn once, before the loop. Nothing here is differentiated: sample first, then
+Randomness is drawn once, before the loop; what is recorded of a visit are a few numbers, never
+all that the policy says of all actions. Nothing here is differentiated: sample first, then
 score what was sampled.
 """
 
@@ -12,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax import masking, packing
+from gfnjax import packing
+from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, usual
 from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of, source_state
 from gfnjax.types import Array, PyTree, Trajectory
 
@@ -27,123 +29,186 @@ class Window(NamedTuple):
     length: int
 
 
+class Arrival(NamedTuple):
+    """How a state was reached: the action taken before, and the one that undoes it; 0 at first."""
+
+    action: Action
+    undo: Action
+
+
+class Decision(NamedTuple):
+    """What decides in a batch of states: parameters of the actions, and what to remember of it."""
+
+    params: PyTree
+    said: PyTree = None
+
+
+# (memory, t, states [B, ...], arrivals [B, ...], live [B]) -> (memory, decisions [B, ...]); rows
+# that are not live may hold anything.
+Act = Callable[[PyTree, Array, State, Arrival, Array], tuple[PyTree, Decision]]
+# (said, state, action, undo of the arrival) -> what is recorded of one visit, a few numbers.
+Record = Callable[[PyTree, State, Action, Action], PyTree]
+
+
 def sample_forward(
     env: Environment,
-    behaviour: Callable[[State], tuple[Array, PyTree]],
+    decide: Callable[[State], Decision],
     key: Array,
     batch_size: int,
     window: Window | None = None,
+    record: Record | None = None,
 ) -> tuple[Trajectory, PyTree]:
     """Build `batch_size` objects from s_0, or go on with unfinished ones.
 
     Args:
         env: the environment.
-        behaviour: one state to `[num_actions]` logits of the policy that acts, and a record: any
-            pytree of arrays worth keeping, such as the policy output, or None.
+        decide: what acts in one state.
         key: a typed PRNG key.
         batch_size: number of trajectories B.
         window: where to start and how far to go, instead of from s_0 to the end.
+        record: what to keep of each visit; nothing without.
 
     Returns:
         Trajectories `[B, ...]`, and the records of all states `[B, T + 1, ...]`, terminal ones
-        included and arbitrary after the end.
+        included and arbitrary after the end; None without `record`.
     """
 
-    def act(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
-        return memory, *act_live(behaviour, state, live)
+    def act(memory: PyTree, t: Array, state: State, arrival: Arrival, live: Array) -> PyTree:
+        return memory, act_live(decide, state, live)
 
-    return rollout(env, act, lambda states: (), key, batch_size, window)
+    return rollout(env, act, lambda states: (), key, batch_size, window, record)
 
 
 def rollout(
     env: Environment,
-    act: Callable[[PyTree, Array, State, Array, Array], tuple[PyTree, Array, PyTree]],
+    act: Act,
     start: Callable[[State], PyTree],
     key: Array,
     batch_size: int,
     window: Window | None = None,
+    record: Record | None = None,
 ) -> tuple[Trajectory, PyTree]:
     """The loop behind every forward sampler.
 
     Args:
         env: the environment.
-        act: `(memory, t, states [B, ...], tokens [B], live [B]) -> (memory, logits
-            [B, num_actions], records [B, ...])`; a token is one more than the action that led
-            to the state, 0 at s_0; rows that are not live may hold anything.
-        start: states `[B, ...]` before the first step to memory.
+        act: what acts in a batch of states.
+        start: states `[B, ...]` before the first step to what `act` remembers.
         key: a typed PRNG key.
         batch_size: number of trajectories B.
         window: as in `sample_forward`.
+        record: as in `sample_forward`.
 
     Returns:
         As `sample_forward`.
     """
     key, source_key = jax.random.split(key)
     state = draw_sources(env, source_key, batch_size) if window is None else window.states
-    memory = start(state)
+    memory, actions = start(state), actions_of(env)
     horizon = env.max_steps if window is None else window.length
-    gumbel = _gumbel(key, horizon + 1, batch_size, env.num_actions)
+    noise = actions.noise(key, (horizon + 1, batch_size))
     length = jnp.zeros(batch_size, jnp.int32)
     time, done = jnp.zeros((), jnp.int32), jnp.zeros(batch_size, bool)
-    _, _, record = jax.eval_shape(act, memory, time, state, length, done)
-    recording = bool(jax.tree.leaves(record))
+    arrival = no_arrival(env, batch_size)
+    step = partial(_step, env, act, actions, record)
+    shapes = jax.eval_shape(step, memory, time, state, arrival, noise, done)
     # One slot too many for actions: evaluating a terminal state writes one after the last step.
-    buffers = _buffer((state, length, record), horizon + 1)
+    buffers = _buffer((state, arrival.action, shapes[2]), horizon + 1)
 
     def body(carry: PyTree) -> PyTree:
-        t, done, state, token, length, memory, (states, actions, records) = carry
+        t, done, state, arrival, length, memory, buffers = carry
         ended = jax.vmap(env.is_terminal)(state)
         if window is not None:
             ended |= t >= horizon
-        memory, logits, record = act(memory, t, state, token, ~done)
-        action = masking.sample(logits, jax.vmap(env.forward_mask)(state), gumbel[t])
-        action = jnp.where(ended, 0, action)
-        buffers = _write(states, state, t), _write(actions, action, t), _write(records, record, t)
+        memory, action, row = step(memory, t, state, arrival, noise, done)
+        action = choose(ended, jax.tree.map(jnp.zeros_like, action), action)
+        buffers = _write(buffers, (state, action, row), t)
         following = jax.vmap(env.step)(state, action)
         if window is not None:  # only there a state that has ended may allow a step
             following = choose(ended, state, following)
+        undo = arrival.undo
+        if record is not None:
+            undo = choose(ended, undo, jax.vmap(env.backward_action)(state, action))
         # With records, a trajectory is done when its terminal state has been evaluated as well.
-        done = ended if recording else jax.vmap(env.is_terminal)(following)
+        done = ended if record is not None else jax.vmap(env.is_terminal)(following)
         length = length + (~ended).astype(jnp.int32)
-        return t + 1, done, following, action + 1, length, memory, buffers
+        return t + 1, done, following, Arrival(action, undo), length, memory, buffers
 
     _, _, terminal, _, length, _, buffers = lax.while_loop(
-        lambda carry: (carry[0] < horizon + recording) & ~carry[1].all(),
+        lambda carry: (carry[0] < horizon + (record is not None)) & ~carry[1].all(),
         body,
-        (time, done, state, length, length, memory, buffers),
+        (time, done, state, arrival, length, memory, buffers),
     )
-    states, actions, records = jax.tree.map(_batch_first, buffers)
+    states, taken, records = jax.tree.map(_batch_first, buffers)
     log_reward = jax.vmap(partial(log_reward_of, env))(terminal)
     states = _repeat_last(states, terminal, length)
-    return Trajectory(states, actions[:, :horizon], length, log_reward), records
+    taken = jax.tree.map(lambda x: x[:, :horizon], taken)
+    return Trajectory(states, taken, length, log_reward), records
+
+
+def _step(
+    env: Environment,
+    act: Act,
+    actions: Actions,
+    record: Record | None,
+    memory: PyTree,
+    t: Array,
+    state: State,
+    arrival: Arrival,
+    noise: PyTree,
+    done: Array,
+) -> tuple[PyTree, Action, PyTree]:
+    """Memory, actions `[B, ...]` and records `[B, ...]` of one step."""
+    memory, decision = act(memory, t, state, arrival, ~done)
+    now = jax.tree.map(lambda x: x[t], noise)
+    action = jax.vmap(actions.sample)(decision.params, jax.vmap(env.forward_mask)(state), now)
+    row = None
+    if record is not None:
+        row = jax.vmap(record)(decision.said, state, action, arrival.undo)
+    return memory, action, row
+
+
+def no_arrival(env: Environment, batch_size: int) -> Arrival:
+    """`[B, ...]` zeros in the form of actions."""
+
+    def zeros(actions: Actions, support: PyTree) -> Action:
+        shapes = jax.eval_shape(partial(usual, actions), support)
+        return jax.tree.map(lambda x: jnp.zeros((batch_size, *x.shape), x.dtype), shapes)
+
+    source = source_state(env)
+    return Arrival(
+        zeros(actions_of(env), env.forward_mask(source)),
+        zeros(backward_actions_of(env), env.backward_mask(source)),
+    )
 
 
 def sample_backward(
-    env: Environment, behaviour: Callable[[State], Array], key: Array, terminal_states: State
+    env: Environment, behaviour: Callable[[State], PyTree], key: Array, terminal_states: State
 ) -> Trajectory:
     """Take the objects apart: trajectories that end in `terminal_states`, drawn from P_B.
 
     Args:
         env: the environment.
-        behaviour: one state to `[num_backward_actions]` logits.
+        behaviour: one state to the parameters of its backward actions.
         key: a typed PRNG key.
         terminal_states: `[B, ...]`.
 
     Returns:
         Trajectories `[B, ...]`, in forward order, of the same form as `sample_forward` returns.
     """
-    horizon = env.max_steps
+    horizon, undoing = env.max_steps, backward_actions_of(env)
     batch_size = jax.tree.leaves(terminal_states)[0].shape[0]
-    gumbel = _gumbel(key, horizon, batch_size, env.num_backward_actions)
-    at_source = jax.vmap(lambda s: ~env.backward_mask(s).any())
+    noise = undoing.noise(key, (horizon, batch_size))
+    at_source = jax.vmap(lambda s: ~undoing.possible(env.backward_mask(s)))
     length = jnp.zeros(batch_size, jnp.int32)
-    buffers = _buffer(terminal_states, horizon + 1), _buffer(length, horizon)
+    taken = no_arrival(env, batch_size).action
+    buffers = _buffer(terminal_states, horizon + 1), _buffer(taken, horizon)
 
     def body(carry: PyTree) -> PyTree:
         t, _, state, length, (states, actions) = carry
         ended = at_source(state)
-        mask = jax.vmap(env.backward_mask)(state)
-        undo = masking.sample(jax.vmap(behaviour)(state), mask, gumbel[t])
+        support, now = jax.vmap(env.backward_mask)(state), jax.tree.map(lambda x: x[t], noise)
+        undo = jax.vmap(undoing.sample)(jax.vmap(behaviour)(state), support, now)
         parent = jax.vmap(env.backward_step)(state, undo)
         parent = choose(ended, state, parent)
         action = jax.vmap(env.forward_action)(state, undo)
@@ -166,8 +231,14 @@ def sample_backward(
     reorder = jax.vmap(lambda x, index: x[index])
     states = jax.tree.map(lambda x: reorder(_batch_first(x), slot), states)
     states = jax.tree.map(lambda x, s0: x.at[:, 0].set(s0), states, source)
-    actions = reorder(_batch_first(actions), jnp.maximum(slot[:, :-1] - 1, 0))
-    actions = jnp.where(steps[:, :-1] < length[:, None], actions, 0)
+    before = jnp.maximum(slot[:, :-1] - 1, 0)
+    live = steps[:, :-1] < length[:, None]
+
+    def in_order(x: Array) -> Array:
+        x = reorder(_batch_first(x), before)
+        return _where(live, x, jnp.zeros_like(x))
+
+    actions = jax.tree.map(in_order, actions)
     log_reward = jax.vmap(partial(log_reward_of, env))(terminal_states)
     return Trajectory(_repeat_last(states, terminal_states, length), actions, length, log_reward)
 
@@ -196,12 +267,6 @@ def act_live(behaviour: Callable[[PyTree], PyTree], state: PyTree, live: Array) 
         return jax.vmap(behaviour)(state)
     chunk_size = batch_size // 8
     return packing.evaluate_live(behaviour, state, live, chunk_size)
-
-
-def _gumbel(key: Array, num_steps: int, batch_size: int, num_actions: int) -> Array:
-    # Drawn flat: on CPU a small last axis makes the generator several times slower.
-    flat = jax.random.gumbel(key, (num_steps * batch_size * num_actions,))
-    return flat.reshape(num_steps, batch_size, num_actions)
 
 
 def tile(tree: PyTree, batch_size: int) -> PyTree:

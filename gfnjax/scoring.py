@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import masking, packing
+from gfnjax.actions import Action, actions_of, backward_actions_of
 from gfnjax.envs.base import Environment, PartialReward, State, log_partial_reward_of
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
@@ -31,8 +32,8 @@ class Visit(NamedTuple):
     """A visited state, the action taken there and the backward action that undoes the arrival."""
 
     state: State
-    action: Array
-    backward_action: Array
+    action: Action
+    backward_action: Action
 
 
 class VisitScores(NamedTuple):
@@ -58,7 +59,7 @@ def score(
     *,
     log_z: Array | float = 0.0,
     chunk_size: int | None = None,
-    outputs: PolicyOutput | None = None,
+    rows: VisitScores | None = None,
     needs: frozenset[str] = frozenset(),
 ) -> Scores:
     """Score a batch of trajectories under the current policy.
@@ -72,8 +73,8 @@ def score(
         log_z: `[]` learned log Z, copied into the scores.
         chunk_size: live states evaluated at a time, so that cost follows live transitions. None
             evaluates the padding too: slower, but differentiable in every mode.
-        outputs: `[B, T + 1, ...]` outputs of `params` on the same states, where a rollout has
-            computed them already; only the gradient is then left to compute.
+        rows: `[B, T + 1, ...]` what `params` say of the same visits, where a rollout has recorded
+            that; only the gradient is then left to compute.
         needs: fields of `Scores` to fill besides, those that one look at each state can give.
 
     Returns:
@@ -81,8 +82,8 @@ def score(
     """
     look = partial(read, needs=needs)
     model = env, policy, backward, params, trajectories
-    rows = read_visits(*model, evaluate, look, chunk_size=chunk_size, outputs=outputs)
-    return assemble(env, trajectories, rows, log_z, needs)
+    found = read_visits(*model, evaluate, look, chunk_size=chunk_size, rows=rows)
+    return assemble(env, trajectories, found, log_z, needs)
 
 
 def evaluate(policy: StatePolicy, params: PyTree, env: Environment, state: State) -> PolicyOutput:
@@ -100,23 +101,20 @@ def read_visits(
     read: Callable[[PyTree, PolicyOutput, Visit], VisitScores],
     *,
     chunk_size: int | None = None,
-    outputs: PolicyOutput | None = None,
+    rows: VisitScores | None = None,
 ) -> VisitScores:
     """`[B, T + 1, ...]` what `read` makes of the output of `evaluate` in every visited state."""
-    steps = jnp.arange(trajectories.actions.shape[1] + 1, dtype=jnp.int32)[None]
-    live = steps <= trajectories.length[:, None]
-    rows = jax.tree.map(_fold, visits(env, trajectories))
+    horizon = jax.tree.leaves(trajectories.states)[0].shape[1]
+    live = jnp.arange(horizon, dtype=jnp.int32)[None] <= trajectories.length[:, None]
+    visited = jax.tree.map(_fold, visits(env, trajectories))
     context = env, backward, policy  # a frozen part of the policy is no parameter
-    known = None
-    if outputs is not None:
-        outputs = jax.tree.map(_fold, jax.lax.stop_gradient(outputs))
-        known = jax.vmap(read, (None, 0, 0))(context[:2], outputs, rows)
+    known = jax.tree.map(_fold, jax.lax.stop_gradient(rows))
 
     def visit_scores(params: PyTree, context: PyTree, visit: Visit) -> VisitScores:
         env, backward, policy = context
         return read((env, backward), evaluate(policy, params, env, visit.state), visit)
 
-    scores = _map(visit_scores, params, context, rows, _fold(live), chunk_size, known)
+    scores = _map(visit_scores, params, context, visited, _fold(live), chunk_size, known)
     return jax.tree.map(lambda x: x.reshape(*live.shape, *x.shape[1:]), scores)
 
 
@@ -179,7 +177,8 @@ def log_inflow(
     Returns:
         `[B, T + 1]` nats, zero at s_0 and after the end.
     """
-    steps = jnp.arange(trajectories.actions.shape[1] + 1, dtype=jnp.int32)[None]
+    horizon = jax.tree.leaves(trajectories.states)[0].shape[1]
+    steps = jnp.arange(horizon, dtype=jnp.int32)[None]
     live = (steps > 0) & (steps <= trajectories.length[:, None])
     states = jax.tree.map(_fold, trajectories.states)
     undo = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
@@ -221,12 +220,20 @@ def visits(env: Environment, trajectories: Trajectory) -> Visit:
     """`[B, T + 1]` visits; the action at the end and the backward action at s_0 are idle."""
     before = jax.tree.map(lambda x: x[:, :-1], trajectories.states)
     undo = jax.vmap(jax.vmap(env.backward_action))(before, trajectories.actions)
-    live = jnp.arange(undo.shape[1], dtype=jnp.int32)[None] < trajectories.length[:, None]
-    undo = jnp.where(live, undo, 0)
+    horizon = jax.tree.leaves(before)[0].shape[1]
+    live = jnp.arange(horizon, dtype=jnp.int32)[None] < trajectories.length[:, None]
+
+    def idle(x: Array, first: int, last: int) -> Array:
+        return jnp.pad(x, ((0, 0), (first, last), *((0, 0),) * (x.ndim - 2)))
+
+    def undone(x: Array) -> Array:
+        mask = live.reshape(live.shape + (1,) * (x.ndim - 2))
+        return idle(jnp.where(mask, x, jnp.zeros_like(x)), 1, 0)
+
     return Visit(
         trajectories.states,
-        jnp.pad(trajectories.actions, ((0, 0), (0, 1))),
-        jnp.pad(undo, ((0, 0), (1, 0))),
+        jax.tree.map(lambda x: idle(x, 0, 1), trajectories.actions),
+        jax.tree.map(undone, undo),
     )
 
 
@@ -235,18 +242,19 @@ def read(
 ) -> VisitScores:
     """What `output` of the policy says about one visit; `context` is (env, backward)."""
     env, backward = context
-    mask = env.forward_mask(visit.state)
-    forward = masking.log_softmax(output.forward_logits, mask)
-    logits = backward(env, visit.state, output)
-    reverse = masking.log_softmax(logits, env.backward_mask(visit.state))
-    value = masking.logsumexp(output.forward_logits, mask) if "log_value" in needs else None
+    state, params = visit.state, output.forward_logits
+    support, undoable = env.forward_mask(state), env.backward_mask(state)
+    reverse = backward(env, state, output)
+    log_policy = None
+    if needs & {"log_stop", "log_policy"}:  # of all actions: they are numbered, which is checked
+        log_policy = masking.log_softmax(params, support)
     return VisitScores(
-        masking.select(forward, visit.action),
-        masking.select(reverse, visit.backward_action),
+        actions_of(env).log_prob(params, support, visit.action),
+        backward_actions_of(env).log_prob(reverse, undoable, visit.backward_action),
         output.log_flow,
-        log_stop=forward[env.stop_action] if "log_stop" in needs else None,
-        log_value=value,
-        log_policy=forward if "log_policy" in needs else None,
+        log_stop=None if "log_stop" not in needs else log_policy[env.stop_action],  # pyrefly: ignore
+        log_value=masking.logsumexp(params, support) if "log_value" in needs else None,
+        log_policy=log_policy if "log_policy" in needs else None,
     )
 
 

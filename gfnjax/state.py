@@ -21,7 +21,7 @@ class Params(NamedTuple):
     """
 
     policy: PyTree
-    log_z: Array | float = 0.0
+    log_z: Array = 0.0  # pyrefly: ignore
     backward: PyTree = None
     objective: PyTree = None
     log_flow_start: Array | None = None

@@ -218,4 +218,5 @@ class Teacher(Comparable):
 
 def _explore(gfn: GFlowNet, state: TrainState, key: Array, num_samples: int) -> Trajectory:
     behaviour = gfn.behaviour(gfn.values(state.hyperparameters, state.step))
+    behaviour = behaviour._replace(needs=None)  # what one knows of the other's is nothing
     return gfn.model.explore(state.params, key, num_samples, behaviour)[0]

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gfnjax.actions import Categorical, actions_of, backward_actions_of, usual
 from gfnjax.envs.base import Environment, PartialReward, source_state
 
 REWARDS = "log_reward", "log_partial_reward"
@@ -12,16 +13,23 @@ REWARDS = "log_reward", "log_partial_reward"
 
 def calls(env: Environment, state: Any) -> dict[str, tuple]:
     """Arguments for every method of the contract, valid actions where there are any."""
-    action = jnp.argmax(env.forward_mask(state)).astype(jnp.int32)
-    undo = jnp.argmax(env.backward_mask(state)).astype(jnp.int32)
-    return _arguments(env, state, action, undo)
+    return _arguments(env, state, *_actions(env, state))
+
+
+def _actions(env: Environment, state: Any) -> tuple[Any, Any]:
+    """One forward and one backward, allowed where any is."""
+    action = usual(actions_of(env), env.forward_mask(state))
+    return action, usual(backward_actions_of(env), env.backward_mask(state))
 
 
 def check_traceable(env: Environment) -> None:
     """Raise a `TypeError` that names the method which computes outside of JAX, and the remedy."""
     state = jax.eval_shape(source_state, env)
-    index = jax.ShapeDtypeStruct((), jnp.int32)
-    for name, arguments in _arguments(env, state, index, index).items():
+    # Masks may be what cannot be traced: numbered actions are known without.
+    zero = jax.ShapeDtypeStruct((), jnp.int32)
+    numbered = all(isinstance(f(env), Categorical) for f in (actions_of, backward_actions_of))
+    given = (zero, zero) if numbered else jax.eval_shape(_actions, env, state)
+    for name, arguments in _arguments(env, state, *given).items():
         try:
             trace(env, name, arguments)
         except Exception as error:

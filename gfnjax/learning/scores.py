@@ -16,9 +16,9 @@ from gfnjax.objectives.base import (
     name_of,
     resolve_log_z,
 )
-from gfnjax.scoring import from_start
+from gfnjax.scoring import VisitScores, from_start
 from gfnjax.state import Params
-from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
+from gfnjax.types import Array, PyTree, Scores, Trajectory
 
 
 def score(
@@ -29,7 +29,7 @@ def score(
     *,
     target: PyTree | None = None,
     previous: PyTree | None = None,
-    outputs: PolicyOutput | None = None,
+    rows: VisitScores | None = None,
     key: Array | None = None,
     chunk_size: int | None = None,
     members: bool = False,
@@ -45,7 +45,7 @@ def score(
         chunk_size=chunk_size,
         members=members,
     )
-    scores = look(params.policy, outputs=outputs, key=key)
+    scores = look(params.policy, rows=rows, key=key)
     if "log_inflow" in needs:
         inflow = score_inflow(model, params, trajectories, scores.mask, chunk_size)
         scores = scores._replace(log_inflow=inflow)
@@ -71,7 +71,7 @@ def adapted(
     policy: PyTree,
     trajectories: Trajectory,
     chunk_size: int | None = None,
-    outputs: PolicyOutput | None = None,
+    rows: VisitScores | None = None,
     key: Array | None = None,
     members: bool = False,
 ) -> Scores:
@@ -79,7 +79,7 @@ def adapted(
 
     Of an `EnsemblePolicy` with `members` that of each member: `[K, B, ...]`.
     """
-    options: Any = {"chunk_size": chunk_size, "outputs": outputs, "members": members}
+    options: Any = {"chunk_size": chunk_size, "rows": rows, "members": members}
     scores = score_policies(model, params, policy, trajectories, needs=objective.needs, **options)
     if params.objective is not None:
         assist = partial(objective.assist, params.objective, model.env)

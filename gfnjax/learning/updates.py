@@ -13,8 +13,9 @@ from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective
 from gfnjax.policies.backward import TrainedBackward
+from gfnjax.scoring import VisitScores
 from gfnjax.state import Params, TrainState
-from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
+from gfnjax.types import Array, PyTree, Scores, Trajectory
 
 REMEMBERING = optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState
 
@@ -40,7 +41,7 @@ class Fit(NamedTuple):
 # An optimiser from a learning rate, such as `optax.adam`.
 MakeOptimizer = Callable[[Any], optax.GradientTransformation]
 # Parameters, a key, what a rollout has computed, policy parameters before the updates on the batch.
-Loss = Callable[[Params, Array, PolicyOutput | None, PyTree], tuple[Array, tuple[Scores, Array]]]
+Loss = Callable[[Params, Array, VisitScores | None, PyTree], tuple[Array, tuple[Scores, Array]]]
 
 
 def init(optimizers: OptStates, backward: Any, params: Params) -> OptStates:
@@ -77,7 +78,7 @@ def fit(
     loss: Loss,
     update: Callable[[TrainState, Params], tuple[Params, OptStates]],
     state: TrainState,
-    outputs: PolicyOutput | None,
+    rows: VisitScores | None,
     key: Array,
     num_updates: int,
     max_grad_norm: float | None,
@@ -88,7 +89,7 @@ def fit(
         loss: the loss, the batch's scores and errors; differentiated in its first argument.
         update: gradients to new parameters and optimiser state.
         state: before.
-        outputs: what the policy of `state` says in the batch, where a rollout has computed that.
+        rows: what the policy of `state` says in the batch, where a rollout has computed that.
         key: a typed PRNG key.
         num_updates: updates.
         max_grad_norm: clip the gradient to this norm; None leaves it alone.
@@ -96,10 +97,10 @@ def fit(
     before = state.params.policy
 
     def step(
-        state: TrainState, key: Array, outputs: PolicyOutput | None, previous: PyTree
+        state: TrainState, key: Array, rows: VisitScores | None, previous: PyTree
     ) -> tuple[TrainState, Fit]:
         grad = jax.value_and_grad(loss, has_aux=True)
-        (value, (scores, errors)), grads = grad(state.params, key, outputs, previous)
+        (value, (scores, errors)), grads = grad(state.params, key, rows, previous)
         with jax.numpy_dtype_promotion("standard"):  # parameters may differ in precision
             norm = optax.tree.norm(grads).astype(value.dtype)
         if max_grad_norm is not None:
@@ -110,7 +111,7 @@ def fit(
         return state, Fit(value, scores, errors, norm)
 
     keys = jax.random.split(key, num_updates)
-    state, first = step(state, keys[0], outputs, None)
+    state, first = step(state, keys[0], rows, None)
     if num_updates > 1:
         state, _ = lax.scan(lambda s, key: (step(s, key, None, before)[0], None), state, keys[1:])
     return state, first

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking
+from gfnjax.actions import require_categorical
 from gfnjax.envs.base import check_indexable
 from gfnjax.metrics import distances
 from gfnjax.metrics.state_graph import StateGraph
@@ -74,6 +75,7 @@ def policy_table(model: Model, params: Params, batch_size: int = 4096) -> Policy
         name = type(model.env).__name__
         raise TypeError(f"model.env must be Enumerable, one with num_states; {name} is not")
     check_indexable(model.env)
+    require_categorical(model.env, "a policy table")
     return _policy_table(model, params, batch_size)
 
 

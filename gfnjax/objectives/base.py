@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import masking
+from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
@@ -27,6 +28,9 @@ NEEDS: dict[str, tuple[str, str] | None] = {
     "target": None,
     "previous": None,
 }
+
+# What takes a sum over all actions, or one of them by its number.
+OVER_ALL_ACTIONS = {"log_inflow", "log_stop", "log_value", "log_policy"}
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,8 @@ def require_flows(base: Objective, *, adapted: bool = False) -> None:
 def check_abilities(objective: Objective, env: Environment) -> None:
     """Raise an error that names what `objective` asks for and `env` lacks."""
     name = name_of(objective)
+    if objective.needs & OVER_ALL_ACTIONS:
+        require_categorical(env, name)
     for need in sorted(objective.needs):
         if need not in NEEDS:
             raise ValueError(f"{name}: needs must be among {', '.join(NEEDS)}, got {need!r}")

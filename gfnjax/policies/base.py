@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from gfnjax import rollout, scoring
+from gfnjax.actions import actions_of, backward_actions_of
 from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.identity import Comparable
 from gfnjax.pytree import pytree, static
-from gfnjax.scoring import BackwardPolicy, StatePolicy
+from gfnjax.scoring import BackwardPolicy, StatePolicy, Visit, VisitScores
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -32,8 +33,22 @@ def sizes_of(env: Environment, *names: str) -> Sizes:
     return tuple((name, int(getattr(env, name))) for name in names)
 
 
-# What acts while exploring: a state and what the policy says there to `[num_actions]` logits.
-Behaviour = Callable[[State, PolicyOutput], Array]
+# What one visit is worth knowing: the policy's output in the state, and the visit.
+Read = Callable[[PolicyOutput, Visit], VisitScores]
+
+
+class Behaviour(NamedTuple):
+    """How to sample.
+
+    Attributes:
+        act: what acts in the policy's place: a state and the policy's output there to parameters
+            of the actions; None for the policy itself.
+        needs: fields of `Scores` that the policy's word on the trajectories is wanted for, so that
+            it need not be asked again; None for no word at all.
+    """
+
+    act: Callable[[State, PolicyOutput], PyTree] | None = None
+    needs: frozenset[str] | None = None
 
 
 class AnyPolicy(StatePolicy, Protocol):
@@ -72,18 +87,20 @@ class AnyPolicy(StatePolicy, Protocol):
         env: Environment,
         key: Array,
         num_samples: int,
-        behaviour: Behaviour | None = None,
+        act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
-    ) -> tuple[Trajectory, PolicyOutput | None]:
-        """Trajectories `[B, ...]`, and what the policy says in all their states, where known.
+        read: Read | None = None,
+    ) -> tuple[Trajectory, VisitScores | None]:
+        """Trajectories `[B, ...]`, and `[B, T + 1]` what `read` makes of each visit, if asked.
 
         Args:
             params: trained parameters.
             env: the environment.
             key: a typed PRNG key.
             num_samples: B.
-            behaviour: what acts in the policy's place, given what it says; the policy without.
+            act: what acts in the policy's place, as in `Behaviour`.
             window: where to start and how far to go, instead of from s_0 to the end.
+            read: what is recorded; a policy may record nothing all the same.
         """
         ...
 
@@ -152,10 +169,11 @@ class Policy(Comparable):
         env: Environment,
         key: Array,
         num_samples: int,
-        behaviour: Behaviour | None = None,
+        act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
-    ) -> tuple[Trajectory, PolicyOutput | None]:
-        return rollout_of_states(self, params, env, key, num_samples, behaviour, window)
+        read: Read | None = None,
+    ) -> tuple[Trajectory, VisitScores | None]:
+        return rollout_of_states(self, params, env, key, num_samples, act, window, read)
 
     def score(
         self,
@@ -179,18 +197,27 @@ def rollout_of_states(
     env: Environment,
     key: Array,
     num_samples: int,
-    behaviour: Behaviour | None,
+    act: Callable[[State, PolicyOutput], PyTree] | None,
     window: rollout.Window | None,
-) -> tuple[Trajectory, PolicyOutput]:
+    read: Read | None,
+) -> tuple[Trajectory, VisitScores | None]:
     """`AnyPolicy.rollout` of a policy that looks at each state on its own."""
 
-    def act(state: State) -> tuple[Array, PolicyOutput]:
+    def decide(state: State) -> rollout.Decision:
         output = policy.evaluate(params, env, state)
-        return output.forward_logits if behaviour is None else behaviour(state, output), output
+        said = None if read is None else output
+        return rollout.Decision(output.forward_logits if act is None else act(state, output), said)
 
     # For all policies alike: an ensemble of one samples what its only member would on its own.
     key, _ = jax.random.split(key)
-    return rollout.sample_forward(env, act, key, num_samples, window)
+    return rollout.sample_forward(env, decide, key, num_samples, window, record_by(read))
+
+
+def record_by(read: Read | None) -> rollout.Record | None:
+    """What a rollout records of a visit."""
+    if read is None:
+        return None
+    return lambda said, *visit: read(said, Visit(*visit))
 
 
 def in_full_precision(output: PolicyOutput) -> PolicyOutput:
@@ -287,15 +314,20 @@ def check_made_for(made_for: Sizes, env: Environment, argument: str = "policy") 
 def check_output(policy: StatePolicy, params: PyTree, env: Environment) -> None:
     """Raise a `ValueError` naming the output whose shape does not fit the environment."""
     expected = {
-        "forward_logits": (env.num_actions,),
-        "backward_logits": (env.num_backward_actions,),
-        "log_flow": (),
+        "forward_logits": actions_of(env).neutral(),
+        "backward_logits": backward_actions_of(env).neutral(),
+        "log_flow": jnp.zeros(()),
     }
     output = jax.eval_shape(lambda p: policy.evaluate(p, env, source_state(env)), params)
-    for name, shape in expected.items():
-        actual = getattr(output, name).shape
-        if actual != shape:
+    for name, like in expected.items():
+        actual, wanted = _shapes(getattr(output, name)), _shapes(like)
+        if actual != wanted:
             raise ValueError(
-                f"policy.apply must return {name} of shape {shape} for one observation of "
+                f"policy.apply must return {name} of shape {wanted} for one observation of "
                 f"{type(env).__name__}, got {actual}"
             )
+
+
+def _shapes(tree: PyTree) -> Any:
+    """Of one array its shape, of a tree of them a tree of shapes."""
+    return jax.tree.map(jnp.shape, tree)

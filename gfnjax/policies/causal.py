@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import rollout, scoring
+from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Conditioned, Environment, State, source_state
 from gfnjax.envs.conditional import Conditional
 from gfnjax.identity import Comparable
 from gfnjax.policies.base import (
-    Behaviour,
+    Read,
     Sizes,
     environment_view,
     in_full_precision,
@@ -22,7 +23,7 @@ from gfnjax.policies.base import (
 )
 from gfnjax.policies.transformer import Block, Cache, Heads, check_sizes
 from gfnjax.pytree import pytree, static
-from gfnjax.scoring import BackwardPolicy
+from gfnjax.scoring import BackwardPolicy, VisitScores
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -84,9 +85,10 @@ class CausalPolicy(Comparable):
         env: Environment,
         key: Array,
         num_samples: int,
-        behaviour: Behaviour | None = None,
+        act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
-    ) -> tuple[Trajectory, PolicyOutput | None]:
+        read: Read | None = None,
+    ) -> tuple[Trajectory, VisitScores | None]:
         """The policy's memory grows by one token a step; nothing is recorded."""
         if window is not None:
             raise ValueError("a CausalPolicy reads trajectories from their start: no window")
@@ -97,14 +99,16 @@ class CausalPolicy(Comparable):
         def start(sources: State) -> PyTree:
             return jax.vmap(lambda source: self.start(held, self.look(env, source)))(sources)
 
-        def act(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
+        def decide(
+            memory: PyTree, t: Array, state: State, arrival: rollout.Arrival, live: Array
+        ) -> tuple[PyTree, rollout.Decision]:
+            token = jnp.where(t == 0, 0, arrival.action + 1)
             memory, output = step(held, memory, token, t)
             output = in_full_precision(output)
-            if behaviour is None:
-                return memory, output.forward_logits, None
-            return memory, jax.vmap(behaviour)(state, output), None
+            params = output.forward_logits if act is None else jax.vmap(act)(state, output)
+            return memory, rollout.Decision(params)
 
-        return rollout.rollout(env, act, start, key, num_samples)[0], None
+        return rollout.rollout(env, decide, start, key, num_samples)[0], None
 
     def score(
         self,
@@ -161,6 +165,7 @@ def history_tokens(actions: Array, length: Array) -> Array:
 
 def check_causal(env: Environment) -> None:
     """Raise a `ValueError` if source and actions do not tell the state they lead to in `env`."""
+    require_categorical(env, "a CausalPolicy")
     if env.num_backward_actions != 1:
         raise ValueError(
             "a CausalPolicy needs an environment with one path to each state: its "

@@ -1,7 +1,7 @@
 """An ensemble of forward policies on one trunk, for Thompson sampling."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import masking, rollout, scoring
+from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment, State
 from gfnjax.identity import Comparable
-from gfnjax.policies.base import Behaviour, Policy, Sizes, rollout_of_states
+from gfnjax.policies.base import Policy, Read, Sizes, record_by, rollout_of_states
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.pytree import pytree, static
-from gfnjax.scoring import BackwardPolicy
+from gfnjax.scoring import BackwardPolicy, VisitScores
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -60,6 +61,7 @@ class EnsemblePolicy(Comparable):
         return True
 
     def check(self, env: Environment) -> None:
+        require_categorical(env, "an EnsemblePolicy")
         self.network.check(env)
 
     def init(self, key: Array, observation: PyTree) -> PyTree:
@@ -92,28 +94,33 @@ class EnsemblePolicy(Comparable):
         env: Environment,
         key: Array,
         num_samples: int,
-        behaviour: Behaviour | None = None,
+        act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
-    ) -> tuple[Trajectory, PolicyOutput | None]:
+        read: Read | None = None,
+    ) -> tuple[Trajectory, VisitScores | None]:
         """Exploring, one member drawn uniformly acts in each trajectory, or in each window.
 
-        What is returned beside trajectories are then `heads` in all their states.
+        What is recorded is then of each member, `[B, T + 1, K]`.
         """
-        if behaviour is None:
-            return rollout_of_states(self, params, env, key, num_samples, None, window)
+        if act is None:
+            return rollout_of_states(self, params, env, key, num_samples, None, window, read)
         key, member_key = jax.random.split(key)
         members = jax.random.randint(member_key, (num_samples,), 0, self.num_members)
 
-        def act(row: tuple[State, Array]) -> tuple[Array, PolicyOutput]:
+        def decide(row: tuple[State, Array]) -> rollout.Decision:
             state, member = row
             heads = self.heads(params, env, state)
             logits = heads.forward_logits[member]
-            return behaviour(state, heads._replace(forward_logits=logits)), heads
+            acting = act(state, heads._replace(forward_logits=logits))
+            return rollout.Decision(acting, None if read is None else heads)
 
-        def act_all(memory: PyTree, t: Array, state: State, token: Array, live: Array) -> PyTree:
-            return memory, *rollout.act_live(act, (state, members), live)
+        def decide_all(
+            memory: PyTree, t: Array, state: State, arrival: rollout.Arrival, live: Array
+        ) -> tuple[PyTree, rollout.Decision]:
+            return memory, rollout.act_live(decide, (state, members), live)
 
-        return rollout.rollout(env, act_all, lambda states: (), key, num_samples, window)
+        record = record_by(None if read is None else jax.vmap(read, (MEMBERS, None)))
+        return rollout.rollout(env, decide_all, lambda states: (), key, num_samples, window, record)
 
     def score(
         self,
@@ -135,18 +142,18 @@ class EnsemblePolicy(Comparable):
         *,
         log_z: Array | float = 0.0,
         chunk_size: int | None = None,
-        outputs: PolicyOutput | None = None,
+        rows: VisitScores | None = None,
         needs: frozenset[str] = frozenset(),
     ) -> Scores:
         """Scores `[K, B, ...]` of each member, at the cost of one pass through the trunk.
 
-        Arguments as in `scoring.score`, but `outputs` are `heads`.
+        Arguments as in `scoring.score`, `rows` of each member.
         """
         read = jax.vmap(partial(scoring.read, needs=needs), (None, MEMBERS, None))
         model = env, self, backward, params, trajectories
-        rows = scoring.read_visits(*model, _heads, read, chunk_size=chunk_size, outputs=outputs)
-        rows = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), rows)
-        return jax.vmap(lambda rows: scoring.assemble(env, trajectories, rows, log_z, needs))(rows)
+        found = scoring.read_visits(*model, _heads, read, chunk_size=chunk_size, rows=rows)
+        found = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), found)
+        return jax.vmap(lambda rows: scoring.assemble(env, trajectories, rows, log_z, needs))(found)
 
 
 MEMBERS = PolicyOutput(forward_logits=0, backward_logits=None, log_flow=None)  # pyrefly: ignore

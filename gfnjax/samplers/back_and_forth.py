@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from gfnjax import masking, rollout
 from gfnjax.envs.base import State
 from gfnjax.model import Model
+from gfnjax.policies.base import Behaviour
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
 
@@ -127,7 +128,7 @@ def back_and_forth(
     tail = _tail(back, cut)
     start = jax.tree.map(lambda x: x[:, 0], tail.states)
     window = rollout.Window(start, model.env.max_steps)
-    forth, _ = model.explore(params, forth_key, cut.size, None, window)
+    forth, _ = model.explore(params, forth_key, cut.size, Behaviour(), window)
     proposal = _splice(back, cut, forth)
     proposals = rollout.terminal_states(forth)
     if acceptance == "greedy":

@@ -6,8 +6,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective
 from gfnjax.policies.base import Behaviour
+from gfnjax.scoring import VisitScores
 from gfnjax.state import Params
-from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
+from gfnjax.types import Array, PyTree, Trajectory
 
 
 class Batch(NamedTuple):
@@ -15,13 +16,13 @@ class Batch(NamedTuple):
 
     Attributes:
         trajectories: complete ones, or windows of unfinished ones.
-        outputs: `[B, T + 1, ...]` what the current parameters say in all of their states, where
-            sampling has computed that already; else None.
+        rows: `[B, T + 1, ...]` the word of the current parameters on each of their visits, where
+            sampling has recorded that; else None.
         note: whatever the sampler wants to see again in `learn`.
     """
 
     trajectories: Trajectory
-    outputs: PolicyOutput | None = None
+    rows: VisitScores | None = None
     note: PyTree = None
 
 
@@ -47,7 +48,7 @@ class Sampler(Protocol):
         params: Params,
         memory: PyTree,
         key: Array,
-        behaviour: Behaviour | None,
+        behaviour: Behaviour,
         batch_size: int,
     ) -> tuple[Batch, PyTree]:
         """A batch for one training step, and the memory after drawing it.
@@ -57,7 +58,7 @@ class Sampler(Protocol):
             params: current ones.
             memory: from the step before.
             key: a typed PRNG key.
-            behaviour: what explores in the policy's place, see `Model.explore`.
+            behaviour: how to explore, for `Model.explore`.
             batch_size: number of trajectories B.
         """
         ...
@@ -83,7 +84,7 @@ class OnPolicy:
         params: Params,
         memory: PyTree,
         key: Array,
-        behaviour: Behaviour | None,
+        behaviour: Behaviour,
         batch_size: int,
     ) -> tuple[Batch, PyTree]:
         return Batch(*model.explore(params, key, batch_size, behaviour)), memory

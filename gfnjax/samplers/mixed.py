@@ -132,7 +132,7 @@ class Mixed:
         memory = self.fresh.init(model, params, key, num_fresh)
         if self.replay is None:
             return Memory(memory, None)
-        known = model, params, memory, key, None, num_fresh
+        known = model, params, memory, key, Behaviour(), num_fresh
         batch, _ = jax.eval_shape(lambda: self.fresh.draw(*known))
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch.trajectories)
         return Memory(memory, self.replay.init(one))
@@ -143,11 +143,13 @@ class Mixed:
         params: Params,
         memory: Memory,
         key: Array,
-        behaviour: Behaviour | None,
+        behaviour: Behaviour,
         batch_size: int,
     ) -> tuple[Batch, Memory]:
         counts = self.counts(batch_size)
         keys = jax.random.split(key, 3)
+        # Of replayed trajectories nothing is known: none of the batch is told apart.
+        behaviour = behaviour._replace(needs=None)
         known = model, params, memory.fresh, keys[0], behaviour, counts.fresh
         batch, kept = self.fresh.draw(*known)
         parts, slots = [batch.trajectories], None

@@ -55,7 +55,7 @@ class Windows:
         params: Params,
         memory: PyTree,
         key: Array,
-        behaviour: Behaviour | None,
+        behaviour: Behaviour,
         batch_size: int,
     ) -> tuple[Batch, PyTree]:
         key, source_key = jax.random.split(key)

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from gfnjax import rollout
+from gfnjax.actions import Actions, Categorical, actions_of, backward_actions_of, usual
 from gfnjax.arguments import check_key
 from gfnjax.envs.base import Conditioned, Enumerable, Environment, SparselyObserved, source_state
 from gfnjax.envs.contract import REWARDS, calls, outside_of_jax, trace
@@ -21,6 +22,8 @@ from gfnjax.testing.return_values import wrong_return
 from gfnjax.types import Array, PyTree
 
 MAX_CHECKED_STATES = 256
+# Of each state, where actions have no numbers to go through.
+DRAWS = 4
 MAX_CHECKED_INDICES = 100_000
 
 
@@ -143,23 +146,26 @@ def _check_traceable(env: Environment) -> None:
 
 def _check_initial_state(env: Environment) -> None:
     state = source_state(env)
-    action = jnp.zeros((), jnp.int32)
     _require((message := wrong_return(env, state)) is None, str(message))
     _require(~env.is_terminal(state), "initial_state: s_0 must not be terminal")
-    _require(env.forward_mask(state).any(), "forward_mask: s_0 must allow some action")
+    moves, undoing = actions_of(env), backward_actions_of(env)
+    allowed, undoable = env.forward_mask(state), env.backward_mask(state)
+    _require(moves.possible(allowed), "forward_mask: s_0 must allow some action")
     _require(
-        ~env.backward_mask(state).any(),
+        ~undoing.possible(undoable),
         "backward_mask: must be all False at s_0, which has no parents",
     )
     expected = jax.tree.map(lambda x: (x.shape, x.dtype), state)
-    for name in ("step", "backward_step"):
+    actions = {"step": usual(moves, allowed), "backward_step": usual(undoing, undoable)}
+    for name, action in actions.items():
         result = jax.eval_shape(getattr(env, name), state, action)
         _require(
             jax.tree.map(lambda x: (x.shape, x.dtype), result) == expected,
             f"{name} must return a state of the same structure, shapes and dtypes as "
             f"initial_state: {expected}, got {result}",
         )
-    undos = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
+    undos = jax.vmap(lambda _: undoable)(jnp.arange(DRAWS))
+    undos = _some(undoing, undos, np.zeros(DRAWS, int), jax.random.key(0))
     unchanged = _each(lambda undo: _equal(env.backward_step(state, undo), state))(undos)
     _require(unchanged, "backward_step: must return s_0 unchanged, whatever the backward action")
 
@@ -167,11 +173,12 @@ def _check_initial_state(env: Environment) -> None:
 def _walk(env: Environment, key: Array, num_trajectories: int) -> PyTree:
     """States `[T + 1, n, ...]` of uniformly random trajectories."""
 
+    moves = actions_of(env)
+
     def move(state: PyTree, key: Array) -> PyTree:
-        logits = jnp.where(env.forward_mask(state), 0.0, -jnp.inf)
         # A terminal state allows nothing: any action must leave it where it is.
-        logits = jnp.where(env.forward_mask(state).any(), logits, 0.0)
-        return env.step(state, jax.random.categorical(key, logits).astype(jnp.int32))
+        noise = moves.noise(key, ())
+        return env.step(state, moves.sample(moves.neutral(), env.forward_mask(state), noise))
 
     def move_all(states: PyTree, keys: Array) -> tuple[PyTree, PyTree]:
         following = jax.vmap(move)(states, keys)
@@ -205,7 +212,8 @@ def _subsample(states: PyTree) -> PyTree:
 
 def _check_masks(env: Environment, states: PyTree) -> None:
     def look(state: PyTree) -> tuple[Array, Array, Array]:
-        allowed, undoable = env.forward_mask(state).any(), env.backward_mask(state).any()
+        allowed = actions_of(env).possible(env.forward_mask(state))
+        undoable = backward_actions_of(env).possible(env.backward_mask(state))
         return env.is_terminal(state), allowed, undoable | _equal(state, source_state(env))
 
     terminal, allowed, undoable = _each(look)(states)
@@ -221,16 +229,22 @@ def _check_masks(env: Environment, states: PyTree) -> None:
     )
 
 
-def _pairs(env: Environment, states: PyTree, forward: bool) -> tuple[PyTree, np.ndarray]:
-    """All (state, valid action) pairs of a batch of states."""
-    mask = _each(env.forward_mask if forward else env.backward_mask)(states)
-    rows, actions = np.nonzero(mask)
-    return jax.tree.map(lambda x: x[rows], states), actions.astype(np.int32)
+def _pairs(env: Environment, states: PyTree, forward: bool) -> tuple[PyTree, PyTree]:
+    """All (state, valid action) pairs of a batch of states; some, if actions have no numbers."""
+    actions = actions_of(env) if forward else backward_actions_of(env)
+    support = _each(env.forward_mask if forward else env.backward_mask)(states)
+    if isinstance(actions, Categorical):
+        rows, taken = np.nonzero(support)
+        return jax.tree.map(lambda x: x[rows], states), taken.astype(np.int32)
+    rows = np.repeat(np.flatnonzero(_each(actions.possible)(support)), DRAWS)
+    chosen = _some(actions, support, rows, jax.random.key(int(forward)))
+    return jax.tree.map(lambda x: x[rows], states), chosen
 
 
-def _allows(mask: Array, action: Array) -> Array:
-    # Out of range, an index would wrap around or be clamped onto an allowed entry.
-    return mask[action] & (action >= 0) & (action < mask.size)
+def _some(actions: Actions, support: PyTree, rows: np.ndarray, key: Array) -> PyTree:
+    """One random action for each of `rows` of a batch of supports."""
+    sample = _each(lambda support, u: actions.sample(actions.neutral(), support, u))
+    return sample(jax.tree.map(lambda x: x[rows], support), actions.noise(key, rows.shape))
 
 
 def _check_forward_edges(env: Environment, states: PyTree) -> None:
@@ -239,8 +253,8 @@ def _check_forward_edges(env: Environment, states: PyTree) -> None:
         undo = env.backward_action(state, action)
         back = env.backward_step(child, undo)
         again = env.forward_action(child, undo)
-        allowed = _allows(env.backward_mask(child), undo)
-        return ~_equal(child, state), allowed, _equal(back, state), again == action
+        allowed = backward_actions_of(env).allows(env.backward_mask(child), undo)
+        return ~_equal(child, state), allowed, _equal(back, state), _equal(again, action)
 
     states, actions = _pairs(env, states, forward=True)
     moved, allowed, back, again = _each(edge)(states, actions)
@@ -263,7 +277,8 @@ def _check_backward_edges(env: Environment, states: PyTree) -> None:
         action = env.forward_action(state, undo)
         child = env.step(parent, action)
         again = env.backward_action(parent, action)
-        return _allows(env.forward_mask(parent), action), _equal(child, state), again == undo
+        allowed = actions_of(env).allows(env.forward_mask(parent), action)
+        return allowed, _equal(child, state), _equal(again, undo)
 
     states, undos = _pairs(env, states, forward=False)
     allowed, back, again = _each(edge)(states, undos)
@@ -286,9 +301,17 @@ def _check_backward_edges(env: Environment, states: PyTree) -> None:
 def _check_absorbing(env: Environment, states: PyTree) -> None:
     last = jax.tree.map(lambda x: x[-1], states)
 
+    moves = actions_of(env)
+    count = moves.size if isinstance(moves, Categorical) else DRAWS
+
     def stays(state: PyTree) -> Array:
-        actions = jnp.arange(env.num_actions, dtype=jnp.int32)
-        return jax.vmap(lambda action: _equal(env.step(state, action), state))(actions)
+        if isinstance(moves, Categorical):
+            taken = jnp.arange(moves.size, dtype=jnp.int32)
+        else:  # what is allowed elsewhere: here nothing is
+            noise = moves.noise(jax.random.key(0), (count,))
+            allowed = env.forward_mask(source_state(env))
+            taken = jax.vmap(lambda u: moves.sample(moves.neutral(), allowed, u))(noise)
+        return jax.vmap(lambda action: _equal(env.step(state, action), state))(taken)
 
     same = _each(stays)(last)
     broken = ~same.all(axis=1)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gfnjax.actions import Categorical, actions_of, backward_actions_of
 from gfnjax.envs.base import Environment
 from gfnjax.envs.contract import calls, trace
 from gfnjax.types import PyTree
@@ -15,13 +16,11 @@ KINDS = {"bool": jnp.bool_, "float": jnp.floating, "int": jnp.integer}
 def wrong_return(env: Environment, state: PyTree) -> str | None:
     """What is wrong with the kind or shape of anything but states, in words; None if nothing."""
     forms = {
-        "forward_mask": ("bool", (env.num_actions,)),
-        "backward_mask": ("bool", (env.num_backward_actions,)),
+        **_masks(env),
         "is_terminal": ("bool", ()),
         "log_reward": ("float", ()),
         "log_partial_reward": ("float", ()),
-        "backward_action": ("int", ()),
-        "forward_action": ("int", ()),
+        **_numbers(env),
     }
     for name, arguments in calls(env, state).items():
         found = trace(env, name, arguments)
@@ -30,6 +29,17 @@ def wrong_return(env: Environment, state: PyTree) -> str | None:
         if name == "observe" and not jax.tree.leaves(found):
             return f"observe must return arrays, got {found}"
     return None
+
+
+def _masks(env: Environment) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Of numbered actions; what others allow has a form of their own."""
+    kinds = {"forward_mask": actions_of(env), "backward_mask": backward_actions_of(env)}
+    return {n: ("bool", (k.size,)) for n, k in kinds.items() if isinstance(k, Categorical)}
+
+
+def _numbers(env: Environment) -> dict[str, tuple[str, tuple[int, ...]]]:
+    kinds = {"forward_action": actions_of(env), "backward_action": backward_actions_of(env)}
+    return {n: ("int", ()) for n, k in kinds.items() if isinstance(k, Categorical)}
 
 
 def _mismatch(found: Any, kind: str, shape: tuple[int, ...]) -> str | None:

@@ -1,0 +1,156 @@
+"""What an action is: the only place that knows how one is drawn and how one is judged."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from gfnjax import masking
+from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.types import Array, PyTree
+
+Action = Any
+# Up to here one pass over all probabilities is faster than two over blocks of them.
+ONE_BLOCK = 16
+
+
+class Actions(Protocol):
+    """A kind of action, for one state. A frozen, hashable value.
+
+    The parameters are what a policy says (`PolicyOutput.forward_logits`), the support is what an
+    environment allows (`Environment.forward_mask`): logits and a mask where actions are numbered.
+    An environment has `actions` and `backward_actions`; without, they are `Categorical`.
+    """
+
+    def neutral(self) -> PyTree:
+        """Parameters of an undecided policy; they tell the shapes of all others."""
+        ...
+
+    def noise(self, key: Array, shape: tuple[int, ...]) -> PyTree:
+        """All that is random in decisions of some shape, drawn outside of any loop."""
+        ...
+
+    def sample(self, params: PyTree, support: PyTree, noise: PyTree) -> Action:
+        """An action that is allowed, from the noise of one decision; any where none is."""
+        ...
+
+    def log_prob(self, params: PyTree, support: PyTree, action: Action) -> Array:
+        """`[]` nats, of a probability or a density; finite, with finite gradients, everywhere."""
+        ...
+
+    def explore(self, params: PyTree, support: PyTree, values: Hyperparameters) -> PyTree:
+        """Parameters of what acts while exploring, given the run's epsilon and temperature."""
+        ...
+
+    def possible(self, support: PyTree) -> Array:
+        """`[]` bool, whether anything is allowed."""
+        ...
+
+    def allows(self, support: PyTree, action: Action) -> Array:
+        """`[]` bool, whether `action` is allowed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Numbered actions: int32, logits `[size]`, masks `[size]` that are True where allowed."""
+
+    size: int
+
+    def neutral(self) -> Array:
+        return jnp.zeros(self.size, jnp.result_type(float))
+
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """One uniform number a decision, however many actions there are."""
+        return jax.random.uniform(key, shape)
+
+    def sample(self, params: Array, support: Array, noise: Array) -> Array:
+        """By the inverse of the distribution function: the first a with P(0) + .. + P(a) > u.
+
+        In blocks of about sqrt(size), first which block, then which of its actions. What is not
+        allowed has probability 0 and is never drawn, however sums are rounded.
+        """
+        top = jnp.where(support, params, -jnp.inf).max()
+        # Relative to the best; where all that is allowed has -inf, all of it is alike.
+        weights = jnp.exp(params - jnp.where(jnp.isfinite(top), top, 0.0))
+        weights = jnp.where(jnp.isneginf(top), 1.0, weights)
+        weights = jnp.where(support, weights, 0.0).astype(noise.dtype)
+        if self.size <= ONE_BLOCK:
+            return _invert(weights, noise * weights.sum())
+        width = 2 ** math.ceil(math.log2(self.size) / 2)
+        blocks = jnp.pad(weights, (0, -self.size % width)).reshape(-1, width)
+        totals = blocks.sum(axis=1)
+        sums = jnp.cumsum(totals)
+        target = noise * sums[-1]
+        block = _invert(totals, target)
+        below = jnp.where(block > 0, sums[jnp.maximum(block - 1, 0)], 0.0)
+        index = block * width + _invert(blocks[block], target - below)
+        return jnp.minimum(index, self.size - 1)  # where nothing is allowed
+
+    def log_prob(self, params: Array, support: Array, action: Array) -> Array:
+        return masking.select(masking.log_softmax(params, support), action)
+
+    def explore(self, params: Array, support: Array, values: Hyperparameters) -> Array:
+        return epsilon_tempered(params, support, values.epsilon, values.temperature)
+
+    def possible(self, support: Array) -> Array:
+        return support.any()
+
+    def allows(self, support: Array, action: Array) -> Array:
+        # Out of range, an index would wrap around or be clamped onto an allowed entry.
+        return support[action] & (action >= 0) & (action < self.size)
+
+
+def actions_of(env: Any) -> Actions:
+    """The forward actions of an environment."""
+    return getattr(env, "actions", None) or Categorical(env.num_actions)
+
+
+def backward_actions_of(env: Any) -> Actions:
+    """The backward actions of an environment."""
+    return getattr(env, "backward_actions", None) or Categorical(env.num_backward_actions)
+
+
+def usual(actions: Actions, support: PyTree) -> Action:
+    """An action that is allowed, if any is: what an undecided policy would take by average luck."""
+    key = jax.random.key(0)
+    return actions.sample(actions.neutral(), support, actions.noise(key, ()))
+
+
+def require_categorical(env: Any, what: str) -> None:
+    """Raise a `TypeError` where the actions of `env` are not numbered, which `what` needs."""
+    for actions in (actions_of(env), backward_actions_of(env)):
+        if not isinstance(actions, Categorical):
+            raise TypeError(
+                f"{what} sums over all actions: it needs an environment whose actions are "
+                f"Categorical, those of {type(env).__name__} are {type(actions).__name__}"
+            )
+
+
+def epsilon_tempered(logits: Array, mask: Array, epsilon: Array, temperature: Array) -> Array:
+    """(1 - epsilon) softmax(logits / temperature) + epsilon uniform(valid), decided per step.
+
+    Args:
+        logits: `[num_actions]` of the current policy.
+        mask: `[num_actions]` True where allowed.
+        epsilon: probability of a uniform action, in [0, 1].
+        temperature: above 1 flattens the policy, below 1 sharpens it.
+
+    Returns:
+        `[num_actions]` log-probabilities of the behaviour policy.
+    """
+    # A compiled schedule may end at -6e-8, whose logarithm is NaN.
+    epsilon = jnp.clip(epsilon, 0.0, 1.0)
+    log_policy = masking.log_softmax(logits / temperature, mask)
+    log_uniform = masking.log_softmax(jnp.zeros_like(logits), mask)
+    return jnp.logaddexp(jnp.log1p(-epsilon) + log_policy, jnp.log(epsilon) + log_uniform)
+
+
+def _invert(weights: Array, target: Array) -> Array:
+    """`[]` int32: the first i with weights[0] + .. + weights[i] > target, never one of weight 0."""
+    there = weights > 0
+    reached = (jnp.cumsum(weights) > target) & there
+    last = weights.size - 1 - jnp.argmax(there[::-1])  # where rounding leaves none
+    return jnp.where(reached.any(), jnp.argmax(reached), last).astype(jnp.int32)
