@@ -79,6 +79,11 @@ def evaluate_live(
     return jax.tree.map(lambda x: _where_live(live, x[slot]), packed)
 
 
+def chunk_of(num_rows: int) -> int:
+    """Rows at a time, where nothing else says so: small beside all, large enough to be worth it."""
+    return min(num_rows, max(num_rows // 8, 256))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _map_live(fn, chunk_size, params, context, rows, live, known):
     if known is not None:

@@ -140,10 +140,19 @@ def rollout(
         (time, done, state, arrival, length, memory, buffers),
     )
     states, taken, records = jax.tree.map(_batch_first, buffers)
-    log_reward = jax.vmap(partial(log_reward_of, env))(terminal)
+    log_reward = _log_rewards(env, terminal, window)
     states = _repeat_last(states, terminal, length)
     taken = jax.tree.map(lambda x: x[:, :horizon], taken)
     return Trajectory(states, taken, length, log_reward), records
+
+
+def _log_rewards(env: Environment, last: State, window: Window | None) -> Array:
+    """`[B]`; of windows those that have ended, zero elsewhere."""
+    if window is None:
+        return jax.vmap(partial(log_reward_of, env))(last)
+    ended = jax.vmap(env.is_terminal)(last)
+    reward = partial(log_reward_of, env)
+    return packing.evaluate_live(reward, last, ended, packing.chunk_of(ended.size))
 
 
 def _step(

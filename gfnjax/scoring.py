@@ -143,10 +143,7 @@ def assemble(
     assert log_flow is not None
     partial_reward = None
     if "log_partial_reward" in needs:
-        assert isinstance(env, PartialReward)  # checked when the objective met the environment
-        partial_reward = jax.vmap(jax.vmap(partial(log_partial_reward_of, env)))(
-            trajectories.states
-        )
+        partial_reward = _partial_rewards(env, trajectories.states, live & ~terminal)
     return Scores(
         log_pf=jnp.where(live[:, 1:], rows.log_pf[:, :-1], 0.0),
         log_pb=jnp.where(live[:, 1:], rows.log_pb[:, 1:], 0.0),
@@ -162,6 +159,18 @@ def assemble(
         raw_flow=jnp.where(live, rows.log_flow, 0.0) if "raw_flow" in needs else None,
         log_policy=rows.log_policy,
     )
+
+
+def _partial_rewards(env: Environment, states: State, wanted: Array) -> Array:
+    """`[B, T + 1]` in the states that are `wanted`, zero elsewhere: a reward may be a network."""
+    assert isinstance(env, PartialReward)  # checked when the objective met the environment
+    found = packing.evaluate_live(
+        partial(log_partial_reward_of, env),
+        jax.tree.map(_fold, states),
+        wanted.reshape(-1),
+        packing.chunk_of(wanted.size),
+    )
+    return found.reshape(wanted.shape)
 
 
 def log_inflow(
