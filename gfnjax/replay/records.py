@@ -83,10 +83,7 @@ def rebuild(env: Environment, records: Record) -> Trajectory:
 
     Bit for bit what was recorded, on the same environment; with as many steps as the longest has.
     """
-    num_records = records.length.size
-    start = sources(env, (), num_records)
-    if records.source is not None:
-        start = restore_state(env, records.source)
+    start = _first_states(env, records)
     actions, length = records.actions, records.length
     slots = jax.tree.leaves(actions)[0].shape[1] + 1
     states = jax.tree.map(lambda x: jnp.zeros((slots, *x.shape), x.dtype), start)
@@ -111,10 +108,7 @@ def rebuild(env: Environment, records: Record) -> Trajectory:
 
 def last_states(env: Environment, records: Record) -> State:
     """The states `[n, ...]` that recorded trajectories end in."""
-    start = sources(env, (), records.length.size)
-    if records.source is not None:
-        start = restore_state(env, records.source)
-    return _follow(env, start, records.actions, records.length)
+    return _follow(env, _first_states(env, records), records.actions, records.length)
 
 
 def keep_last(env: Environment, trajectories: Trajectory) -> PyTree:
@@ -144,6 +138,12 @@ def sources(env: Environment, start: tuple[Array, ...], count: int) -> State:
         varies = _varying(env)
         leaves = [next(given) if own else x for x, own in zip(leaves, varies, strict=True)]
     return structure.unflatten(leaves)
+
+
+def _first_states(env: Environment, records: Record) -> State:
+    if records.source is None:
+        return sources(env, (), records.length.size)
+    return restore_state(env, records.source)
 
 
 def _kept_source(env: Environment, states: State) -> PyTree:
