@@ -26,7 +26,9 @@ from gfnjax import (
 from gfnjax.actions import Categorical, actions_of, backward_actions_of
 from gfnjax.metrics import exact, sampled
 from gfnjax.model import Model
-from gfnjax.samplers import Windows
+from gfnjax.replay import Fifo
+from gfnjax.samplers import Mixed, Windows
+from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.testing import check_environment
 
 SIZES = 5, 3_151, 49_152
@@ -300,8 +302,17 @@ def test_scores_of_a_line_by_hand(key):
     np.testing.assert_array_equal(scores.log_pb[:, 0], 0.0)
 
 
-def test_other_samplers_take_any_action(key):
-    gfn = describe(DetailedBalance(), sampler=Windows(1))
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Windows(1),
+        Mixed(Fifo(8)),
+        Mixed(Fifo(8), fresh=Windows(1)),
+        Mixed(local_search=LocalSearch(2, acceptance="metropolis")),
+    ],
+)
+def test_other_samplers_take_any_action(sampler, key):
+    gfn = describe(DetailedBalance(), sampler=sampler)
     _, history = train(gfn, key, 20)
     assert np.isfinite(history.info.loss).all()
 

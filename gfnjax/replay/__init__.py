@@ -1,17 +1,23 @@
-"""Replay buffers: pure `init`, `add`, `sample`, `update`, at a cost independent of history."""
+"""Replay buffers: pure, hashable values, at a cost independent of history."""
 
-from gfnjax.replay.base import Buffer, Replay, Sample
+from gfnjax.replay.base import Buffer, Experience, Recalled, Replay, Sample
 from gfnjax.replay.fifo import Fifo
+from gfnjax.replay.records import Record, rebuild, record
 from gfnjax.replay.residual_prioritised import ResidualPrioritised
 from gfnjax.replay.reward_prioritised import RewardPrioritised
 from gfnjax.replay.terminal import TerminalReplay
 
 __all__ = [
     "Buffer",
+    "Experience",
     "Fifo",
+    "Recalled",
+    "Record",
     "Replay",
     "ResidualPrioritised",
     "RewardPrioritised",
     "Sample",
     "TerminalReplay",
+    "rebuild",
+    "record",
 ]

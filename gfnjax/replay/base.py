@@ -1,14 +1,18 @@
 """What a replay buffer is: a ring of slots that is written in order, some slots spared."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from gfnjax.arguments import whole
+from gfnjax.envs.base import Environment
 from gfnjax.replay import unique
-from gfnjax.rollout import terminal_states
+from gfnjax.replay.records import last_states, rebuild, record, starts_at_s0
+from gfnjax.rollout import choose, terminal_states
 from gfnjax.types import Array, PyTree, Trajectory
 
 
@@ -16,7 +20,7 @@ class Buffer(NamedTuple):
     """C slots, of which the first `size` hold something.
 
     Attributes:
-        items: `[C, ...]` pytree.
+        items: `[C, ...]` pytree: `Record`s of trajectories, or whatever was added.
         priority: `[C]` what `Replay.priority` made of each item.
         complete: `[C]` bool, whether the item ends in a terminal state.
         fingerprint: `[C]` uint32 of the item's object, None unless objects are kept unique.
@@ -32,6 +36,15 @@ class Buffer(NamedTuple):
     cursor: Array
 
 
+class Items(NamedTuple):
+    """What `Buffer` says of its slots, of items `[n, ...]` that are to be put there."""
+
+    items: PyTree
+    priority: Array
+    complete: Array
+    fingerprint: Array | None
+
+
 class Sample(NamedTuple):
     """Items `[n, ...]`, and the slots `[n]` they are in, for `Replay.update`."""
 
@@ -39,12 +52,83 @@ class Sample(NamedTuple):
     slots: Array
 
 
+def object_of_item(items: PyTree) -> PyTree:
+    """What an item is an item of: of a trajectory its last state, else the item itself."""
+    return terminal_states(items) if isinstance(items, Trajectory) else items
+
+
+class Recalled(NamedTuple):
+    """What a buffer gives to learn from.
+
+    Attributes:
+        trajectories: `[n, ...]`.
+        slots: `[n]` where each one is kept, for `refresh`.
+        found: `[n]` bool, False where there was nothing to recall and the trajectory is void.
+    """
+
+    trajectories: Trajectory
+    slots: Array
+    found: Array
+
+
+class Rebuilds(Protocol):
+    """A `gfnjax.model.Model`; buffers lie below it."""
+
+    @property
+    def env(self) -> Environment: ...
+
+    def sample_backward(self, params: Any, key: Array, terminal_states: PyTree) -> Trajectory: ...
+
+
+@runtime_checkable
+class Experience(Protocol):
+    """What `Mixed` asks of a buffer: `Replay` and `TerminalReplay`, or a class of your own.
+
+    A hashable value; all methods are pure and run inside the compiled step. What is remembered is
+    any pytree. `keep` `[]` bool is False in a step that is taken back because its loss is not
+    finite: `refresh` and `store` then return the memory bit for bit as it was.
+
+    Attributes:
+        room: the most trajectories that one `store` can take.
+        whole_only: True where parts of trajectories, from `Windows`, cannot be kept.
+    """
+
+    @property
+    def room(self) -> int: ...
+    @property
+    def whole_only(self) -> bool: ...
+
+    def start(self, env: Environment, example: Trajectory, whole: bool) -> PyTree:
+        """Nothing remembered; for trajectories shaped like one `example`, from s_0 if `whole`."""
+        ...
+
+    def recall(
+        self, model: Rebuilds, params: Any, memory: PyTree, key: Array, num_samples: int
+    ) -> Recalled:
+        """`num_samples` trajectories to learn from."""
+        ...
+
+    def refresh(
+        self, memory: PyTree, slots: Array, trajectories: Trajectory, errors: Array, keep: Array
+    ) -> PyTree:
+        """The memory once the loss `[n]` of each of the recalled `trajectories` is known."""
+        ...
+
+    def store(
+        self, env: Environment, memory: PyTree, trajectories: Trajectory, errors: Array, keep: Array
+    ) -> PyTree:
+        """The memory with new trajectories `[n, ...]`, whose losses are `errors` `[n]`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Replay:
     """The common part of all buffers: a hashable value, whose state is a `Buffer`.
 
-    Items are whole trajectories, windows of unfinished ones, or any pytree; `add` and `sample`
-    cost the same however much was seen. Subclasses say what is drawn and what is spared.
+    `start`, `recall`, `refresh` and `store` are for trajectories, whole or windows of unfinished
+    ones: they keep a `Record` of each and build its states again (see `Experience`). `init`,
+    `add`, `sample` and `update`, which those are made of, are for any pytree. All cost the same
+    however much was seen. Subclasses say what is drawn, what is spared, and by what priority.
 
     Attributes:
         capacity: number of slots C.
@@ -66,6 +150,83 @@ class Replay:
         """The most items that one `add` can take."""
         return self.capacity
 
+    @property
+    def whole_only(self) -> bool:
+        return False
+
+    # ---- for subclasses to say
+
+    def priority(
+        self, log_reward: Array, errors: Array, trajectories: Trajectory | None = None
+    ) -> Array:
+        """`[n]` priorities, when items come in and whenever they have been learned from.
+
+        Args:
+            log_reward: `[n]` log R.
+            errors: `[n]` the loss of each one.
+            trajectories: `[n, ...]` with all their states, `terminal_states` among them.
+        """
+        return log_reward
+
+    def draw(self, buffer: Buffer, key: Array, num_samples: int) -> Array:
+        """`[num_samples]` slots."""
+        raise NotImplementedError
+
+    def spared(self, buffer: Buffer) -> Array | None:
+        """`[C]` slots that new items must not take, `capacity - room` at most; None for none."""
+        return None
+
+    # ---- trajectories
+
+    def start(self, env: Environment, example: Trajectory, whole: bool) -> Buffer:
+        """An empty buffer for records of trajectories like `example`, one trajectory."""
+        return self.init(one_of(partial(record, env, whole=whole), example))
+
+    def recall(
+        self, model: Rebuilds, params: Any, memory: Buffer, key: Array, num_samples: int
+    ) -> Recalled:
+        draw_key, _ = jax.random.split(key)
+        records, slots = self.sample(memory, draw_key, num_samples)
+        found = jnp.broadcast_to(memory.size > 0, num_samples)
+        return Recalled(rebuild(model.env, records), slots, found)
+
+    def refresh(
+        self, memory: Buffer, slots: Array, trajectories: Trajectory, errors: Array, keep: Array
+    ) -> Buffer:
+        priorities = self.priority(trajectories.log_reward, errors, trajectories)
+        memory = write_after(memory, ends_of(trajectories))
+        return self.update(memory, slots, priorities, keep)
+
+    def store(
+        self, env: Environment, memory: Buffer, trajectories: Trajectory, errors: Array, keep: Array
+    ) -> Buffer:
+        records = record(env, trajectories, starts_at_s0(memory.items))
+        return self.add_ended(env, memory, records, trajectories, errors, keep, last_states)
+
+    def add_ended(
+        self,
+        env: Environment,
+        buffer: Buffer,
+        items: PyTree,
+        trajectories: Trajectory,
+        errors: Array,
+        keep: Array,
+        object_of: Callable[[Environment, PyTree], PyTree],
+    ) -> Buffer:
+        """`add` what is kept of trajectories; `object_of` finds again what they ended in."""
+        ends = terminal_states(trajectories)
+        return self.add(
+            buffer,
+            items,
+            self.priority(trajectories.log_reward, errors, trajectories),
+            jax.vmap(env.is_terminal)(ends),
+            objects=ends,
+            object_of=partial(object_of, env),
+            keep=keep,
+        )
+
+    # ---- any items
+
     def init(self, example: PyTree) -> Buffer:
         """An empty buffer for items like `example`: arrays, or shapes and dtypes, of one item."""
         size = self.capacity
@@ -79,7 +240,15 @@ class Replay:
         )
 
     def add(
-        self, buffer: Buffer, items: PyTree, priorities: Array, complete: Array | None = None
+        self,
+        buffer: Buffer,
+        items: PyTree,
+        priorities: Array,
+        complete: Array | None = None,
+        *,
+        objects: PyTree | None = None,
+        object_of: Callable[[PyTree], PyTree] = object_of_item,
+        keep: Array | bool = True,
     ) -> Buffer:
         """Store items `[n, ...]`, in place of the oldest that are not spared.
 
@@ -88,6 +257,10 @@ class Replay:
             items: `[n, ...]`, n at most `room`.
             priorities: `[n]`, see `priority`.
             complete: `[n]` bool, whether each one ends in a terminal state; all do by default.
+            objects: `[n, ...]` what has one slot each where the buffer is unique, if known.
+            object_of: the objects of items `[n, ...]`: what trajectories end in, or the items
+                themselves, by default.
+            keep: `[]` bool, False for the buffer as it was.
         """
         if priorities.size > self.room:
             raise ValueError(
@@ -96,59 +269,61 @@ class Replay:
             )
         if complete is None:
             complete = jnp.ones(priorities.size, bool)
+        new = Items(items, priorities, complete, None)
         if self.unique:
-            return self._add_unique(buffer, items, priorities, complete)
+            objects = object_of(items) if objects is None else objects
+            return self._add_unique(buffer, new, objects, object_of, keep)
         slots = next_slots(self.spared(buffer), buffer.cursor, self.capacity, priorities.size)
         num_new = jnp.asarray(priorities.size, jnp.int32)
-        return self._write(buffer, slots, slots[-1], num_new, items, priorities, complete, None)
+        return self._write(buffer, slots, slots[-1], num_new, new, keep)
 
     def sample(self, buffer: Buffer, key: Array, num_samples: int) -> Sample:
         """`num_samples` items, with replacement; arbitrary while `buffer.size` is 0."""
         slots = self.draw(buffer, key, num_samples)
         return Sample(jax.tree.map(lambda x: x[slots], buffer.items), slots)
 
-    def update(self, buffer: Buffer, slots: Array, priorities: Array) -> Buffer:
-        """The buffer with other priorities `[n]` in `slots` `[n]`; the largest, where repeated."""
-        lowest = buffer.priority.at[slots].set(-jnp.inf)
-        return buffer._replace(priority=lowest.at[slots].max(priorities))
+    def update(
+        self, buffer: Buffer, slots: Array, priorities: Array, keep: Array | bool = True
+    ) -> Buffer:
+        """The buffer with other priorities `[n]` in `slots` `[n]`; the largest, where repeated.
 
-    def priority(self, log_reward: Array, errors: Array) -> Array:
-        """`[n]` priorities from log R `[n]` and the loss `[n]` of each item."""
-        return log_reward
-
-    def draw(self, buffer: Buffer, key: Array, num_samples: int) -> Array:
-        """`[num_samples]` slots."""
-        raise NotImplementedError
-
-    def spared(self, buffer: Buffer) -> Array | None:
-        """`[C]` slots that new items must not take, `capacity - room` at most; None for none."""
-        return None
+        `keep` is False for the buffer as it was.
+        """
+        slots = jnp.where(keep, slots, self.capacity)  # scatters drop what is out of range
+        lowest = buffer.priority.at[slots].set(-jnp.inf, mode="drop")
+        return buffer._replace(priority=lowest.at[slots].max(priorities, mode="drop"))
 
     def _add_unique(
-        self, buffer: Buffer, items: PyTree, priorities: Array, complete: Array
+        self,
+        buffer: Buffer,
+        new: Items,
+        objects: PyTree,
+        object_of: Callable[[PyTree], PyTree],
+        keep: Array | bool,
     ) -> Buffer:
         """A repeat of a stored object takes its slot; of those within a batch the first counts."""
-        objects = object_of(items)
         marks = unique.fingerprint(objects)
         assert buffer.fingerprint is not None
         alike = marks[:, None] == buffer.fingerprint[None]
-        alike &= complete[:, None] & buffer.complete[None]
+        alike &= new.complete[:, None] & buffer.complete[None]
         home = jnp.argmax(alike, axis=1).astype(jnp.int32)
-        stored = jax.tree.map(lambda x: x[home], object_of(buffer.items))
-        found = alike.any(axis=1) & unique.same(objects, stored)
-        first = ~unique.repeats(objects, complete)
-        new = first & ~found
+        likely = alike.any(axis=1)
+        # What is empty takes no steps to find again.
+        stored = object_of(choose(likely, *_rows_or_zeros(buffer.items, home)))
+        found = likely & unique.same(objects, stored)
+        first = ~unique.repeats(objects, new.complete)
+        fresh = first & ~found
 
         nowhere = self.capacity  # scatters drop what is out of range
         spared = self.spared(buffer)
         spared = jnp.zeros(self.capacity, bool) if spared is None else spared
         spared = spared.at[jnp.where(found, home, nowhere)].set(True, mode="drop")
-        slots = next_slots(spared, buffer.cursor, self.capacity, priorities.size)
-        num_new = new.sum(dtype=jnp.int32)
+        slots = next_slots(spared, buffer.cursor, self.capacity, found.size)
+        num_new = fresh.sum(dtype=jnp.int32)
         last = slots[jnp.maximum(num_new - 1, 0)]
-        slots = slots[jnp.maximum(jnp.cumsum(new, dtype=jnp.int32) - 1, 0)]
-        slots = jnp.where(new, slots, jnp.where(first, home, nowhere))
-        return self._write(buffer, slots, last, num_new, items, priorities, complete, marks)
+        slots = slots[jnp.maximum(jnp.cumsum(fresh, dtype=jnp.int32) - 1, 0)]
+        slots = jnp.where(fresh, slots, jnp.where(first, home, nowhere))
+        return self._write(buffer, slots, last, num_new, new._replace(fingerprint=marks), keep)
 
     def _write(
         self,
@@ -156,29 +331,40 @@ class Replay:
         slots: Array,
         last: Array,
         num_new: Array,
-        items: PyTree,
-        priorities: Array,
-        complete: Array,
-        marks: Array | None,
+        new: Items,
+        keep: Array | bool,
     ) -> Buffer:
         """Items into `slots` `[n]`; the ring goes on after `last`, the last of `num_new` slots."""
+        slots = jnp.where(keep, slots, self.capacity)
+        num_new = jnp.where(keep, num_new, 0)
 
         def put(old: Array, new: Array) -> Array:
             return old.at[slots].set(new.astype(old.dtype), mode="drop")
 
+        held = Items(buffer.items, buffer.priority, buffer.complete, buffer.fingerprint)
         return Buffer(
-            items=jax.tree.map(put, buffer.items, items),
-            priority=put(buffer.priority, priorities),
-            complete=put(buffer.complete, complete),
-            fingerprint=jax.tree.map(put, buffer.fingerprint, marks),
+            *jax.tree.map(put, held, new),
             size=jnp.minimum(buffer.size + num_new, self.capacity),
             cursor=jnp.where(num_new > 0, (last + 1) % self.capacity, buffer.cursor),
         )
 
 
-def object_of(items: PyTree) -> PyTree:
-    """What an item is an item of: of a trajectory its last state, else the item itself."""
-    return terminal_states(items) if isinstance(items, Trajectory) else items
+def _rows_or_zeros(items: PyTree, slots: Array) -> tuple[PyTree, PyTree]:
+    rows = jax.tree.map(lambda x: x[slots], items)
+    return rows, jax.tree.map(jnp.zeros_like, rows)
+
+
+def one_of(keep: Callable[[Trajectory], PyTree], example: Trajectory) -> PyTree:
+    """The shapes and dtypes of what `keep` makes of one trajectory like `example`."""
+    batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), example)
+    kept = jax.eval_shape(keep, batch)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), kept)
+
+
+def ends_of(trajectories: Trajectory) -> PyTree:
+    """All of trajectories `[n, ...]` that a record is read for: no states between the ends."""
+    ends = jax.tree.map(lambda x: (x[:, 0], x[:, -1]), trajectories.states)
+    return ends, trajectories.actions, trajectories.length, trajectories.log_reward
 
 
 def write_after(buffer: Buffer, items: PyTree) -> Buffer:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from gfnjax.replay.base import Buffer, Replay, draw_slots
-from gfnjax.types import Array
+from gfnjax.types import Array, Trajectory
 
 # Keeps every item within reach, as in prioritised experience replay (1511.05952).
 EPSILON = 1e-6
@@ -33,7 +33,9 @@ class ResidualPrioritised(Replay):
         if self.exponent < 0:
             raise ValueError(f"exponent must not be negative, got {self.exponent}")
 
-    def priority(self, log_reward: Array, errors: Array) -> Array:
+    def priority(
+        self, log_reward: Array, errors: Array, trajectories: Trajectory | None = None
+    ) -> Array:
         return jnp.sqrt(jnp.maximum(errors, 0.0))
 
     def draw(self, buffer: Buffer, key: Array, num_samples: int) -> Array:

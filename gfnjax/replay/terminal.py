@@ -1,27 +1,25 @@
-"""Objects instead of trajectories: a fraction of the memory, and paths that are never stale."""
+"""Objects instead of trajectories: less memory still, and paths that are never stale."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from gfnjax.replay.base import Buffer, Replay, Sample
-from gfnjax.rollout import terminal_states
+from gfnjax.envs.base import Environment
+from gfnjax.replay.base import Buffer, Rebuilds, Recalled, Replay, one_of
+from gfnjax.replay.records import keep_last, restore_state
 from gfnjax.types import Array, PyTree, Trajectory
-
-
-class SamplesBackward(Protocol):
-    """A `Model`: buffers lie below it."""
-
-    def sample_backward(self, params: Any, key: Array, terminal_states: PyTree) -> Trajectory: ...
 
 
 @dataclass(frozen=True)
 class TerminalReplay:
-    """Terminal states alone, in a buffer of any kind; trajectories are rebuilt when drawn.
+    """Terminal states alone, in a buffer of any kind; trajectories are drawn anew each time.
 
     What is learned from are paths of the current P_B into objects found before:
-    `TerminalReplay(RewardPrioritised(10_000, unique=True))`.
+    `TerminalReplay(RewardPrioritised(10_000, unique=True))`. Large states, as in phylogeny, are
+    kept as the actions that led to them, and built again by stepping.
 
     Attributes:
         buffer: what to store the states in.
@@ -47,37 +45,33 @@ class TerminalReplay:
     def room(self) -> int:
         return self.buffer.room
 
-    def init(self, example: Trajectory) -> Buffer:
+    @property
+    def whole_only(self) -> bool:
+        return True
+
+    def start(self, env: Environment, example: Trajectory, whole: bool) -> Buffer:
         """An empty buffer for the last states of trajectories like `example`, one trajectory."""
-        return self.buffer.init(_last(example.states))
+        return self.buffer.init(one_of(partial(keep_last, env), example))
 
-    def add(
-        self,
-        buffer: Buffer,
-        items: Trajectory,
-        priorities: Array,
-        complete: Array | None = None,
+    def recall(
+        self, model: Rebuilds, params: Any, memory: Buffer, key: Array, num_samples: int
+    ) -> Recalled:
+        draw_key, path_key = jax.random.split(key)
+        kept, slots = self.buffer.sample(memory, draw_key, num_samples)
+        found = jnp.broadcast_to(memory.size > 0, num_samples)
+        return Recalled(self.rebuild(model, params, path_key, kept), slots, found)
+
+    def refresh(
+        self, memory: Buffer, slots: Array, trajectories: Trajectory, errors: Array, keep: Array
     ) -> Buffer:
-        """Store the objects that trajectories `[n, ...]` end in."""
-        return self.buffer.add(buffer, terminal_states(items), priorities, complete)
+        return self.buffer.refresh(memory, slots, trajectories, errors, keep)
 
-    def sample(self, buffer: Buffer, key: Array, num_samples: int) -> Sample:
-        """Terminal states `[num_samples, ...]`, for `rebuild`."""
-        return self.buffer.sample(buffer, key, num_samples)
+    def store(
+        self, env: Environment, memory: Buffer, trajectories: Trajectory, errors: Array, keep: Array
+    ) -> Buffer:
+        kept = keep_last(env, trajectories)
+        return self.buffer.add_ended(env, memory, kept, trajectories, errors, keep, restore_state)
 
-    def update(self, buffer: Buffer, slots: Array, priorities: Array) -> Buffer:
-        return self.buffer.update(buffer, slots, priorities)
-
-    def priority(self, log_reward: Array, errors: Array) -> Array:
-        return self.buffer.priority(log_reward, errors)
-
-    def rebuild(
-        self, model: SamplesBackward, params: Any, key: Array, states: PyTree
-    ) -> Trajectory:
-        """Trajectories `[n, ...]` of P_B into terminal states `[n, ...]`."""
-        return model.sample_backward(params, key, states)
-
-
-def _last(states: PyTree) -> PyTree:
-    """The shape of one state, from that of the states `[T + 1, ...]` of one trajectory."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), states)
+    def rebuild(self, model: Rebuilds, params: Any, key: Array, kept: PyTree) -> Trajectory:
+        """Trajectories `[n, ...]` of P_B into terminal states `[n, ...]`, kept in whatever way."""
+        return model.sample_backward(params, key, restore_state(model.env, kept))

@@ -1,26 +1,36 @@
 """Checkpoints of a training state: one file each, written atomically, checked when read.
 
-A file is a line naming the format, a line with the SHA-256 of the rest, and the state as
-MessagePack. Nothing in it is executed on reading.
+A file is, in this order, a line naming the format; a line with the SHA-256 and the length of the
+description; the description, JSON that names each array with its dtype and shape; the bytes of
+the arrays, one after the other; and a line with the SHA-256 of description and arrays. Arrays
+pass through one at a time, so that neither writing nor reading holds a second copy of the state.
+Nothing in a file is executed on reading.
 """
 
 import hashlib
+import json
+import math
 import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import serialization
 
 from gfnjax.training import RunState
 from gfnjax.types import PyTree
 
-HEADER = b"gfnjax checkpoint 1\n"
+HEADER = b"gfnjax checkpoint 2\n"
+OLD_HEADER = b"gfnjax checkpoint 1\n"
 DIGEST_SIZE = 2 * hashlib.sha256().digest_size + 1
 KEEP = 3
+
+Leaves = list[tuple[str, Any]]
 
 
 class CheckpointError(ValueError):
@@ -84,40 +94,94 @@ def load_step(directory: Path, step: int, template: RunState) -> RunState:
 
 def write(path: Path, state: RunState) -> None:
     """Store a state; a crash at any moment leaves the old file or the new one, never a part."""
-    payload = serialization.msgpack_serialize(serialization.to_state_dict(_to_host(state)))
-    digest = hashlib.sha256(payload).hexdigest().encode() + b"\n"
-    replace_atomically(path, HEADER + digest + payload)
+    leaves = _named_leaves(state)
+    description = json.dumps(_describe(leaves)).encode()
+    digest = hashlib.sha256(description)
+    with _replacing(path) as file:
+        file.write(HEADER + b"%s %d\n" % (digest.hexdigest().encode(), len(description)))
+        file.write(description)
+        for _, leaf in leaves:
+            content = _bytes_of(_host_copy(leaf))
+            digest.update(content)
+            file.write(content)
+        file.write(digest.hexdigest().encode() + b"\n")
 
 
 def read(path: Path, template: RunState) -> RunState:
     """The state in a file, bit for bit as it was saved.
 
+    Args:
+        path: of the file.
+        template: a state of the same structure, shapes and dtypes; arrays or their shapes.
+
     Raises:
         CheckpointError: if the file is damaged or its content does not fit `template`.
     """
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            return _read(path, file, template)
     except OSError as error:  # such as one that a run under way has just dropped
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    digest, payload = content[len(HEADER) :][:DIGEST_SIZE], content[len(HEADER) + DIGEST_SIZE :]
-    if not content.startswith(HEADER):
+
+
+def _read(path: Path, file: IO[bytes], template: RunState) -> RunState:
+    damaged = CheckpointError(f"{path} is damaged (its checksum does not match)")
+    description = _read_description(path, file, damaged)
+    digest = hashlib.sha256(description)
+    leaves = _named_leaves(template)
+    _check_fit(path, json.loads(description), _describe(leaves))
+
+    # One for all: JAX lets go of what it has copied only later.
+    scratch = np.empty(max((_num_bytes(like) for _, like in leaves), default=0), np.uint8)
+
+    def next_leaf(like: Any) -> jax.Array:
+        content = scratch[: _num_bytes(like)]
+        if file.readinto(content.data) != content.size:  # pyrefly: ignore[missing-attribute]
+            raise damaged
+        digest.update(content.data)
+        shape, dtype = _form(like)
+        return _to_device(content.view(dtype).reshape(shape), like)
+
+    values = [next_leaf(like) for _, like in leaves]
+    if file.read() != digest.hexdigest().encode() + b"\n":
+        raise damaged
+    return jax.tree.structure(template).unflatten(values)
+
+
+def _read_description(path: Path, file: IO[bytes], damaged: CheckpointError) -> bytes:
+    header = file.read(len(HEADER))
+    if header == OLD_HEADER:
+        raise CheckpointError(
+            f"{path} was written by an older version, in a format that is no longer read: go on "
+            "with that version, or start the run anew"
+        )
+    if header != HEADER:
         raise CheckpointError(f"{path} is not a checkpoint of this version")
-    if digest != hashlib.sha256(payload).hexdigest().encode() + b"\n":
-        raise CheckpointError(f"{path} is damaged (its checksum does not match)")
-    host = _to_host(template)
-    values: Any = serialization.msgpack_restore(payload)
-    _check_fit(path, values, serialization.to_state_dict(host))
-    return jax.tree.map(_to_device, serialization.from_state_dict(host, values), template)
+    expected, _, length = file.readline(DIGEST_SIZE + 20).partition(b" ")
+    rest = os.fstat(file.fileno()).st_size - file.tell()
+    if not length.strip().isdigit() or int(length) > rest:
+        raise damaged
+    description = file.read(int(length))
+    if hashlib.sha256(description).hexdigest().encode() != expected:
+        raise damaged
+    return description
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `path`, on disk and complete, or never does."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with open(temporary, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def replace_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is complete, on disk, or not there at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with open(temporary, "wb") as file:
+    with _replacing(path) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _path(directory: Path, step: int) -> Path:
@@ -132,24 +196,68 @@ def _is_key(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _to_host(state: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if _is_key(x) else x), state)
+def _named_leaves(state: PyTree) -> Leaves:
+    return [(jax.tree_util.keystr(k), x) for k, x in jax.tree.leaves_with_path(state)]
 
 
-def _to_device(x: np.ndarray, like: jax.Array) -> jax.Array:
-    if _is_key(like):
-        return jax.random.wrap_key_data(jnp.asarray(x), impl=jax.random.key_impl(like))
-    return jnp.asarray(x)
+def _form(leaf: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of a leaf on the host; keys are the words they consist of."""
+    if _is_key(leaf):
+        leaf = jax.eval_shape(jax.random.key_data, leaf)
+    return leaf.shape, np.dtype(leaf.dtype)
 
 
-def _check_fit(path: Path, values: PyTree, template: PyTree) -> None:
-    found, expected = (
-        {jax.tree_util.keystr(k): f"{x.dtype}{list(x.shape)}" for k, x in leaves}
-        for leaves in map(jax.tree.leaves_with_path, (values, template))
+def _num_bytes(leaf: Any) -> int:
+    shape, dtype = _form(leaf)
+    return math.prod(shape) * dtype.itemsize
+
+
+def _describe(leaves: Leaves) -> dict[str, Any]:
+    rows = [[name, str(x.dtype), list(_form(x)[0])] for name, x in leaves]
+    return {"byte_order": sys.byteorder, "leaves": rows}
+
+
+def _host_copy(leaf: Any) -> np.ndarray:
+    """A leaf as NumPy, of which only the caller knows: arrays remember what they were read as."""
+    if _is_key(leaf):
+        leaf = jax.random.key_data(leaf)
+    if isinstance(leaf, jax.Array):
+        leaf = leaf.addressable_data(0) if leaf.is_fully_replicated else jnp.copy(leaf)
+    return np.ascontiguousarray(leaf)
+
+
+def _bytes_of(host: np.ndarray) -> memoryview:
+    """The memory of a contiguous array, not a copy."""
+    return host.reshape(-1).view(np.uint8).data
+
+
+def _to_device(host: np.ndarray, like: Any) -> jax.Array:
+    # A copy, and awaited: the memory of `host` serves for the next one.
+    value = jax.block_until_ready(jax.device_put(host, may_alias=False))
+    return jax.random.wrap_key_data(value, impl=_impl_of(like)) if _is_key(like) else value
+
+
+def _impl_of(like: Any) -> Any:
+    """The implementation of keys of which there may be the shape and dtype alone."""
+    found = []
+    jax.eval_shape(lambda keys: found.append(jax.random.key_impl(keys)), like)
+    return found[0]
+
+
+def _check_fit(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    if found["byte_order"] != expected["byte_order"]:
+        raise CheckpointError(
+            f"{path} was written on a {found['byte_order']}-endian machine, this one is "
+            f"{expected['byte_order']}-endian"
+        )
+    values, wanted = (
+        {name: f"{dtype}{shape}" for name, dtype, shape in x["leaves"]} for x in (found, expected)
     )
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
+    for name in sorted(values.keys() | wanted.keys()):
+        if values.get(name) != wanted.get(name):
             raise CheckpointError(
                 f"{path} belongs to another run: {name} must be "
-                f"{expected.get(name, 'absent')}, got {found.get(name, 'nothing')}"
+                f"{wanted.get(name, 'absent')}, got {values.get(name, 'nothing')}"
             )
+    if found != expected:
+        raise CheckpointError(f"{path} belongs to another run: its arrays are in another order")

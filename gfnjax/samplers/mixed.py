@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective, name_of
 from gfnjax.policies.base import Behaviour
-from gfnjax.replay import Buffer, Replay, TerminalReplay
-from gfnjax.replay.base import write_after
-from gfnjax.rollout import choose, terminal_states
+from gfnjax.replay import Experience
+from gfnjax.rollout import choose
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.windows import Windows
@@ -20,10 +19,10 @@ from gfnjax.types import Array, PyTree, Trajectory
 
 
 class Memory(NamedTuple):
-    """What the source of fresh trajectories remembers, and the replay buffer or None."""
+    """What the source of fresh trajectories remembers, and what the replay buffer does, or None."""
 
     fresh: PyTree
-    buffer: Buffer | None
+    buffer: PyTree
 
 
 class Counts(NamedTuple):
@@ -46,7 +45,7 @@ class Mixed:
         Mixed(ResidualPrioritised(10_000), fresh=Windows(8))
 
     Attributes:
-        replay: a buffer; None for no replay.
+        replay: a buffer, of `gfnjax.replay` or a class of your own; None for no replay.
         replay_share: of the batch, in (0, 1), where there is a buffer.
         local_search: None for none.
         search_share: of the batch, in (0, 1), where there is local search.
@@ -57,7 +56,7 @@ class Mixed:
         TypeError: if `replay` or `local_search` is something else.
     """
 
-    replay: Replay | TerminalReplay | None = None
+    replay: Experience | None = None
     replay_share: float = 0.5
     local_search: LocalSearch | None = None
     search_share: float = 0.25
@@ -66,7 +65,7 @@ class Mixed:
     def __post_init__(self) -> None:
         if self.replay is None and self.local_search is None:
             raise ValueError("replay or local_search must be given: there is nothing to mix")
-        if not isinstance(self.replay, Replay | TerminalReplay | None):
+        if not isinstance(self.replay, Experience | None):
             raise TypeError(f"replay must be a buffer such as Fifo(10_000), got {self.replay!r}")
         if not isinstance(self.local_search, LocalSearch | None):
             raise TypeError(f"local_search must be a LocalSearch, got {self.local_search!r}")
@@ -116,9 +115,8 @@ class Mixed:
                 f"capacity: the buffer takes {self.replay.room} items at a time, a step adds "
                 f"{counts.fresh + counts.searched}; raise the capacity"
             )
-        if isinstance(self.fresh, Windows) and (
-            isinstance(self.replay, TerminalReplay) or self.local_search is not None
-        ):
+        whole_only = self.replay is not None and self.replay.whole_only
+        if isinstance(self.fresh, Windows) and (whole_only or self.local_search is not None):
             raise ValueError(
                 "fresh=Windows(...) gives parts of trajectories: TerminalReplay and local_search "
                 "need whole ones, from fresh=OnPolicy()"
@@ -135,7 +133,9 @@ class Mixed:
         known = model, params, memory, key, Behaviour(), num_fresh
         batch, _ = jax.eval_shape(lambda: self.fresh.draw(*known))
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch.trajectories)
-        return Memory(memory, self.replay.init(one))
+        # Other samplers may start anywhere, and then the buffer keeps where.
+        whole = type(self.fresh) is OnPolicy
+        return Memory(memory, self.replay.start(model.env, one, whole))
 
     def draw(
         self,
@@ -156,44 +156,30 @@ class Mixed:
         if self.local_search is not None:
             start = _repeat(batch.trajectories, counts.searched)
             parts.append(self.local_search(model, params, keys[1], start))
-        if memory.buffer is not None:
-            replayed, slots = self._replay(model, params, memory.buffer, keys[2], counts.replayed)
+        if self.replay is not None:
+            given = model, params, memory.buffer, keys[2], counts.replayed
+            replayed, slots, found = self.replay.recall(*given)
             stand_in = _repeat(batch.trajectories, counts.replayed)
-            filled = jnp.broadcast_to(memory.buffer.size > 0, counts.replayed)
-            parts.append(choose(filled, replayed, stand_in))
+            parts.append(choose(found, replayed, stand_in))
         trajectories = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
         return Batch(trajectories, note=(batch.note, slots)), memory._replace(fresh=kept)
 
     def learn(self, model: Model, memory: Memory, batch: Batch, errors: Array) -> Memory:
         counts = self.counts(errors.size)
-        num_new = counts.fresh + counts.searched
         note, slots = batch.note
-        fresh = Batch(_rows(batch.trajectories, 0, counts.fresh), note=note)
-        kept = self.fresh.learn(model, memory.fresh, fresh, errors[: counts.fresh])
-        if self.replay is None or memory.buffer is None:
+        new = counts.fresh + counts.searched
+
+        def rows(start: int, stop: int) -> tuple[Trajectory, Array]:
+            return jax.tree.map(lambda x: x[start:stop], (batch.trajectories, errors))
+
+        fresh, fresh_errors = rows(0, counts.fresh)
+        kept = self.fresh.learn(model, memory.fresh, Batch(fresh, note=note), fresh_errors)
+        if self.replay is None:
             return Memory(kept, None)
-        priority = self.replay.priority(batch.trajectories.log_reward, errors)
-        new = _rows(batch.trajectories, 0, num_new)
-        complete = jax.vmap(model.env.is_terminal)(terminal_states(new))
-        replayed = _rows(batch.trajectories, num_new, errors.size)
-        buffer = write_after(memory.buffer, replayed)
-        buffer = self.replay.update(buffer, slots, priority[num_new:])
-        return Memory(kept, self.replay.add(buffer, new, priority[:num_new], complete))
-
-    def _replay(
-        self, model: Model, params: Params, buffer: Buffer, key: Array, num_samples: int
-    ) -> tuple[Trajectory, Array]:
-        """Trajectories from the buffer `[num_samples, ...]`, and their slots."""
-        assert self.replay is not None
-        draw_key, rebuild_key = jax.random.split(key)
-        items, slots = self.replay.sample(buffer, draw_key, num_samples)
-        if isinstance(self.replay, TerminalReplay):
-            items = self.replay.rebuild(model, params, rebuild_key, items)
-        return items, slots
-
-
-def _rows(trajectories: Trajectory, start: int, stop: int) -> Trajectory:
-    return jax.tree.map(lambda x: x[start:stop], trajectories)
+        keep = ~jnp.isnan(errors).all()
+        replayed = rows(new, errors.size)
+        buffer = self.replay.refresh(memory.buffer, slots, *replayed, keep)
+        return Memory(kept, self.replay.store(model.env, buffer, *rows(0, new), keep))
 
 
 def _repeat(trajectories: Trajectory, count: int) -> Trajectory:

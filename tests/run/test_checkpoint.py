@@ -1,4 +1,5 @@
 import os
+import tracemalloc
 import warnings
 
 import jax
@@ -115,6 +116,53 @@ def test_the_last_good_one_replaces_damaged_ones_with_a_warning_each(tmp_path):
     assert str(paths[2]) in messages[0]
     assert str(paths[1]) in messages[1]
     assert all(paths[0].name in m for m in messages)
+
+
+def test_shapes_alone_will_do_for_a_template(tmp_path):
+    state = state_at(3)
+    checkpoint.write(tmp_path / "x.ckpt", state)
+    template = jax.eval_shape(lambda: state_at(0))
+    assert bits(checkpoint.read(tmp_path / "x.ckpt", template)) == bits(state)
+
+
+def test_another_kind_of_key_is_another_run(tmp_path):
+    state = state_at(3)
+    checkpoint.write(tmp_path / "x.ckpt", state)
+    other = state._replace(key=jax.random.key(0, impl="rbg"))
+    with pytest.raises(CheckpointError, match=r"another run: \.key must be key<rbg>"):
+        checkpoint.read(tmp_path / "x.ckpt", other)
+    checkpoint.write(tmp_path / "y.ckpt", other)
+    assert bits(checkpoint.read(tmp_path / "y.ckpt", other)) == bits(other)
+
+
+def test_the_format_before_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "x.ckpt").write_bytes(b"gfnjax checkpoint 1\n" + b"0" * 200)
+    with pytest.raises(CheckpointError, match=r"x\.ckpt was written by an older version"):
+        checkpoint.read(tmp_path / "x.ckpt", state_at(0))
+
+
+def test_what_follows_a_checkpoint_is_noticed(stored, tmp_path):
+    (tmp_path / "x.ckpt").write_bytes(stored + b"\n")
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.read(tmp_path / "x.ckpt", state_at(0))
+
+
+def test_neither_writing_nor_reading_copies_the_state(tmp_path):
+    size, count = 4 * 2**20, 16
+    memory = [jnp.full(size // 4, i, jnp.float32) for i in range(count)]
+    state = state_at(0)._replace(memory=memory)
+
+    def peak(act):
+        tracemalloc.start()  # counts NumPy and bytes, and not what JAX holds
+        result = act(tmp_path / "x.ckpt", state)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return result, used
+
+    assert peak(checkpoint.write)[1] < 1.5 * size
+    loaded, used = peak(checkpoint.read)
+    assert used < 1.5 * size
+    assert bits(loaded) == bits(state)
 
 
 def test_no_good_checkpoint_is_one_error_that_names_all(tmp_path):

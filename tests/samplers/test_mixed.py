@@ -20,7 +20,7 @@ from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
 from gfnjax.model import Model
 from gfnjax.policies.causal import CausalPolicy
-from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
+from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay, rebuild
 from gfnjax.run import checkpoint
 from gfnjax.samplers import Mixed, OnPolicy, Windows
 from gfnjax.samplers.local_search import LocalSearch
@@ -47,6 +47,10 @@ def draw(gfn, state):
 
 def paths(trajectories):
     return [tuple(row) for row in np.asarray(trajectories.states.index).tolist()]
+
+
+def kept(buffer):
+    return paths(rebuild(ENV, buffer.items))
 
 
 def bits(state):
@@ -80,7 +84,7 @@ def test_fresh_ones_are_added_and_come_back(residual_run):
     remembered = []
     for state, batch in zip(states[:3], batches, strict=True):
         buffer = state.memory.buffer
-        assert paths(buffer.items)[: int(buffer.size)] == remembered
+        assert kept(buffer)[: int(buffer.size)] == remembered
         rows = paths(batch.trajectories)
         slots = np.asarray(batch.note[1])
         if remembered:
@@ -90,7 +94,7 @@ def test_fresh_ones_are_added_and_come_back(residual_run):
         remembered = [*remembered, *new] if len(remembered) < 8 else remembered
     buffer = states[3].memory.buffer
     last = paths(batches[2].trajectories)[:4]
-    assert paths(buffer.items) == [*last[1:], *remembered[3:8], last[0]]
+    assert kept(buffer) == [*last[1:], *remembered[3:8], last[0]]
     assert int(buffer.cursor) == 3
 
 
@@ -100,7 +104,7 @@ def test_priorities_are_the_residuals_of_the_step(residual_run):
     residuals[0, 1, 4] = np.log(1 / 4 / 2)
     _, states, batches = residual_run
     first = states[1].memory.buffer
-    expected = [abs(residuals[path]) for path in paths(first.items)[:4]]
+    expected = [abs(residuals[path]) for path in kept(first)[:4]]
     np.testing.assert_allclose(first.priority[:4], expected, atol=1e-6)
     # A step later: those that were replayed have the residual they had then, others the old one.
     second, slots = states[2].memory.buffer, set(np.asarray(batches[1].note[1]).tolist())
@@ -120,7 +124,7 @@ def test_priorities_are_the_residuals_of_the_step(residual_run):
         return abs(total)
 
     assert len(slots) > 0
-    for slot, path in enumerate(paths(second.items)[:8]):
+    for slot, path in enumerate(kept(second)[:8]):
         now = slot in slots or slot >= 4
         expected = residual(path) if now else float(first.priority[slot])
         np.testing.assert_allclose(second.priority[slot], expected, rtol=1e-4, atol=1e-6)
@@ -141,7 +145,7 @@ def test_searched_ones_are_learned_from_and_remembered(key):
     state, info = step(gfn, init(gfn, key))
     buffer = state.memory.buffer
     assert int(buffer.size) == 6
-    fresh, searched = paths(buffer.items)[:2], paths(buffer.items)[2:6]
+    fresh, searched = kept(buffer)[:2], kept(buffer)[2:6]
     assert [row[-1] for row in searched] == [4] * 4
     # Two fresh ones stand in for the two to be replayed.
     log_reward = [np.log(2) * (row[-1] == 4) for row in [*fresh, *searched, *fresh]]
@@ -189,7 +193,7 @@ def test_seeds_side_by_side(residual_run):
     alone = states[3].memory
     for x, y in zip(jax.tree.leaves(memory), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(x[1], y, rtol=1e-4, atol=1e-6)
-    assert (memory.buffer.items.states.index[0] != memory.buffer.items.states.index[1]).any()
+    assert (memory.buffer.items.actions[0] != memory.buffer.items.actions[1]).any()
 
 
 # ---------------------------------------------------------------- windows, causal policies
@@ -203,7 +207,7 @@ def test_a_stream_of_transitions_is_replayed(key):
     buffer = state.memory.buffer
     assert np.isfinite(float(info.loss))
     assert int(buffer.size) == 16
-    pairs = paths(buffer.items)[:16]
+    pairs = kept(buffer)[:16]
     edges = {(0, 1), (0, 2), (1, 3), (1, 4), (2, 3)}
     assert set(pairs) <= edges
     # Rollouts have two transitions, in step with each other: every other batch is interior.
