@@ -27,7 +27,16 @@ from gfnjax.policies.base import FrozenPolicy, Policy, check_output
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.policies.ensemble import EnsemblePolicy
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
-from gfnjax.state import InitKeys, Params, StepInfo, TrainState, step_keys
+from gfnjax.state import (
+    InitKeys,
+    Params,
+    StepInfo,
+    TrainState,
+    choose,
+    is_finite,
+    settle,
+    step_keys,
+)
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -159,8 +168,15 @@ class GFlowNet(Comparable):
         target = state.target
         if self.target_rate is not None:
             target = optax.incremental_update(state.params.policy, target, self.target_rate)
-        memory = self.sampler.learn(self, memory, batch, fitted.errors)
+        errors = jnp.where(is_finite(info), fitted.errors, jnp.nan)
+        memory = self.sampler.learn(self, memory, batch, errors)
         return state._replace(target=target, memory=memory, step=state.step + 1), info
+
+    def settle(self, before: TrainState, after: TrainState, finite: Array) -> TrainState:
+        """The state `after` a step if that was `finite`, else the one `before` it, bit for bit."""
+        memory = settle(self.sampler, before.memory, after.memory, finite)
+        rest = choose(finite, after._replace(memory=None), before._replace(memory=None))
+        return rest._replace(memory=memory)
 
     def draw(self, state: TrainState) -> tuple[Batch, PyTree]:
         """The batch that `step` learns from, and what the sampler remembers after drawing it."""

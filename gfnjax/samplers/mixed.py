@@ -16,6 +16,7 @@ from gfnjax.rollout import choose
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.windows import Windows
+from gfnjax.state import settle
 from gfnjax.types import Array, PyTree, Trajectory
 
 if TYPE_CHECKING:
@@ -180,6 +181,10 @@ class Mixed:
         replayed = rows(new, gfn.batch_size)
         buffer = self.replay.refresh(memory.buffer, slots, *replayed, keep)
         return Memory(kept, self.replay.store(gfn.env, buffer, *rows(0, new), keep))
+
+    def settle(self, before: Memory, after: Memory, finite: Array) -> Memory:
+        """As `gfnjax.state.Settling` says; the buffer has not been written by such a step."""
+        return Memory(settle(self.fresh, before.fresh, after.fresh, finite), after.buffer)
 
     def _source(self, gfn: GFlowNet) -> GFlowNet:
         """The description under which fresh trajectories are drawn: fewer of them."""
