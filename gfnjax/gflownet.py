@@ -26,7 +26,16 @@ from gfnjax.policies.base import AnyPolicy, Behaviour, FrozenPolicy
 from gfnjax.pytree import pytree, static, unchecked
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.scoring import BackwardPolicy, VisitScores
-from gfnjax.state import InitKeys, Params, StepInfo, TrainState, step_keys
+from gfnjax.state import (
+    InitKeys,
+    Params,
+    StepInfo,
+    TrainState,
+    choose,
+    is_finite,
+    settle,
+    step_keys,
+)
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -172,8 +181,9 @@ class GFlowNet(Comparable):
         target = state.target
         if self.target_rate is not None:
             target = optax.incremental_update(state.params.policy, target, self.target_rate)
-        memory = self.sampler.learn(self.model, state.memory, batch, fitted.errors)
         info = self._info(state.params, fitted)
+        errors = jnp.where(is_finite(info), fitted.errors, jnp.nan)
+        memory = self.sampler.learn(self.model, state.memory, batch, errors)
         return state._replace(target=target, memory=memory, step=state.step + 1), info
 
     def _batch_loss(
@@ -208,6 +218,12 @@ class GFlowNet(Comparable):
     def trained(self, state: TrainState) -> tuple["GFlowNet", TrainState]:
         """What has been trained, and its state: itself. Others contain one, see `algorithms`."""
         return self, state
+
+    def settle(self, before: TrainState, after: TrainState, finite: Array) -> TrainState:
+        """The state `after` a step if that was `finite`, else the one `before` it, bit for bit."""
+        memory = settle(self.sampler, before.memory, after.memory, finite)
+        rest = choose(finite, after._replace(memory=None), before._replace(memory=None))
+        return rest._replace(memory=memory)
 
     def draw(self, state: TrainState) -> tuple[Batch, PyTree]:
         """The batch that `step` learns from, and what the sampler remembers after drawing it."""

@@ -1,8 +1,9 @@
 """What a training run carries from step to step, and what each step reports."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.types import Array, PyTree
@@ -87,3 +88,32 @@ class StepInfo(NamedTuple):
     log_reward: Array
     length: Array
     grad_norm: Array
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A `Trainable` or sampler that takes back a step without a second copy of what it remembers.
+
+    For all others both states are held until it is known which of them stays.
+    """
+
+    def settle(self, before: PyTree, after: PyTree, finite: Array) -> PyTree:
+        """`after` a step if that was `finite` `[]`, else what was `before` it, bit for bit."""
+        ...
+
+
+def settle(of: Any, before: PyTree, after: PyTree, finite: Array) -> PyTree:
+    """What `of`, which took the step, carries on: `after` if it was `finite`, else `before`."""
+    if isinstance(of, Settling):
+        return of.settle(before, after, finite)
+    return choose(finite, after, before)
+
+
+def choose(condition: Array, new: PyTree, old: PyTree) -> PyTree:
+    """`new` where `condition` `[]` holds, else `old`; what did not change is not touched."""
+    return jax.tree.map(lambda x, y: x if x is y else jnp.where(condition, x, y), new, old)
+
+
+def is_finite(info: Any) -> Array:
+    """`[]` bool, whether a step counts. Some losses hide a reward that is not finite."""
+    return jnp.isfinite(jnp.stack([info.loss, info.grad_norm, info.log_reward])).all()

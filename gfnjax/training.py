@@ -11,6 +11,7 @@ from jax import lax
 
 from gfnjax.arguments import check_key, whole
 from gfnjax.learning import diagnosis
+from gfnjax.state import is_finite, settle
 from gfnjax.types import Array
 
 # What a run carries, a pytree with the number of `step`s taken; and the diagnostics of one step, a
@@ -59,7 +60,10 @@ class NonFiniteError(FloatingPointError):
 
 
 class Chunk(NamedTuple):
-    """What a callback sees: the state after the chunk and the infos of its steps `[n]`."""
+    """What a callback sees: the state after the chunk and the infos of its steps `[n]`.
+
+    The state is a copy, the callback's to keep: training goes on in the memory of its own.
+    """
 
     state: RunState
     info: RunInfo
@@ -89,7 +93,7 @@ def train(
 
     Args:
         gfn: what to train.
-        start: a typed PRNG key to start afresh, or the state to go on from.
+        start: a typed PRNG key to start afresh, or the state to go on from, which is copied.
         num_steps: steps to take.
         chunk_size: steps between two visits to the host, which fall on its multiples.
         evaluate: `(gfn, state) -> NamedTuple or dict of scalars`, called after every chunk.
@@ -105,16 +109,27 @@ def train(
     """
     num_steps = whole("num_steps", num_steps, least=1)
     chunk_size = whole("chunk_size", chunk_size, least=1)
-    state = _first_state(gfn, start)
+    state = copy(_first_state(gfn, start))
     infos, evaluations = [], []
-    visits = chunks(gfn, state, int(state.step) + num_steps, chunk_size)
-    for state, info in visits:
+    visits = chunks(gfn, state, int(state.step) + num_steps, chunk_size, donate=True)
+
+    def visit(state: RunState, info: RunInfo) -> bool:
+        if evaluate is not None or callback is not None:
+            state = copy(state)
         result = {} if evaluate is None else as_dict(evaluate(gfn, state))
         infos.append(info)
         evaluations.append({"step": int(state.step), **result})
-        if callback is not None and callback(Chunk(state, info, evaluations[-1])):
+        return callback is not None and bool(callback(Chunk(state, info, evaluations[-1])))
+
+    for state, info in visits:
+        if visit(state, info):
             break
     return state, History(jax.tree.map(lambda *x: np.concatenate(x), *infos), evaluations)
+
+
+def copy(state: RunState) -> RunState:
+    """The same values in memory of their own, each array's apart from all others'."""
+    return jax.tree.map(jnp.copy, state)
 
 
 def _first_state(gfn: Trainable, start: Any) -> RunState:
@@ -133,12 +148,21 @@ def _first_state(gfn: Trainable, start: Any) -> RunState:
 
 
 def chunks(
-    gfn: Trainable, state: RunState, last_step: int, chunk_size: int
+    gfn: Trainable, state: RunState, last_step: int, chunk_size: int, *, donate: bool = False
 ) -> Iterator[tuple[RunState, RunInfo]]:
     """Train to `last_step`, yielding the state and the infos `[n]` after every chunk.
 
     Chunks end at multiples of `chunk_size`, so a run that starts anew from one of these states
     visits the same steps as one that was never interrupted.
+
+    Args:
+        gfn: what to train.
+        state: to start from.
+        last_step: where to stop.
+        chunk_size: steps between two visits to the host.
+        donate: each chunk takes over the memory of the state it starts from, the first one
+            included (a `copy`, then, of one that others use): there is only ever one, and none
+            may be used once the next has been asked for. False copies each one first.
 
     Raises:
         NonFiniteError: with the state right before the step that failed.
@@ -146,7 +170,8 @@ def chunks(
     step = int(state.step)
     while step < last_step:
         size = min(chunk_size - step % chunk_size, last_step - step)
-        state, info = run_chunk(gfn, state, size, chunk_size)
+        state = state if donate else copy(state)
+        state, info = _run_chunk(gfn, state, size, chunk_size)
         step += size
         yield state, info
 
@@ -154,19 +179,24 @@ def chunks(
 def run_chunk(
     gfn: Trainable, state: RunState, num_steps: int, capacity: int
 ) -> tuple[RunState, RunInfo]:
-    """`num_steps` <= `capacity` steps; NumPy infos `[num_steps]`.
+    """`num_steps` <= `capacity` steps; NumPy infos `[num_steps]`. `state` can be used again.
 
     Raises:
         NonFiniteError: with the state right before the step that failed.
     """
+    return _run_chunk(gfn, copy(state), num_steps, capacity)
+
+
+def _run_chunk(
+    gfn: Trainable, state: RunState, num_steps: int, capacity: int
+) -> tuple[RunState, RunInfo]:
+    """As `run_chunk`, but `state` is gone afterwards."""
     # Blocking here keeps signal handlers responsive; a conversion to NumPy alone would not.
-    after, infos, taken, finite = jax.block_until_ready(_run(gfn, state, num_steps, capacity))
-    if not finite:
-        good = int(taken) - 1
-        before = _run(gfn, state, good, capacity)[0] if good else state
-        info = jax.tree.map(lambda x: np.asarray(x)[good], infos)
-        raise NonFiniteError(int(before.step), before, _reason(gfn, before, info))
-    return after, jax.tree.map(lambda x: np.asarray(x)[:num_steps], infos)
+    state, infos, taken, finite = jax.block_until_ready(_run(gfn, state, num_steps, capacity))
+    if not finite:  # and the last step was taken back
+        info = jax.tree.map(lambda x: np.asarray(x)[int(taken) - 1], infos)
+        raise NonFiniteError(int(state.step), state, _reason(gfn, state, info))
+    return state, jax.tree.map(lambda x: np.asarray(x)[:num_steps], infos)
 
 
 def _reason(gfn: Trainable, before: RunState, info: RunInfo) -> str:
@@ -190,7 +220,7 @@ def as_dict(metrics: Any) -> dict[str, float]:
     return {name: float(value) for name, value in items.items()}
 
 
-@partial(jax.jit, static_argnames="capacity")
+@partial(jax.jit, static_argnames="capacity", donate_argnames="state")
 def _run(
     gfn: Trainable, state: RunState, num_steps: Array, capacity: int
 ) -> tuple[RunState, RunInfo, Array, Array]:
@@ -198,13 +228,12 @@ def _run(
     infos = jax.tree.map(lambda s: jnp.zeros((capacity, *s.shape), s.dtype), shapes)
 
     def body(carry: Any) -> Any:
-        i, _, state, infos = carry
-        state, info = gfn.step(state)
+        i, _, before, infos = carry
+        after, info = gfn.step(before)
         infos = jax.tree.map(lambda buffer, x: buffer.at[i].set(x), infos, info)
-        # Some losses hide a reward that is not finite.
-        watched = jnp.stack([info.loss, info.grad_norm, info.log_reward])
-        finite = jnp.isfinite(watched).all()
-        return i + 1, finite, state, infos
+        finite = is_finite(info)
+        # In place: whoever wants the state before a failed step finds nothing older than this one.
+        return i + 1, finite, settle(gfn, before, after, finite), infos
 
     carry = jnp.zeros((), jnp.int32), jnp.ones((), bool), state, infos
     taken, finite, state, infos = lax.while_loop(

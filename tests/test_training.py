@@ -6,6 +6,10 @@ import pytest
 import gfnjax
 from gfnjax import training
 from gfnjax.objectives.trajectory_balance import trajectory_balance
+from gfnjax.policies import PessimisticBackward
+from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
+from gfnjax.samplers import Mixed, Teacher
+from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.types import Residuals
 
 ENV = gfnjax.Hypergrid(2, 4)
@@ -28,9 +32,13 @@ def describe(objective=counted, **options):
     return gfnjax.GFlowNet(ENV, policy, objective, batch_size=4, **options)
 
 
+def words(x):
+    return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+
 def same(a, b):
-    a, b = (jax.tree.leaves(x._replace(key=jax.random.key_data(x.key))) for x in (a, b))
-    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(words(x), words(y), equal_nan=True) for x, y in pairs)
 
 
 def test_training_is_repeated_steps(key):
@@ -102,6 +110,86 @@ def test_nan_stops_with_the_state_right_before_the_step(key, chunk_size):
     assert caught.value.step == bad
     assert same(caught.value.state, expected)
     np.testing.assert_allclose(history.info.loss, finite.info.loss[:bad], rtol=1e-3)
+
+
+SAMPLERS = {
+    "on-policy": {},
+    "fifo": {"sampler": Mixed(Fifo(20))},
+    "unique": {"sampler": Mixed(Fifo(9, unique=True))},
+    "prioritised": {"sampler": Mixed(RewardPrioritised(20))},
+    "residual": {"sampler": Mixed(ResidualPrioritised(20))},
+    "terminal": {"sampler": Mixed(TerminalReplay(Fifo(20, unique=True)))},
+    "search": {"sampler": Mixed(Fifo(20), 0.25, LocalSearch(1), 0.25)},
+    "teacher": {"sampler": Teacher(gfnjax.mlp_policy(ENV, (4,)), 0.5)},
+    "teacher and replay": {
+        "sampler": Mixed(Fifo(20), fresh=Teacher(gfnjax.mlp_policy(ENV, (4,)), 0.5))
+    },
+    "pessimistic": {"backward": PessimisticBackward(gfnjax.mlp_policy(ENV, (4,)), capacity=9)},
+    "target": {"target_rate": 0.1, "num_updates": 2},
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("chunk_size", [3, 50])
+def test_the_state_before_a_failure_is_that_of_a_run_that_stopped_there(name, chunk_size, key):
+    gfn = describe(nan_beyond_log_z, log_z_init=0.0, **SAMPLERS[name])
+    with pytest.raises(gfnjax.NonFiniteError) as caught:
+        gfnjax.train(gfn, key, 50, chunk_size=chunk_size)
+    bad = caught.value.step
+    assert 2 < bad < 30
+    expected, _ = gfnjax.train(gfn, key, bad, chunk_size=chunk_size)
+    assert same(caught.value.state, expected)
+    # Once more from there: the same end at once.
+    with pytest.raises(gfnjax.NonFiniteError) as again:
+        gfnjax.train(gfn, caught.value.state, 5, chunk_size=chunk_size)
+    assert again.value.step == bad
+    assert same(again.value.state, expected)
+
+
+def test_states_that_were_handed_out_stay(key):
+    gfn = describe(sampler=Mixed(Fifo(20)))
+    start = training.init(gfn, key)
+    first = jax.tree.map(np.asarray, start.params)
+    kept, seen = [], []
+
+    def evaluate(gfn, state):
+        seen.append(state)
+        return {}
+
+    end, _ = gfnjax.train(
+        gfn, start, 7, chunk_size=3, evaluate=evaluate, callback=lambda c: kept.append(c.state)
+    )
+    for states in (kept, seen, [state for state, _ in training.chunks(gfn, start, 7, 3)]):
+        assert [int(state.step) for state in states] == [3, 6, 7]
+        assert same(states[-1], end)
+    for state in (start, training.run_chunk(gfn, start, 2, 3)[0], start):
+        assert np.isfinite(float(training.run_chunk(gfn, state, 1, 3)[1].loss[0]))
+    jax.tree.map(np.testing.assert_array_equal, start.params, first)
+
+
+def test_only_one_state_is_held(key):
+    gfn = describe(sampler=Mixed(Fifo(20)))
+    start = training.copy(training.init(gfn, key))
+    states = [state for state, _ in training.chunks(gfn, start, 7, 3, donate=True)]
+    gone = [all(x.is_deleted() for x in jax.tree.leaves(state)) for state in (start, *states)]
+    assert gone == [True, True, True, False]
+
+
+def num_bytes(tree):
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_a_chunk_sets_no_memory_aside_for_the_buffer(unique):
+    gfn = describe(sampler=Mixed(Fifo(200_000, unique=unique)))
+    state = jax.eval_shape(gfn.init, jax.random.key(0))
+    used = training._run.lower(gfn, state, 3, 5).compile().memory_analysis()
+    buffer = state.memory.buffer.items
+    assert num_bytes(buffer) > 5e6
+    assert used.alias_size_in_bytes > num_bytes(buffer)
+    # Which slots may be written takes some bytes a slot where objects are unique.
+    spare = used.temp_size_in_bytes
+    assert spare < (200_000 * 20 if unique else 1e6), spare
 
 
 def test_step_counts_must_be_positive(key):

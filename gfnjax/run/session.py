@@ -147,7 +147,8 @@ def _evaluate(session: _Session, state: RunState, info: RunInfo | None = None) -
 
 
 def _begin(session: _Session) -> Outcome:
-    state = initial_state(session.config, session.gfn)
+    # A copy, for its memory is given up: a start may share some with what is trained.
+    state = training.copy(initial_state(session.config, session.gfn))
     evaluation = _evaluate(session, state)
     session.run.write_metrics([evaluation])
     checkpoint.save(session.run.checkpoints, state)
@@ -181,7 +182,8 @@ def _visit_chunks(
 ) -> Outcome:
     run, settings = session.run, session.config.training
     clock = Clock(evaluation["seconds"])
-    visits = training.chunks(session.gfn, state, settings.steps, settings.chunk_size)
+    plan = settings.steps, settings.chunk_size
+    visits = training.chunks(session.gfn, state, *plan, donate=True)
     display.update(Status(int(state.step), settings.steps, None, evaluation, None))
     while (ending := _ending(session, evaluation)) is None:
         state, info = next(visits)

@@ -64,7 +64,11 @@ class Sampler(Protocol):
         ...
 
     def learn(self, model: Model, memory: PyTree, batch: Batch, errors: Array) -> PyTree:
-        """The memory once the batch has been scored: `errors` `[B]`, the loss of each one."""
+        """The memory once the batch has been scored: `errors` `[B]`, the loss of each one.
+
+        All of them are NaN in a step that does not count, for its loss, its gradient or a reward
+        is not finite; a large memory then stays as it was (see `gfnjax.state.Settling`).
+        """
         ...
 
 

@@ -14,7 +14,7 @@ from gfnjax.rollout import choose
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.windows import Windows
-from gfnjax.state import Params
+from gfnjax.state import Params, settle
 from gfnjax.types import Array, PyTree, Trajectory
 
 
@@ -180,6 +180,10 @@ class Mixed:
         replayed = rows(new, errors.size)
         buffer = self.replay.refresh(memory.buffer, slots, *replayed, keep)
         return Memory(kept, self.replay.store(model.env, buffer, *rows(0, new), keep))
+
+    def settle(self, before: Memory, after: Memory, finite: Array) -> Memory:
+        """As `gfnjax.state.Settling` says; the buffer has not been written by such a step."""
+        return Memory(settle(self.fresh, before.fresh, after.fresh, finite), after.buffer)
 
 
 def _repeat(trajectories: Trajectory, count: int) -> Trajectory:
