@@ -185,6 +185,12 @@ def score_policies(
     return score(policy, model.env, backward, trajectories, log_z=params.log_z, **options)
 
 
+def score_states(model: Model, params: Params, trajectories: Trajectory) -> Scores:
+    """State by state: for parts of trajectories, which not every policy can score in one pass."""
+    parts = model.env, model.policy, model.backward_policy(params), params.policy
+    return scoring.score(*parts, trajectories, chunk_size=model.chunk_size_for(trajectories))
+
+
 def score_prior(model: Model, trajectories: Trajectory, chunk_size: int | None) -> Array:
     """`[B, T]` log P_F of the prior, without gradient."""
     prior = model.prior

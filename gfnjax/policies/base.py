@@ -42,7 +42,7 @@ class AnyPolicy(StatePolicy, Protocol):
     Attributes:
         made_for: numbers of the environment that the network was built for.
         num_members: of an ensemble that is trained member by member; None for a single policy.
-        from_any_state: whether a rollout may start in any state, as windows do.
+        from_any_state: whether `score` takes trajectories that start in any state, as windows do.
     """
 
     @property
