@@ -50,7 +50,8 @@ class Model(Comparable):
         if self.chunk_size is not None:
             object.__setattr__(self, "chunk_size", whole("chunk_size", self.chunk_size, least=1))
         check_model(self)
-        object.__setattr__(self, "classes", classes((self.env, self.backward, self.prior)))
+        nodes = self.env, self.policy, self.backward, self.prior
+        object.__setattr__(self, "classes", classes(nodes))
 
     def init(self, key: Array, backward_key: Array) -> Params:
         """Untrained parameters, log Z at 0."""
@@ -157,6 +158,10 @@ def check_model(model: Any) -> None:
         raise TypeError(
             "backward must be a backward policy such as UniformBackward() or LearnedBackward(), "
             f"got {backward!r}"
+        )
+    if not isinstance(model.prior, FrozenPolicy | None):
+        raise TypeError(
+            f"prior must be a FrozenPolicy(policy, params), got {type(model.prior).__name__}"
         )
     networks = {
         "policy": policy,

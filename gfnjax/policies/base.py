@@ -169,8 +169,8 @@ class Policy(Comparable):
 
 
 def with_frozen(params: PyTree, frozen: PyTree) -> PyTree:
-    """What a policy's functions get for `params`."""
-    return params if frozen is None else Parts(params, frozen)
+    """What a policy's functions get for `params`; no gradient reaches the frozen part."""
+    return params if frozen is None else Parts(params, jax.lax.stop_gradient(frozen))
 
 
 def rollout_of_states(

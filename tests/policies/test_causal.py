@@ -7,8 +7,8 @@ import optax
 import pytest
 
 import gfnjax
-from gfnjax.envs.amp import VariableSequence
 from gfnjax.envs import left_to_right_bits
+from gfnjax.envs.amp import VariableSequence
 from gfnjax.envs.conditional import temperature_conditional
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.gflownet import GFlowNet
