@@ -51,7 +51,8 @@ class Model(Comparable):
         if self.chunk_size is not None:
             object.__setattr__(self, "chunk_size", whole("chunk_size", self.chunk_size, least=1))
         check_model(self)
-        object.__setattr__(self, "classes", classes((self.env, self.backward, self.prior)))
+        nodes = self.env, self.policy, self.backward, self.prior
+        object.__setattr__(self, "classes", classes(nodes))
 
     def init(self, key: Array, backward_key: Array) -> Params:
         """Untrained parameters, log Z at 0."""
@@ -167,6 +168,10 @@ def check_model(model: Any) -> None:
             "backward must be a backward policy such as UniformBackward() or LearnedBackward(), "
             f"got {backward!r}"
         )
+    if not isinstance(model.prior, FrozenPolicy | None):
+        raise TypeError(
+            f"prior must be a FrozenPolicy(policy, params), got {type(model.prior).__name__}"
+        )
     networks = {
         "policy": policy,
         "prior": getattr(model.prior, "policy", None),
@@ -192,6 +197,12 @@ def score_policies(
     scorer: Any = model.policy
     score = scorer.score_members if members else scorer.score
     return score(policy, model.env, backward, trajectories, log_z=params.log_z, **options)
+
+
+def score_states(model: Model, params: Params, trajectories: Trajectory) -> Scores:
+    """State by state: for parts of trajectories, which not every policy can score in one pass."""
+    parts = model.env, model.policy, model.backward_policy(params), params.policy
+    return scoring.score(*parts, trajectories, chunk_size=model.chunk_size_for(trajectories))
 
 
 def score_prior(model: Model, trajectories: Trajectory, chunk_size: int | None) -> Array:

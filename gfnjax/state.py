@@ -14,7 +14,7 @@ class Params(NamedTuple):
 
     Attributes:
         policy: the policy's parameters.
-        log_z: `[]` the learned log Z.
+        log_z: `[]` the learned log Z; a plain number where nothing learns one.
         backward: those of a backward policy with a training of its own, else None.
         objective: those of a network of the objective's own, else None.
         log_flow_start: `[]` a constant that is never trained: log F(s) is what the network says
@@ -22,7 +22,7 @@ class Params(NamedTuple):
     """
 
     policy: PyTree
-    log_z: Array = 0.0  # pyrefly: ignore
+    log_z: Any = 0.0
     backward: PyTree = None
     objective: PyTree = None
     log_flow_start: Array | None = None

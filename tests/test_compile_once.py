@@ -39,12 +39,12 @@ CALLS = {
     ),
     "elbo": lambda params, paths, key: sampled.elbo(GFN.model, params, key, 8),
     "log_likelihood": lambda params, paths, key: sampled.log_likelihood(
-        GFN, params, key, terminal_states(paths), 2
+        GFN.model, params, key, terminal_states(paths), 2
     ),
     "back_and_forth": lambda params, paths, key: back_and_forth(
         GFN.model, params, key, terminal_states(paths), 2
     ),
-    "local_search": lambda params, paths, key: LocalSearch(2)(GFN, params, key, paths),
+    "local_search": lambda params, paths, key: LocalSearch(2)(GFN.model, params, key, paths),
 }
 
 

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import gfnjax
-from gfnjax.algorithms import mars
+from gfnjax.algorithms import Teacher, mars
 from gfnjax.identity import same
 from gfnjax.policies.ensemble import ensemble_mlp_policy
 from gfnjax.policies.likelihood import LikelihoodBackward
@@ -20,7 +20,7 @@ from gfnjax.replay import Fifo
 from gfnjax.run import tasks
 from gfnjax.run.build import build
 from gfnjax.run.config import Config, Sampling, Training
-from gfnjax.samplers import Mixed, Teacher
+from gfnjax.samplers import Mixed
 from gfnjax.testing import diamond
 
 GRID = gfnjax.Hypergrid(2, 3)
@@ -82,7 +82,12 @@ KINDS = {
     "user network": lambda: describe(policy=gfnjax.from_flax(Network())),
     "ensemble": lambda: describe(policy=ensemble_mlp_policy(GRID, 2, (4,))),
     "replay": lambda: describe(sampler=Mixed(Fifo(20))),
-    "teacher": lambda: describe(sampler=Teacher(gfnjax.mlp_policy(GRID, (4,)), 0.5)),
+    "teacher": lambda: Teacher(describe(), gfnjax.mlp_policy(GRID, (4,)), 0.5),
+    "taught on a schedule": lambda: Teacher(
+        describe(),
+        gfnjax.mlp_policy(GRID, (4,)),
+        **numbers(learning_rate=optax.cosine_decay_schedule(1e-2, 9)),
+    ),
     "tlm": lambda: describe(backward=LikelihoodBackward(gfnjax.mlp_policy(GRID, (4,)))),
     "chains": lambda: mars(GRID, gfnjax.mlp_policy(GRID, (4,)), 4),
     "sets": lambda: preset(tasks.SetConfig()),

@@ -14,7 +14,7 @@ from jax.extend.random import define_prng_impl, threefry_prng_impl
 
 import gfnjax
 from gfnjax import GFlowNet, Hypergrid, Hyperparameters, envs, mlp_policy
-from gfnjax.algorithms import RewardSAC, mars
+from gfnjax.algorithms import RewardSAC, Teacher, mars
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.objectives import LEDGFN, EntropyPPO, GAFlowNet
 from gfnjax.policies import LearnedMaximumEntropyBackward, LikelihoodBackward, PessimisticBackward
@@ -23,7 +23,7 @@ from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, Terminal
 from gfnjax.rewards.ising import IsingReward
 from gfnjax.run.evaluation.base import evaluation_keys
 from gfnjax.run.evaluation.samples import SampledEvaluator
-from gfnjax.samplers import Mixed, Teacher, Windows
+from gfnjax.samplers import Mixed, Windows
 from gfnjax.samplers.local_search import LocalSearch
 
 DRAWN: list[tuple[int, ...]] = []
@@ -97,8 +97,8 @@ CASES = {
     "residual": describe(sampler=Mixed(ResidualPrioritised(32))),
     "terminal": describe(sampler=Mixed(TerminalReplay(Fifo(32)))),
     "replayed-windows": describe(LED.base, sampler=Mixed(Fifo(32), fresh=Windows(2))),
-    "teacher-of-bootstrap": describe(
-        policy=ensemble_mlp_policy(ENV, 2, (4,), keep=0.5), sampler=Teacher(SMALL)
+    "teacher-of-bootstrap": Teacher(
+        describe(policy=ensemble_mlp_policy(ENV, 2, (4,), keep=0.5)), SMALL
     ),
     "likelihood": describe(backward=LIKELIHOOD),
     "pessimistic-replay": describe(
@@ -170,9 +170,7 @@ def test_dropout_is_independent_of_the_condition():
     gfn = describe(objective, env, mlp_policy(env, (4,))).replace(batch_size=4096)
     state = gfn.init(jax.random.key(0))
     keys = gfnjax.state.step_keys(state.key, state.step)
-    batch, _ = gfn.sampler.draw(
-        gfn, state.params, state.memory, keys.draw, gfn.values(state.hyperparameters, state.step)
-    )
+    batch, _ = gfn.draw(state)
     scores = gfn.score(
         state.params, batch.trajectories, key=jax.random.split(keys.fit, gfn.num_updates)[0]
     )

@@ -21,7 +21,7 @@ from gfnjax.hyperparameters import Hyperparameters, as_pytree, check, numbers, v
 from gfnjax.identity import Comparable
 from gfnjax.learning import updates
 from gfnjax.learning.diagnosis import diagnose_rewards
-from gfnjax.model import Model
+from gfnjax.model import Model, score_states
 from gfnjax.policies.backward import UniformBackward
 from gfnjax.policies.base import Policy
 from gfnjax.policies.uniform import uniform_policy
@@ -107,8 +107,9 @@ class MarkovChains(Comparable):
 
     def init(self, key: Array) -> ChainState:
         """Chains that start from objects built by the proposal, untrained."""
-        policy_key, start_key, run_key = jax.random.split(check_key("key", key), 3)
-        params = self.proposal.init(policy_key, policy_key)
+        keys = jax.random.split(check_key("key", key), 4)
+        policy_key, backward_key, start_key, run_key = keys
+        params = self.proposal.init(policy_key, backward_key)
         start = self.proposal.sample(params, start_key, self.num_chains)
         held = numbers(self.hyperparameters, None)
         step = jnp.zeros((), jnp.int32)
@@ -122,7 +123,9 @@ class MarkovChains(Comparable):
         loss = grad_norm = jnp.zeros_like(before[0])
         if self.learn:
             success = move.accepted & (move.rebuilt.log_reward > before)
-            loss, grads = jax.value_and_grad(self._loss)(state.params.policy, move, success)
+            loss, grads = jax.value_and_grad(self._loss)(
+                state.params.policy, state.params, move, success
+            )
             grad_norm = optax.tree.norm(grads)
             optimizer = self._optimizer(state.hyperparameters, state.step)
             policy, opt_state = updates.move(optimizer, grads, state.opt_state, state.params.policy)
@@ -178,10 +181,9 @@ class MarkovChains(Comparable):
     def _move(self, params: Params, key: Array, states: State) -> Move:
         return back_and_forth(self.proposal, params, key, states, self.num_back, least_back=1)
 
-    def _loss(self, policy: PyTree, move: Move, success: Array) -> Array:
+    def _loss(self, policy: PyTree, params: Params, move: Move, success: Array) -> Array:
         """`[]` minus the mean log P_F of the ways forward of successful moves."""
-        params = Params(policy, jnp.zeros((), jnp.result_type(float)))
-        scores = self.proposal.score(params, move.rebuilt)
+        scores = score_states(self.proposal, params._replace(policy=policy), move.rebuilt)
         weights = success.astype(scores.log_pf.dtype)
         return -(weights * scores.log_pf.sum(axis=1)).sum() / jnp.maximum(weights.sum(), 1)
 

@@ -9,7 +9,7 @@ import optax
 
 from gfnjax.envs.base import Conditioned, Environment
 from gfnjax.gflownet import GFlowNet
-from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.hyperparameters import Hyperparameters, as_pytree, check
 from gfnjax.identity import Comparable
 from gfnjax.learning import diagnosis, scores, starting
 from gfnjax.objectives.base import name_of, resolve_log_z
@@ -105,6 +105,8 @@ class Teacher(Comparable):
         for name in ("undersampled", "mixing"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        object.__setattr__(self, "hyperparameters", as_pytree(self.hyperparameters))
+        check(self.hyperparameters)
         check_made_for(self.policy.made_for, self.student.env, "the teacher's policy")
         self._check_student()
 

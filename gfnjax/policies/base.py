@@ -57,7 +57,7 @@ class AnyPolicy(StatePolicy, Protocol):
     Attributes:
         made_for: numbers of the environment that the network was built for.
         num_members: of an ensemble that is trained member by member; None for a single policy.
-        from_any_state: whether a rollout may start in any state, as windows do.
+        from_any_state: whether `score` takes trajectories that start in any state, as windows do.
     """
 
     @property
@@ -187,8 +187,8 @@ class Policy(Comparable):
 
 
 def with_frozen(params: PyTree, frozen: PyTree) -> PyTree:
-    """What a policy's functions get for `params`."""
-    return params if frozen is None else Parts(params, frozen)
+    """What a policy's functions get for `params`; no gradient reaches the frozen part."""
+    return params if frozen is None else Parts(params, jax.lax.stop_gradient(frozen))
 
 
 def rollout_of_states(

@@ -18,6 +18,7 @@ from gfnjax.policies.base import (
     Sizes,
     environment_view,
     in_full_precision,
+    rollout_of_states,
     sizes_of,
     with_frozen,
 )
@@ -62,10 +63,15 @@ class CausalPolicy(Comparable):
 
     @property
     def from_any_state(self) -> bool:
-        return False  # it reads trajectories from their start
+        return False  # `score` reads trajectories from their start
 
     def check(self, env: Environment) -> None:
         check_causal(env)
+        if isinstance(env, Conditioned) and not _size(lambda: self.look(env, source_state(env))):
+            raise ValueError(
+                "a CausalPolicy that sees nothing of where a trajectory starts is none for a "
+                "conditional environment: make it for this one, or give it a `look`"
+            )
 
     def observe(self, env: Environment, state: State) -> tuple[PyTree, Array]:
         """What is seen of the source, and the tokens `[T + 1]` of the path, 0 past its end."""
@@ -89,9 +95,13 @@ class CausalPolicy(Comparable):
         window: rollout.Window | None = None,
         read: Read | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
-        """The policy's memory grows by one token a step; nothing is recorded."""
+        """The policy's memory grows by one token a step; nothing is recorded.
+
+        In a window each state is read on its own, from the path that leads to it.
+        """
         if window is not None:
-            raise ValueError("a CausalPolicy reads trajectories from their start: no window")
+            given = params, env, key, num_samples, act, window, read
+            return rollout_of_states(self, *given)
         held = with_frozen(params, self.frozen)
         step = jax.vmap(self.step, (None, 0, 0, None))
         key, _ = jax.random.split(key)  # as in `rollout_of_states`
@@ -240,6 +250,11 @@ def _from_module(module: Any, look: Callable[[Any, Any], PyTree], made_for: Size
     return CausalPolicy(init, start, step, module.apply, look, made_for)
 
 
+def _size(look: Callable[[], PyTree]) -> int:
+    """How many numbers there are in what `look` returns."""
+    return sum(x.size for x in jax.tree.leaves(jax.eval_shape(look)))
+
+
 def _nothing(env: Environment, source: State) -> Array:
     return jnp.zeros(0, jnp.result_type(float))
 
@@ -277,7 +292,7 @@ def causal_transformer_policy(
         look: Callable[[Any, Any], Array] = _condition
     else:
         look = _whole_source if isinstance(env, Conditioned) else _nothing
-    prompt_size = jax.eval_shape(lambda: look(env, source_state(env))).size
+    prompt_size = _size(lambda: look(env, source_state(env)))
     sizes = env.num_actions, env.max_steps, width, num_heads, num_layers
     module: Any = CausalTransformer(*sizes, prompt_size)
     made_for = sizes_of(env, "num_actions", "num_backward_actions", "max_steps")

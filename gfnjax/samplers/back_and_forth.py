@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from gfnjax import masking, rollout
 from gfnjax.envs.base import State
-from gfnjax.model import Model
+from gfnjax.model import Model, score_states
 from gfnjax.policies.base import Behaviour
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
@@ -222,7 +222,7 @@ def _take(x: Array, index: Array) -> Array:
 def _log_ratio(model: Model, params: Params, old: Trajectory, new: Trajectory) -> Array:
     """`[B]` r of paths `old` and `new` that start in the same state: one pass over both."""
     both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), old, new)
-    scores = model.score(params, both)
+    scores = score_states(model, params, both)
     log_weight = scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
     before, after = jnp.split(log_weight, 2)
     return after - before

@@ -10,7 +10,7 @@ from flax import struct
 
 import gfnjax
 from gfnjax import training
-from gfnjax.algorithms import mars, metropolis_hastings
+from gfnjax.algorithms import Teacher, mars, metropolis_hastings
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.envs.ising import Ising, IsingState
 from gfnjax.learning import diagnosis
@@ -18,7 +18,7 @@ from gfnjax.objectives import GAFlowNet, PolicyGradient, SoftDQN
 from gfnjax.policies.likelihood import LikelihoodBackward
 from gfnjax.replay import Fifo, RewardPrioritised, TerminalReplay
 from gfnjax.rewards.ising import IsingReward
-from gfnjax.samplers import Mixed, Teacher, Windows
+from gfnjax.samplers import Mixed, Windows
 from gfnjax.samplers.local_search import LocalSearch
 
 
@@ -41,7 +41,16 @@ def describe(value=0.0, objective=None, **options):
     env = grid(value)
     objective = gfnjax.TrajectoryBalance() if objective is None else objective
     options = {"batch_size": 16, **options}
-    return gfnjax.GFlowNet(env, gfnjax.tabular_policy(env), objective, **options)
+    taught_by = options.pop("taught_by", None)
+    gfn = gfnjax.GFlowNet(env, gfnjax.tabular_policy(env), objective, **options)
+    return gfn if taught_by is None else Teacher(gfn, taught_by)
+
+
+@jax.jit
+def drawn(gfn, state):
+    """Trajectories that the step from `state` learns from."""
+    batch = gfn.draw(state)
+    return (batch if isinstance(gfn, Teacher) else batch[0]).trajectories
 
 
 def failure(gfn, num_steps=30):
@@ -70,7 +79,7 @@ SETTINGS = {
     "terminal": {"sampler": Mixed(TerminalReplay(Fifo(100)))},
     "search": {"sampler": Mixed(local_search=LocalSearch(1), search_share=0.5)},
     "windows": {"sampler": Windows(2), "objective": gfnjax.DetailedBalance()},
-    "teacher": {"sampler": Teacher(gfnjax.mlp_policy(ENV, (4,)), 0.5)},
+    "teacher": {"taught_by": gfnjax.mlp_policy(ENV, (4,))},
     "tlm": {"backward": LikelihoodBackward(gfnjax.mlp_policy(ENV, (4,)))},
 }
 
@@ -78,7 +87,6 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_reward_that_is_not_finite_is_named_and_counted(name, key):
     state = training.init(describe(**SETTINGS[name]), key)
-    draw = jax.jit(gfnjax.GFlowNet.draw)
     for value, word, remedy in (
         (-np.inf, "-inf", "floor the reward"),
         (np.inf, "inf", "cap the reward"),
@@ -87,7 +95,7 @@ def test_a_reward_that_is_not_finite_is_named_and_counted(name, key):
         gfn = describe(value, **SETTINGS[name])
         error = failure(gfn)
         # What the step saw, counted by hand.
-        batch = draw(gfn, error.state)[0].trajectories
+        batch = drawn(gfn, error.state)
         ends = jax.tree.map(lambda x: np.asarray(x[:, -1]), batch.states)
         bad = int(((ends.position[:, 0] == 1) & ends.stopped).sum())
         assert bad > 0
@@ -104,7 +112,7 @@ def test_the_second_look_sees_the_batch_of_the_step(name, key):
     gfn = describe(-5.0, **SETTINGS[name])
     state, _ = gfnjax.train(gfn, key, 4, chunk_size=30)
     _, history = gfnjax.train(gfn, state, 1, chunk_size=30)
-    batch = jax.jit(gfnjax.GFlowNet.draw)(gfn, state)[0].trajectories
+    batch = drawn(gfn, state)
     ended = np.asarray(batch.states.stopped[:, -1])
     mean = np.asarray(batch.log_reward)[ended].mean()
     assert history.info.log_reward[0] == pytest.approx(mean, rel=1e-5)
@@ -143,7 +151,7 @@ def test_a_partial_reward_that_is_not_finite():
     objective = gfnjax.ForwardLooking(gfnjax.DetailedBalance())
     gfn = gfnjax.GFlowNet(env, gfnjax.tabular_policy(env), objective)
     error = failure(gfn)
-    batch = jax.jit(gfnjax.GFlowNet.draw)(gfn, error.state)[0].trajectories
+    batch = drawn(gfn, error.state)
     # Any state on the way with the second coordinate at 2, where the trajectory goes on.
     inside = np.arange(6) < np.asarray(batch.length)[:, None]
     bad = int(((np.asarray(batch.states.position)[..., 1] == 2) & inside).any(axis=1).sum())

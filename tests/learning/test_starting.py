@@ -23,7 +23,7 @@ from gfnjax import (
     random_dag,
     tabular_policy,
 )
-from gfnjax.algorithms import RewardPPO
+from gfnjax.algorithms import RewardPPO, Teacher
 from gfnjax.learning import starting
 from gfnjax.metrics import exact, state_graph
 from gfnjax.objectives import (
@@ -35,7 +35,6 @@ from gfnjax.objectives import (
 )
 from gfnjax.policies.base import FrozenPolicy
 from gfnjax.policies.ensemble import ensemble_mlp_policy
-from gfnjax.samplers import Teacher
 from gfnjax.testing import diamond
 
 ENV = diamond()
@@ -56,7 +55,7 @@ def test_the_estimate_by_hand(key):
     np.testing.assert_allclose(state.params.log_z, np.log(2), atol=0.06)  # four standard errors
     np.testing.assert_array_equal(state.params.log_flow_start, state.params.log_z)
     paths = all_trajectories(ENV)
-    found = starting.estimate(gfn, state.params, paths)
+    found = starting.estimate(gfn.model, gfn.objective, state.params, paths)
     np.testing.assert_allclose(found, 4 / 3 * np.log(2), rtol=1e-6)
 
 
@@ -64,7 +63,7 @@ def test_relative_to_a_prior_the_prior_takes_the_place_of_the_backward_policy(ke
     prior = FrozenPolicy(POLICY, POLICY.init(key, jnp.int32(0)))
     gfn = describe(RelativeTrajectoryBalance(), prior=prior)
     params = gfn.init(key).params  # policy and prior are uniform: what remains is log R
-    found = starting.estimate(gfn, params, all_trajectories(ENV))
+    found = starting.estimate(gfn.model, gfn.objective, params, all_trajectories(ENV))
     np.testing.assert_allclose(found, np.log(2) / 3, rtol=1e-6)
 
 
@@ -152,7 +151,8 @@ def test_rewards_that_are_not_finite_are_left_out(value, key):
     rewards = np.log([1.0, 1.0, 1.0, 1.0, 2.0])
     rewards[4] = value
     env = dataclasses.replace(ENV, log_rewards=jnp.asarray(rewards, jnp.float32))
-    found = starting.estimate(describe(env=env), describe().init(key).params, all_trajectories(env))
+    model, params = describe(env=env).model, describe().init(key).params
+    found = starting.estimate(model, TB, params, all_trajectories(env))
     np.testing.assert_allclose(found, np.log(2) / 2, rtol=1e-6)
     nothing = dataclasses.replace(ENV, log_rewards=jnp.full(5, value, jnp.float32))
     gfn = describe(env=nothing)
@@ -174,12 +174,13 @@ def test_a_teacher_starts_at_its_own_reward(key):
     # The student's log Z is 300 more; the teacher's reward is about the student's residuals.
     rewards = np.log([1.0, 1.0, 1.0, 1.0, 2.0]) + 300
     env = dataclasses.replace(ENV, log_rewards=jnp.asarray(rewards, jnp.float32))
-    gfn = describe(env=env, sampler=Teacher(POLICY), batch_size=64)
-    state = gfn.init(key)
+    taught = Teacher(describe(env=env, batch_size=64), POLICY)
+    state = taught.init(key)
     np.testing.assert_allclose(state.params.log_z, 300 + np.log(2), atol=0.5)
-    assert abs(float(state.memory.params.log_z)) < 5
-    untouched = gfn.replace(log_z_init=0.0).init(key)
-    assert float(untouched.memory.params.log_z) == 0
+    assert abs(float(state.teacher.params.log_z)) < 5
+    np.testing.assert_array_equal(state.teacher.params.log_flow_start, state.teacher.params.log_z)
+    untouched = taught.replace(student=taught.student.replace(log_z_init=0.0)).init(key)
+    assert float(untouched.teacher.params.log_z) == 0
 
 
 @pytest.mark.parametrize("objective", [TB, DB, SubTrajectoryBalance(0.9)], ids=["TB", "DB", "Sub"])

@@ -18,11 +18,10 @@ from gfnjax import (
     mlp_policy,
     tabular_policy,
 )
-from gfnjax.algorithms import RewardSAC
+from gfnjax.algorithms import RewardSAC, Teacher
 from gfnjax.objectives import LEDGFN, GAFlowNet
 from gfnjax.policies import LikelihoodBackward
 from gfnjax.policies.ensemble import EnsemblePolicy
-from gfnjax.samplers import Teacher
 from gfnjax.testing import diamond
 
 ENV = diamond()
@@ -32,7 +31,9 @@ STILL = Hyperparameters(0.0, 0.0, backward_learning_rate=0.0)
 
 
 def describe(objective=TB, policy=POLICY, env=ENV, **options):
-    return GFlowNet(env, policy, objective, **options)
+    taught_by = options.pop("taught_by", None)
+    gfn = GFlowNet(env, policy, objective, **options)
+    return gfn if taught_by is None else Teacher(gfn, taught_by)
 
 
 def size(tree):
@@ -158,7 +159,7 @@ GRID = Hypergrid(2, 4)
         {},
         {"target_rate": 0.1, "max_grad_norm": 1.0, "num_updates": 2},
         {"backward": LikelihoodBackward(from_flax(Own(jnp.bfloat16)), target_rate=0.5)},
-        {"sampler": Teacher(from_flax(Own(jnp.float16)))},
+        {"taught_by": from_flax(Own(jnp.float16))},
     ],
     ids=["plain", "target", "backward", "teacher"],
 )
@@ -190,7 +191,7 @@ def test_members_of_half_precision_train_as_well(key):
     [
         {"objective": DetailedBalance(), "target_rate": 0.1},
         {"backward": LikelihoodBackward(POLICY, target_rate=0.5)},
-        {"sampler": Teacher(POLICY)},
+        {"taught_by": POLICY},
         {"objective": LEDGFN(hidden_sizes=(4,))},
     ],
     ids=["target", "average", "teacher", "led"],

@@ -111,7 +111,7 @@ def test_log_likelihood_is_exact_at_the_optimum_and_correlates(key):
     terminal = jnp.asarray(np.flatnonzero(graph.terminal), jnp.int32)
     log_q, _ = exact.target_distribution(graph)
     estimate = log_likelihood(
-        GFN, params, key, jax.vmap(ENV.state_at)(terminal), num_trajectories=2
+        GFN.model, params, key, jax.vmap(ENV.state_at)(terminal), num_trajectories=2
     )
     np.testing.assert_allclose(estimate, log_q[terminal], atol=1e-5)
     correlation = sampled.correlation(estimate, graph.log_reward[terminal])

@@ -61,7 +61,7 @@ def test_the_optimum_is_the_prior_times_the_reward(model):
     assert loss < 1e-20
     assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads)) < 1e-9
     # At the optimum the importance of every trajectory is Z.
-    weights = jax.jit(partial(sampled.log_weights, gfn))(optimum, paths)
+    weights = jax.jit(partial(sampled.log_weights, gfn.model))(optimum, paths)
     np.testing.assert_allclose(weights, float(optimum.log_z), rtol=1e-9)
     # Neither the prior itself nor another log Z will do.
     prior = optimum._replace(policy=gfn.prior.params)

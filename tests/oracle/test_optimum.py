@@ -39,7 +39,6 @@ from gfnjax.objectives.base import (
     as_objective,
     check_abilities,
     resolve_log_z,
-    terminal_step,
     weighted_loss,
 )
 from gfnjax.objectives.entropy_ppo import EntropyPPO
@@ -49,6 +48,7 @@ from gfnjax.objectives.policy_gradient import PolicyGradient
 from gfnjax.objectives.regression import REGRESSIONS
 from gfnjax.objectives.soft_q_learning import SoftDQN
 from gfnjax.objectives.trajectory_balance import ContrastiveBalance
+from gfnjax.scoring import terminal_step
 from gfnjax.testing import binary_tree, diamond, exact_optimum
 
 

@@ -3,12 +3,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import gfnjax
+from gfnjax.envs import left_to_right_bits
 from gfnjax.envs.amp import VariableSequence
+from gfnjax.envs.conditional import temperature_conditional
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.metrics import exact
+from gfnjax.metrics.state_graph import build_graph
+from gfnjax.model import Model
 from gfnjax.objectives.detailed_balance import TargetDetailedBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.backward import UniformBackward
@@ -17,10 +24,8 @@ from gfnjax.policies.causal import (
     CausalPolicy,
     causal_transformer_policy,
     read_history,
-    sample_causal,
-    score_causal,
 )
-from gfnjax.scoring import score
+from gfnjax.state import Params
 from gfnjax.types import PolicyOutput
 
 
@@ -32,30 +37,104 @@ ENV = VariableSequence(4, 3, more_of_the_last_letter)
 POLICY = causal_transformer_policy(ENV, width=8, num_heads=2, num_layers=2)
 
 
+NOTHING = jnp.zeros(0)
+
+# The same rules at temperatures from 1/2 to 2: a policy sees the logarithm of beta.
+HOT = temperature_conditional(ENV, 0.5, 2.0)
+SEEING = causal_transformer_policy(HOT, width=8, num_heads=2, num_layers=2)
+
+
 @pytest.fixture(scope="module")
 def params():
-    return POLICY.init(jax.random.key(2), jnp.zeros(ENV.max_steps + 1, jnp.int32))
+    return POLICY.init(jax.random.key(2), POLICY.observe(ENV, ENV.initial_state()))
 
 
-def plain(state, output):
-    return output.forward_logits
+@pytest.fixture(scope="module")
+def seeing():
+    return SEEING.init(jax.random.key(2), SEEING.observe(HOT, HOT.initial_state()))
+
+
+def scan_of_step(policy, params, observation, tokens):
+    def step(memory, x):
+        return policy.step(params, memory, *x)
+
+    steps = jnp.arange(tokens.size, dtype=jnp.int32)
+    return jax.lax.scan(step, policy.start(params, observation), (tokens, steps))[1]
 
 
 def test_unroll_is_a_scan_of_step(key, params):
     tokens = jax.random.randint(key, (ENV.max_steps + 1,), 0, ENV.num_actions + 1)
-
-    def step(memory, x):
-        return POLICY.step(params, memory, *x)
-
-    steps = jnp.arange(tokens.size, dtype=jnp.int32)
-    _, stepwise = jax.lax.scan(step, POLICY.start(params), (tokens, steps))
-    for a, b in zip(POLICY.unroll(params, tokens), stepwise, strict=True):
+    stepwise = scan_of_step(POLICY, params, NOTHING, tokens)
+    for a, b in zip(POLICY.unroll(params, NOTHING, tokens), stepwise, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+@pytest.mark.parametrize("beta", [0.5, 0.9, 2.0])
+def test_unroll_is_a_scan_of_step_with_a_condition(beta, key, seeing):
+    prompt = SEEING.look(HOT, HOT.at(beta).initial_state())
+    tokens = jax.random.randint(key, (ENV.max_steps + 1,), 0, ENV.num_actions + 1)
+    stepwise = scan_of_step(SEEING, seeing, prompt, tokens)
+    for a, b in zip(SEEING.unroll(seeing, prompt, tokens), stepwise, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_every_output_depends_on_the_condition(seeing):
+    tokens = jnp.array([0, 1, 2, 3, 1, 2], jnp.int32)
+    prompts = [SEEING.look(HOT, HOT.at(beta).initial_state()) for beta in (0.5, 2.0)]
+    one, other = (SEEING.unroll(seeing, prompt, tokens).forward_logits for prompt in prompts)
+    assert (jnp.abs(one - other).max(axis=1) > 1e-3).all()
+
+
+def test_samples_and_scores_are_those_of_each_trajectorys_own_condition(key, seeing):
+    """As the same function of states, which hold their condition, says them one by one."""
+    model, params = Model(HOT, SEEING), Params(seeing)
+    trajectories = model.sample(params, key, 32)
+    assert len(set(trajectories.states.condition[:, 0, 0].tolist())) == 32
+    same = Policy(SEEING.init, lambda p, s: SEEING.evaluate(p, HOT, s), lambda env, s: s)
+    ours = model.score(params, trajectories)
+    theirs = Model(HOT, same).score(params, trajectories)
+    for name in ("log_pf", "log_pb", "log_flow", "log_reward", "mask", "length"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-4)
+    # With the same draws, a policy of states samples the same.
+    again = Model(HOT, same).sample(params, key, 32)
+    np.testing.assert_array_equal(trajectories.actions, again.actions)
+
+
+@pytest.mark.slow
+def test_one_causal_policy_learns_the_target_of_every_temperature(key):
+    bits = left_to_right_bits(num_bits=6, word_size=2, num_modes=2)
+    env = temperature_conditional(bits, 0.5, 2.0)
+    policy = causal_transformer_policy(env, width=32, num_heads=4, num_layers=2)
+    rates = Hyperparameters(learning_rate=optax.cosine_decay_schedule(3e-3, 2_000), epsilon=0.05)
+    gfn = GFlowNet(
+        env,
+        policy,
+        TrajectoryBalance("flow"),
+        UniformBackward(),
+        rates,
+        batch_size=64,
+        max_grad_norm=1.0,
+    )
+    state, _ = gfnjax.train(gfn, key, 2_000, chunk_size=500)
+    betas = 0.5, 1.0, 2.0
+    graphs, tables = [], []
+    for beta in betas:
+        fixed = gfn.replace(env=gfn.env.at(beta))
+        graphs.append(build_graph(fixed.env))
+        tables.append(exact.policy_table(fixed.model, state.params).log_pf)
+    distance = np.array(
+        [[exact.evaluate(graph, table).total_variation for graph in graphs] for table in tables]
+    )
+    own = np.diag(distance)
+    assert (own < 0.03).all(), distance
+    others = distance + np.diag([np.inf] * 3)
+    assert (own < others.min(axis=1) / 3).all(), distance
 
 
 def test_later_tokens_do_not_change_earlier_outputs(params):
     tokens = jnp.array([0, 1, 2, 3, 1, 2], jnp.int32)
-    one, other = (POLICY.unroll(params, t).forward_logits for t in (tokens, tokens.at[3].set(4)))
+    changed = tokens.at[3].set(4)
+    one, other = (POLICY.unroll(params, NOTHING, t).forward_logits for t in (tokens, changed))
     np.testing.assert_array_equal(one[:3], other[:3])
     assert float(jnp.abs(one[3:] - other[3:]).max()) > 1e-3
 
@@ -64,26 +143,28 @@ def test_history_is_read_off_the_state():
     state = ENV.initial_state()
     for action in (2, 0, 3):
         state = ENV.step(state, jnp.int32(action))
-    tokens, length = jax.jit(lambda s: read_history(ENV, s))(state)
+    source, tokens, length = jax.jit(lambda s: read_history(ENV, s))(state)
     assert tokens.tolist() == [0, 3, 1, 4, 0, 0]
     assert int(length) == 3
+    for found, expected in zip(source, ENV.initial_state(), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_scores_equal_those_of_the_policy_on_every_prefix(key, params):
     """The same function of a state, once by the causal path and once state by state."""
-    trajectories = jax.jit(lambda p: sample_causal(ENV, POLICY, p, plain, key, 64))(params)
+    trajectories = Model(ENV, POLICY).sample(Params(params), key, 64)
     assert len(set(trajectories.length.tolist())) > 1
     same = Policy(POLICY.init, lambda p, s: POLICY.evaluate(p, ENV, s), lambda env, s: s)
-    model = UniformBackward(), params, trajectories
-    ours = jax.jit(lambda: score_causal(ENV, POLICY, *model, log_z=0.5))()
-    theirs = jax.jit(lambda: score(ENV, same, *model, log_z=0.5))()
+    given = params, ENV, UniformBackward(), trajectories
+    ours = jax.jit(lambda: POLICY.score(*given, log_z=0.5))()
+    theirs = jax.jit(lambda: same.score(*given, log_z=0.5))()
     for name in ("log_pf", "log_pb", "log_flow", "log_reward", "log_z", "mask", "length"):
         np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-4)
 
 
 def test_samples_follow_the_scored_probabilities(key, params):
     """Frequencies of first actions against the softmax of the first logits."""
-    trajectories = jax.jit(lambda p: sample_causal(ENV, POLICY, p, plain, key, 4000))(params)
+    trajectories, _ = jax.jit(lambda p: POLICY.rollout(p, ENV, key, 4000))(params)
     logits = POLICY.evaluate(params, ENV, ENV.initial_state()).forward_logits
     expected = jax.nn.softmax(logits[:3])  # an empty sequence may not stop
     counts = np.bincount(np.asarray(trajectories.actions[:, 0]), minlength=4)
@@ -117,10 +198,10 @@ def test_a_policy_with_memory_of_another_kind(key):
         return PolicyOutput(logits, jnp.zeros(1), jnp.zeros(()))
 
     policy = CausalPolicy(
-        init=lambda key, tokens: {},
-        start=lambda params: jnp.zeros((), jnp.int32),
+        init=lambda key, seen: {},
+        start=lambda params, observation: jnp.zeros((), jnp.int32),
         step=lambda params, total, token, t: (total + token, output(total + token)),
-        unroll=lambda params, tokens: jax.vmap(output)(jnp.cumsum(tokens)),
+        unroll=lambda params, observation, tokens: jax.vmap(output)(jnp.cumsum(tokens)),
     )
     gfn = GFlowNet(ENV, policy, TrajectoryBalance())
     state = gfn.init(key)

@@ -5,16 +5,15 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from backward_fitting import fit_backward
 from path_enumeration import all_paths, all_trajectories, padded_dag, path_log_probs
 
 from gfnjax import GFlowNet, Hyperparameters, TrajectoryBalance, tabular_policy
-from gfnjax.learning import updates
 from gfnjax.metrics import exact
 from gfnjax.policies import LikelihoodBackward, PessimisticBackward
 from gfnjax.testing import diamond
 
 RATES = Hyperparameters(0.0, 0.0, backward_learning_rate=0.1)
-fit_backward = jax.jit(updates.fit_backward)
 
 
 def describe(env, make, **options):

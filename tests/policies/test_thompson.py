@@ -18,18 +18,18 @@ from gfnjax import (
     mlp_policy,
     tabular_policy,
 )
+from gfnjax.learning.scores import mean_loss
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
 from gfnjax.policies import (
     LikelihoodBackward,
-    ensemble,
     ensemble_mlp_policy,
     ensemble_tabular_policy,
 )
 from gfnjax.testing import binary_tree, diamond, exact_optimum
 
 ENV = diamond()
-VALUES = Hyperparameters(epsilon=jnp.zeros(()), temperature=jnp.ones(()))
+VALUES = Hyperparameters(epsilon=0.0, temperature=1.0)
 
 
 def turning(env):
@@ -45,7 +45,8 @@ def turning(env):
 def test_one_member_builds_a_whole_trajectory(num_samples, key):
     env = binary_tree(3)
     gfn, params = turning(env)
-    trajectories, heads = jax.jit(gfn.explore, static_argnums=2)(params, key, num_samples, VALUES)
+    explore = jax.jit(gfn.model.explore, static_argnums=(2, 3))
+    trajectories, heads = explore(params, key, num_samples, gfn.behaviour(VALUES))
     actions = np.asarray(trajectories.actions)
     assert (actions == actions[:, :1]).all()
     assert abs(actions[:, 0].mean() - 0.5) < 4.5 * np.sqrt(0.25 / num_samples)
@@ -129,7 +130,7 @@ def test_the_bootstrap_by_hand(key):
     scores = gfn.score(params, batch, members=True)
     residuals = np.array([[1.0, 2, 3, 4], [5, 6, 7, 8]], np.float32)
     scores = scores._replace(log_z=scores.log_z + residuals)
-    judge = jax.jit(lambda key: ensemble.mean_loss(gfn.policy, *model(gfn), scores, key))
+    judge = jax.jit(lambda key: mean_loss(gfn.policy, *model(gfn), scores, key))
     seen = set()
     for i in range(8):
         kept = np.asarray(jax.random.bernoulli(jax.random.key(i), 0.5, (2, 4)))
@@ -141,7 +142,7 @@ def test_the_bootstrap_by_hand(key):
         np.testing.assert_allclose(errors, (residuals**2).mean(axis=0), rtol=1e-3)
         seen.add(round(float(loss), 3))
     assert len(seen) > 5
-    everything, _ = ensemble.mean_loss(gfn.policy, *model(gfn), scores, None)
+    everything, _ = mean_loss(gfn.policy, *model(gfn), scores, None)
     np.testing.assert_allclose(everything, (residuals**2).mean(), rtol=1e-3)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from backward_fitting import fit_backward
 from path_enumeration import all_trajectories
 
 from gfnjax import (
@@ -17,7 +18,6 @@ from gfnjax import (
     tabular_policy,
 )
 from gfnjax.envs.tabular import TabularState
-from gfnjax.learning import updates
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
 from gfnjax.policies import LearnedMaximumEntropyBackward, LikelihoodBackward, PessimisticBackward
@@ -33,8 +33,6 @@ KINDS = {
     "pessimistic": PessimisticBackward(POLICY, capacity=64),
     "maximum-entropy": LearnedMaximumEntropyBackward(POLICY),
 }
-
-fit_backward = jax.jit(updates.fit_backward)
 
 
 def describe(backward, objective=None, **options):
@@ -97,7 +95,7 @@ def test_back_and_forth_uses_them(bound, key):
     # A perfect sampler for this very P_B: every log ratio is zero.
     gfn, params = bound
     ends = TabularState(jnp.full(32, 3, jnp.int32))
-    move = jax.jit(back_and_forth, static_argnums=4)(gfn, params, key, ends, 2)
+    move = jax.jit(back_and_forth, static_argnums=4)(gfn.model, params, key, ends, 2)
     np.testing.assert_allclose(move.log_ratio, 0, atol=1e-6)
     assert len(set(np.asarray(move.proposals.index).tolist())) == 2
 

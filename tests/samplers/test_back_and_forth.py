@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from gfnjax import masking
+from gfnjax.envs.amp import VariableSequence
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.ising import Ising
-from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
-from gfnjax.objectives.trajectory_balance import TrajectoryBalance
+from gfnjax.model import Model
+from gfnjax.policies.base import Policy
+from gfnjax.policies.causal import causal_transformer_policy
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.rewards.ising import IsingReward
 from gfnjax.rollout import terminal_states
@@ -24,30 +26,30 @@ def slope(position, side):
 
 
 def tabular(env):
-    return GFlowNet(env, tabular_policy(env), TrajectoryBalance())
+    return Model(env, tabular_policy(env))
 
 
 @pytest.mark.parametrize("num_back", [1, 4])
 def test_a_perfect_sampler_accepts_always(num_back, key):
     env = Ising(2, IsingReward(0.5 * jax.random.normal(key, (4, 4))))
-    gfn, optimum = tabular(env), exact_optimum(env, key)
-    states = terminal_states(gfn.sample(optimum, key, 64))
-    moved = move(gfn, optimum, key, states, num_back=num_back)
+    model, optimum = tabular(env), exact_optimum(env, key)
+    states = terminal_states(model.sample(optimum, key, 64))
+    moved = move(model, optimum, key, states, num_back=num_back)
     np.testing.assert_allclose(moved.log_ratio, 0.0, atol=2e-5)
     assert (moved.proposals.spins != states.spins).any()
     # One spin is taken back and set again: no more can change.
     changes = (moved.proposals.spins != states.spins).sum(axis=1)
     assert int(changes.max()) <= num_back
     unit = jax.tree.map(jnp.zeros_like, optimum)
-    assert float(jnp.abs(move(gfn, unit, key, states, num_back=num_back).log_ratio).max()) > 0.1
+    assert float(jnp.abs(move(model, unit, key, states, num_back=num_back).log_ratio).max()) > 0.1
 
 
 @pytest.mark.parametrize("num_back", [2, 5])
 def test_ways_of_unequal_length_are_refused(num_back, key):
     env = Hypergrid(2, 3)
-    gfn, optimum = tabular(env), exact_optimum(env, key)
-    states = terminal_states(gfn.sample(optimum, key, 200))
-    moved = move(gfn, optimum, key, states, num_back=num_back)
+    model, optimum = tabular(env), exact_optimum(env, key)
+    states = terminal_states(model.sample(optimum, key, 200))
+    moved = move(model, optimum, key, states, num_back=num_back)
     total = states.position.sum(axis=1) + 1
     proposed = moved.proposals.position.sum(axis=1) + 1
     start = jnp.maximum(total - num_back, 0)
@@ -65,11 +67,11 @@ def test_ways_of_unequal_length_are_refused(num_back, key):
 @pytest.mark.parametrize("num_back", [2, 5])
 def test_the_target_is_invariant_under_any_policy(num_back, key):
     env = Hypergrid(2, 3, reward=slope)
-    gfn = tabular(env)
+    model = tabular(env)
     log_target, _ = exact.target_distribution(build_graph(env))
     draws = jax.random.categorical(key, log_target, shape=(20_000,)).astype(jnp.int32)
     params = jax.tree.map(jnp.zeros_like, exact_optimum(env, key))
-    moved = move(gfn, params, key, jax.vmap(env.state_at)(draws), num_back=num_back)
+    moved = move(model, params, key, jax.vmap(env.state_at)(draws), num_back=num_back)
 
     def distance(states):
         index = np.asarray(jax.vmap(env.state_index)(states))
@@ -84,9 +86,9 @@ def test_the_target_is_invariant_under_any_policy(num_back, key):
 
 def test_a_drawn_number_of_steps_back_accepts_other_lengths(key):
     env = Hypergrid(2, 3)
-    gfn, optimum = tabular(env), exact_optimum(env, key)
-    states = terminal_states(gfn.sample(optimum, key, 400))
-    moved = move(gfn, optimum, key, states, num_back=3, least_back=1)
+    model, optimum = tabular(env), exact_optimum(env, key)
+    states = terminal_states(model.sample(optimum, key, 400))
+    moved = move(model, optimum, key, states, num_back=3, least_back=1)
     forth = np.asarray(moved.rebuilt.length)
     undone = np.asarray(moved.num_undone)
     assert set(undone) <= {1, 2, 3}
@@ -120,15 +122,30 @@ def test_no_draw_accepts_what_must_be_refused():
 
 def test_a_move_without_a_way_back_is_refused_whatever_is_drawn(key, monkeypatch):
     env = Hypergrid(2, 3)
-    gfn = tabular(env)
-    params = gfn.init(key).params
-    states = terminal_states(gfn.sample(params, key, 64))
+    model = tabular(env)
+    params = model.init(key, key)
+    states = terminal_states(model.sample(params, key, 64))
     zeros = lambda key, shape, dtype: jnp.zeros(shape, dtype)  # noqa: E731
     monkeypatch.setattr(jax.random, "uniform", zeros)
-    moved = jax.jit(lambda states: back_and_forth(gfn.model, params, key, states, 2))(states)
+    moved = jax.jit(lambda states: back_and_forth(model, params, key, states, 2))(states)
     possible = np.asarray(moved.log_ratio) > masking.FILL / 2
     assert 0 < possible.sum() < 64
     np.testing.assert_array_equal(moved.accepted, possible)
+
+
+@pytest.mark.parametrize("num_back", [1, 3])
+def test_a_causal_policy_moves_like_the_same_function_of_states(num_back, key):
+    env = VariableSequence(4, 3, lambda tokens: (tokens == 2).sum().astype(float))
+    causal = causal_transformer_policy(env, width=8, num_heads=2, num_layers=1)
+    model = Model(env, causal)
+    plain = Policy(causal.init, lambda p, s: causal.evaluate(p, env, s), lambda env, s: s)
+    params = model.init(key, key)
+    states = terminal_states(model.sample(params, key, 64))
+    ours = move(model, params, key, states, num_back=num_back, least_back=1)
+    theirs = move(Model(env, plain), params, key, states, num_back=num_back, least_back=1)
+    assert 0.1 < float(ours.accepted.mean()) < 1
+    for x, y in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-4)
 
 
 def test_errors(key):

@@ -9,9 +9,10 @@ import pytest
 from path_enumeration import all_paths, padded_dag, padded_graph
 from scipy import stats
 
-from gfnjax import GFlowNet, Params, Trajectory, TrajectoryBalance, tabular_policy
+from gfnjax import Params, Trajectory, tabular_policy
 from gfnjax.envs.tabular import TabularState
 from gfnjax.metrics import exact
+from gfnjax.model import Model
 from gfnjax.samplers.back_and_forth import back_and_forth
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.testing import binary_tree, exact_optimum
@@ -21,13 +22,14 @@ NUM_CHAINS = 20_000
 
 
 def describe(env):
-    return GFlowNet(env, tabular_policy(env), TrajectoryBalance())
+    return Model(env, tabular_policy(env))
 
 
 def arbitrary(env, seed=0):
     """Parameters of a policy that has nothing to do with the reward."""
     rng = np.random.default_rng(seed)
-    params = describe(env).init(jax.random.key(seed)).params
+    key = jax.random.key(seed)
+    params = describe(env).init(key, key)
     noise = lambda x: jnp.asarray(rng.normal(size=x.shape), x.dtype)  # noqa: E731
     return Params(jax.tree.map(noise, params.policy), params.log_z)
 
@@ -40,13 +42,13 @@ def dag():
 
 
 @partial(jax.jit, static_argnames=("num_back", "back_share"))
-def move(gfn, params, key, states, num_back=None, back_share=None):
-    return back_and_forth(gfn.model, params, key, states, num_back, back_share=back_share)
+def move(model, params, key, states, num_back=None, back_share=None):
+    return back_and_forth(model, params, key, states, num_back, back_share=back_share)
 
 
 @partial(jax.jit, static_argnums=0)
-def search(how, gfn, params, key, trajectories):
-    return how(gfn, params, key, trajectories)
+def search(how, model, params, key, trajectories):
+    return how(model, params, key, trajectories)
 
 
 def going_nowhere(env, index):
@@ -147,12 +149,12 @@ def test_metropolis_leaves_the_target_as_it_is_and_greed_does_not(searched):
 
 def test_a_perfect_sampler_accepts_always(key):
     env = binary_tree()  # where all paths have one length any number of steps will do
-    gfn, optimum = describe(env), exact_optimum(env, key)
-    moved = move(gfn, optimum, key, leaves_of_tree(), num_back=2)
+    model, optimum = describe(env), exact_optimum(env, key)
+    moved = move(model, optimum, key, leaves_of_tree(), num_back=2)
     np.testing.assert_allclose(moved.log_ratio, 0.0, atol=1e-5)
     assert float(moved.accepted.mean()) == 1.0
     assert (moved.states.index != leaves_of_tree().index).any()
-    other = move(gfn, arbitrary(env), key, leaves_of_tree(), num_back=2)
+    other = move(model, arbitrary(env), key, leaves_of_tree(), num_back=2)
     assert float(other.accepted.mean()) < 0.9
 
 

@@ -222,10 +222,10 @@ def by_table(num_actions, horizon):
         return PolicyOutput(params[t], jnp.zeros(1), jnp.zeros(()))
 
     return CausalPolicy(
-        init=lambda key, tokens: jnp.zeros((horizon + 1, num_actions)),
-        start=lambda params: jnp.zeros(()),
+        init=lambda key, seen: jnp.zeros((horizon + 1, num_actions)),
+        start=lambda params, seen: jnp.zeros(()),
         step=lambda params, memory, token, t: (memory, output(params, t)),
-        unroll=lambda params, tokens: jax.vmap(partial(output, params))(
+        unroll=lambda params, seen, tokens: jax.vmap(partial(output, params))(
             jnp.arange(tokens.size, dtype=jnp.int32)
         ),
     )
@@ -243,7 +243,7 @@ def test_a_causal_policy_goes_back_as_well(key):
     parents = (ends - 1) // 2  # as in a heap
     np.testing.assert_array_equal(parents[4:], parents[:2])  # searched: one step back
     stored = jax.tree.map(lambda x: x[:6], state.memory.buffer.items)
-    rows = np.array(paths(mixed.replay.rebuild(gfn, state.params, key, stored)))
+    rows = np.array(paths(mixed.replay.rebuild(gfn.model, state.params, key, stored)))
     np.testing.assert_array_equal(rows[:, -1], ends)
     np.testing.assert_array_equal(rows[:, :-1], (rows[:, 1:] - 1) // 2)
 

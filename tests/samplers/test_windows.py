@@ -34,12 +34,13 @@ def draws(gfn, params, key):
     """Seven batches in a row: `[7, B, ...]` windows."""
     init_key, memory_key, key = jax.random.split(key, 3)
     values = gfn.values(gfn.init(init_key).hyperparameters, jnp.zeros((), jnp.int32))
+    act = gfn.behaviour(values)
 
     def draw(memory, key):
-        batch, memory = gfn.sampler.draw(gfn, params, memory, key, values)
+        batch, memory = gfn.sampler.draw(gfn.model, params, memory, key, act, BATCH)
         return memory, batch.trajectories
 
-    memory = gfn.sampler.init(gfn, params, memory_key)
+    memory = gfn.sampler.init(gfn.model, params, memory_key, BATCH)
     return jax.lax.scan(draw, memory, jax.random.split(key, 7))[1]
 
 
