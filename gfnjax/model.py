@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import rollout, scoring
-from gfnjax.actions import Categorical, backward_actions_of
+from gfnjax.actions import Categorical, actions_of, backward_actions_of
 from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.identity import Comparable, classes
@@ -18,6 +18,9 @@ from gfnjax.pytree import pytree, static
 from gfnjax.scoring import BackwardPolicy, VisitScores
 from gfnjax.state import Params
 from gfnjax.types import Array, PyTree, Scores, Trajectory
+
+# Parameters of actions that are held at a time while trajectories are scored.
+CHUNK_NUMBERS = 2**21
 
 
 @pytree
@@ -139,8 +142,15 @@ class Model(Comparable):
         """States evaluated at a time when a batch of trajectories is scored."""
         if self.chunk_size is not None:
             return self.chunk_size
-        # Small chunks waste little on the last one, large ones make efficient matrix products.
-        return min(max(6 * trajectories.length.shape[0], 96), 4096)
+        # Small chunks waste little on the last one, large ones make efficient matrix products,
+        # and what is said of many actions takes memory.
+        wide = sum(x.size for x in jax.tree.leaves(self._said()))
+        return min(max(6 * trajectories.length.shape[0], 96), 4096, max(CHUNK_NUMBERS // wide, 96))
+
+    def _said(self) -> PyTree:
+        return jax.eval_shape(
+            lambda: [f(self.env).neutral() for f in (actions_of, backward_actions_of)]
+        )
 
 
 def check_model(model: Any) -> None:

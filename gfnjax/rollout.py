@@ -139,7 +139,7 @@ def rollout(
         body,
         (time, done, state, arrival, length, memory, buffers),
     )
-    states, taken, records = jax.tree.map(_batch_first, buffers)
+    states, taken, records = buffers
     log_reward = _log_rewards(env, terminal, window)
     states = _repeat_last(states, terminal, length)
     taken = jax.tree.map(lambda x: x[:, :horizon], taken)
@@ -238,13 +238,13 @@ def sample_backward(
     steps = jnp.arange(horizon + 1, dtype=jnp.int32)[None]
     slot = jnp.clip(length[:, None] - steps, 0, horizon)
     reorder = jax.vmap(lambda x, index: x[index])
-    states = jax.tree.map(lambda x: reorder(_batch_first(x), slot), states)
+    states = jax.tree.map(lambda x: reorder(x, slot), states)
     states = jax.tree.map(lambda x, s0: x.at[:, 0].set(s0), states, source)
     before = jnp.maximum(slot[:, :-1] - 1, 0)
     live = steps[:, :-1] < length[:, None]
 
     def in_order(x: Array) -> Array:
-        x = reorder(_batch_first(x), before)
+        x = reorder(x, before)
         return _where(live, x, jnp.zeros_like(x))
 
     actions = jax.tree.map(in_order, actions)
@@ -284,17 +284,14 @@ def tile(tree: PyTree, batch_size: int) -> PyTree:
 
 
 def _buffer(tree: PyTree, size: int) -> PyTree:
-    return jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), tree)
+    """Room for `size` of `[B, ...]`: `[B, size, ...]`, as trajectories have it, without a copy."""
+    return jax.tree.map(lambda x: jnp.zeros((x.shape[0], size, *x.shape[1:]), x.dtype), tree)
 
 
 def _write(buffers: PyTree, values: PyTree, t: Array) -> PyTree:
     return jax.tree.map(
-        lambda buffer, x: lax.dynamic_update_index_in_dim(buffer, x, t, 0), buffers, values
+        lambda buffer, x: lax.dynamic_update_index_in_dim(buffer, x, t, 1), buffers, values
     )
-
-
-def _batch_first(x: Array) -> Array:
-    return jnp.swapaxes(x, 0, 1)
 
 
 def _where(condition: Array, x: Array, y: Array) -> Array:
