@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from gfnjax.envs.base import State, log_reward_of
+from gfnjax.envs.base import Environment, State, log_reward_of
 from gfnjax.gflownet import GFlowNet
 from gfnjax.identity import Comparable
 from gfnjax.learning import updates
@@ -138,6 +138,10 @@ class EnergyGFlowNet(Comparable):
                     "one update a batch on OnPolicy() samples, TrajectoryBalance() and a learned "
                     f"or uniform backward policy"
                 )
+
+    @property
+    def env(self) -> Environment:
+        return self.gfn.env
 
     def init(self, key: Array) -> EnergyState:
         """The state at step 0. `key` is a typed PRNG key."""

@@ -9,11 +9,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gfnjax import rollout, scoring
+from gfnjax import registry, rollout, scoring
 from gfnjax.envs.base import Environment, State
 from gfnjax.policies.backward import BackwardPolicy
 from gfnjax.policies.base import Sizes, in_full_precision, sizes_of
-from gfnjax.policies.transformer import Block, Cache, Heads, check_sizes
+from gfnjax.policies.transformer import AttentionSizes, Block, Cache, Heads, check_sizes
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -221,3 +221,12 @@ def score_causal(
     read = jax.vmap(jax.vmap(read, (None, 0, 0)), (None, 0, 0))
     rows = read((env, backward), outputs, scoring.visits(env, trajectories))
     return scoring.assemble(env, trajectories, rows, log_z, needs)
+
+
+@registry.network("causal")
+@dataclass(frozen=True)
+class CausalConfig(AttentionSizes):
+    """a transformer with a key/value cache, where letters are appended"""
+
+    def make(self, env: Environment) -> CausalPolicy:
+        return causal_transformer_policy(env, self.width, self.num_heads, self.num_layers)

@@ -1,5 +1,6 @@
 """Replay buffers: pure `init`, `add`, `sample`, `update`, at a cost independent of history."""
 
+from gfnjax.replay import by_name as by_name
 from gfnjax.replay.base import Buffer, Replay, Sample
 from gfnjax.replay.fifo import Fifo
 from gfnjax.replay.residual_prioritised import ResidualPrioritised

@@ -12,14 +12,14 @@ from typing import Any, Literal, Self
 
 from gfnjax import training
 from gfnjax.run import checkpoint, directory
-from gfnjax.run.build import describe, initial_state
+from gfnjax.run.build import Described, describe, initial_state
 from gfnjax.run.config import Config, UsageError
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.display import Display, Status, make_display
 from gfnjax.run.evaluation import Evaluator, make_evaluator
 from gfnjax.run.flags import in_flags
-from gfnjax.run.loggers import Logger, check_extras, make_loggers
-from gfnjax.training import RunInfo, RunState, Trainable
+from gfnjax.run.loggers import Logger, check_loggers, make_loggers
+from gfnjax.training import RunInfo, RunState
 
 Ending = Literal["finished", "reached", "interrupted", "nothing to do"]
 
@@ -39,6 +39,8 @@ class Outcome:
         run: its directory.
         state: the last training state, as in the last checkpoint.
         evaluation: the last evaluation.
+        gfn: what was trained.
+        evaluator: what has measured it.
         ending: all steps taken, the wanted total variation reached, stopped by a signal, or
             nothing left to do.
         signal: the number of the signal, if one stopped the run.
@@ -49,6 +51,8 @@ class Outcome:
     run: RunDirectory
     state: RunState
     evaluation: Record
+    gfn: Described
+    evaluator: Evaluator
     ending: Ending
     signal: int | None = None
     seconds: float = 0.0
@@ -59,7 +63,7 @@ class Outcome:
 class _Session:
     run: RunDirectory
     config: Config
-    gfn: Trainable
+    gfn: Described
     evaluator: Evaluator
     display: Display | None
     interrupts: "Interrupts"
@@ -117,14 +121,14 @@ def resume(directory: Path, steps: int | None = None, display: Display | None = 
         known = [r for r in records if r["kind"] == "evaluation" and r["step"] == step]
         evaluation = known[-1] if known else _evaluate(session, state)
         if _ending(session, evaluation) in ("finished", "reached"):
-            return Outcome(run, state, evaluation, "nothing to do", seconds=evaluation["seconds"])
+            return _outcome(session, state, evaluation, "nothing to do")
         run.write_config(config)
         run.write_metrics(records)
         return _train(session, state, evaluation)
 
 
-def _prepare(config: Config) -> tuple[Trainable, Evaluator]:
-    check_extras(config)
+def _prepare(config: Config) -> tuple[Described, Evaluator]:
+    check_loggers(config)
     gfn = describe(config)
     return gfn, make_evaluator(config, gfn)
 
@@ -197,8 +201,27 @@ def _visit_chunks(
         checkpoint.save(run.checkpoints, state)
         loss = float(info.loss.mean())
         display.update(Status(step, settings.steps, loss, evaluation, clock.rate))
-    number = session.interrupts.signal
-    return Outcome(run, state, evaluation, ending, number, evaluation["seconds"], clock.rate)
+    return _outcome(session, state, evaluation, ending, clock.rate)
+
+
+def _outcome(
+    session: _Session,
+    state: RunState,
+    evaluation: Record,
+    ending: Ending,
+    rate: float | None = None,
+) -> Outcome:
+    return Outcome(
+        run=session.run,
+        state=state,
+        evaluation=evaluation,
+        gfn=session.gfn,
+        evaluator=session.evaluator,
+        ending=ending,
+        signal=session.interrupts.signal,
+        seconds=evaluation["seconds"],
+        rate=rate,
+    )
 
 
 def _ending(session: _Session, evaluation: Record) -> Ending | None:

@@ -13,11 +13,11 @@ from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.arguments import check_key, whole
 from gfnjax.gflownet import GFlowNet
 from gfnjax.run import checkpoint
-from gfnjax.run.build import describe, initial_state
+from gfnjax.run.build import Described, describe, initial_state
 from gfnjax.run.config import Config
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Evaluator, make_evaluator
-from gfnjax.training import RunInfo, RunState, Trainable
+from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array, Trajectory
 
 
@@ -45,7 +45,7 @@ class TrainedRun:
 
     path: Path
     config: Config
-    gfn: Trainable
+    gfn: Described
     state: RunState
     metrics: list[Record]
 
@@ -70,7 +70,8 @@ class TrainedRun:
         """
         num_samples = whole("num_samples", num_samples, least=1)
         key = check_key("key", key, seeds=True)
-        gfn, start = self.gfn, self.state
+        gfn: Any = self.gfn
+        start = self.state
         if isinstance(gfn, EnergyGFlowNet):
             gfn, start = gfn.sampler(start), start.gfn
         if isinstance(gfn, GFlowNet):

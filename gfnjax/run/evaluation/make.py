@@ -11,7 +11,7 @@ from gfnjax.envs.conditional import Conditional
 from gfnjax.envs.drawing import KnownTarget, Target
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics.state_graph import build_graph
-from gfnjax.run.catalogue import state_graph
+from gfnjax.run.build import Described
 from gfnjax.run.config import Config, UsageError
 from gfnjax.run.evaluation.base import Evaluator
 from gfnjax.run.evaluation.chains import ChainEvaluator
@@ -19,20 +19,20 @@ from gfnjax.run.evaluation.conditional import ConditionalEvaluator
 from gfnjax.run.evaluation.energy import EnergyEvaluator
 from gfnjax.run.evaluation.exact import ExactEvaluator
 from gfnjax.run.evaluation.samples import SampledEvaluator
-from gfnjax.training import Trainable
+from gfnjax.run.state_graphs import state_graph
 
 # Larger state spaces can be enumerated as well, but not after every chunk.
 MAX_STATES = 500_000
 
 
-def make_evaluator(config: Config, gfn: Trainable) -> Evaluator:
+def make_evaluator(config: Config, gfn: Described) -> Evaluator:
     """Exact evaluation where the environment is enumerable and small enough, else by samples.
 
     Raises:
         UsageError: if the run is to stop at a total variation that cannot be computed.
     """
     evaluator = _make(config, gfn)
-    exact = isinstance(evaluator, ExactEvaluator | ConditionalEvaluator) and is_exact(_env(gfn))
+    exact = isinstance(evaluator, ExactEvaluator | ConditionalEvaluator) and is_exact(gfn.env)
     if config.training.stop_at_tv is not None and not exact:
         raise UsageError(
             f"stop_at_tv needs exact evaluation, which is limited to {MAX_STATES:,} states and to "
@@ -49,23 +49,13 @@ def is_exact(env: Environment) -> bool:
     return isinstance(env, Enumerable) and env.num_states <= MAX_STATES
 
 
-def _env(gfn: Trainable) -> Environment:
-    if isinstance(gfn, EnergyGFlowNet):
-        return gfn.gfn.env
-    if isinstance(gfn, MarkovChains):
-        return gfn.proposal.env
-    assert isinstance(gfn, GFlowNet)
-    return gfn.env
-
-
-def _make(config: Config, gfn: Trainable) -> Evaluator:
-    env = _env(gfn)
+def _make(config: Config, gfn: Described) -> Evaluator:
+    env = gfn.env
     if isinstance(gfn, EnergyGFlowNet):
         return EnergyEvaluator(gfn)
     if isinstance(gfn, MarkovChains):
         graph = state_graph(config.env) if is_exact(env) else None
         return ChainEvaluator(gfn, graph, _known(env))
-    assert isinstance(gfn, GFlowNet)
     if isinstance(env, Conditional):
         # Conditions are evaluated one by one, each as an environment without any.
         spread = (env.at(condition) for condition in np.asarray(env.conditions.spread()))
