@@ -110,7 +110,9 @@ def _positive(body: str) -> str | None:
 def _unknown(word: str, body: str, known: dict[str, Flag], parts: Parts) -> str:
     """What to say of a flag that is none of this command."""
     same = dict.fromkeys(flag.name for flag in known.values() if flag.option.word == word)
-    if len(same) > 1:
+    if len(same) == 1:
+        return f"there is no flag --{body}; did you mean --{next(iter(same))}?"
+    if same:
         full = [f"--{name}" for name in same]
         return f"--{body} is a flag of more than one part: write {' or '.join(full)}"
     chosen = list(parts.entries.values())

@@ -121,7 +121,7 @@ def initial_state(config: Config, gfn: Trainable) -> RunState:
 def _gflownet(config: Config) -> GFlowNet:
     settings = config.training
     env = _environment(config)
-    objective = as_objective(_made("objective", config.objective))
+    objective = _objective(config)
     return GFlowNet(
         env=env,
         policy=_policy(env, config),
@@ -163,6 +163,13 @@ def _chains(config: Config, options: MakesChains) -> MarkovChains:
 
 def _environment(config: Config) -> Environment:
     return _guarded("environment", config.environment, make_environment, config.env)
+
+
+def _objective(config: Config) -> Objective:
+    try:
+        return as_objective(_made("objective", config.objective))
+    except TypeError as error:
+        raise TypeError(f"objective {config.objective.name}: {error}") from error
 
 
 def _made(kind: str, choice: Choice, *arguments: Any) -> Any:

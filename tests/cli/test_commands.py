@@ -197,7 +197,7 @@ def test_every_environment_has_its_help(capsys):
         ("train hypergrid --hidden-sizes 0", "hidden_sizes must be positive widths"),
         ("train hypergrid --max-grad-norm -1", "max_grad_norm must be positive"),
         ("train hypergird --steps 3", "no environment 'hypergird'; did you mean hypergrid?"),
-        ("train hypergrid --objective fl-bd", "no objective 'fl-bd'; did you mean fl-db?"),
+        ("train hypergrid --objective fl-dbb", "no objective 'fl-dbb'; did you mean fl-db?"),
         ("train hypergrid --network mpl", "no network 'mpl'; did you mean mlp?"),
         ("train hypergrid --replay fido", "no replay 'fido'; did you mean fifo?"),
         ("train hypergrid --logger wand", "no logger 'wand'; did you mean wandb?"),

@@ -13,6 +13,7 @@ import pytest
 from gfnjax import registry, run
 from gfnjax.objectives.base import FunctionObjective
 from gfnjax.objectives.trajectory_balance import trajectory_balance
+from gfnjax.run import session
 from gfnjax.run.checkpoint import CheckpointError, DamagedCheckpointWarning
 from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError
@@ -135,8 +136,8 @@ def test_a_second_signal_does_not_wait_for_the_chunk(monkeypatch):
     killed = []
     times = iter([100.0, 100.5, 102.0])
     monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(number))
-    monkeypatch.setattr(run.time, "monotonic", lambda: next(times))
-    with run.Interrupts() as interrupts:
+    monkeypatch.setattr(session.time, "monotonic", lambda: next(times))
+    with session.Interrupts() as interrupts:
         signal.raise_signal(signal.SIGTERM)
         # The same request may arrive twice, by way of the process group.
         signal.raise_signal(signal.SIGTERM)
@@ -297,8 +298,8 @@ def test_statuses_carry_what_a_display_needs(tmp_path):
 
 def test_seconds_go_on_after_an_interrupt(monkeypatch):
     times = iter([1_000.0, 1_003.0, 1_007.0, 1_008.0])
-    monkeypatch.setattr(run.time, "perf_counter", lambda: next(times))
-    clock = run.Clock(50.0)
+    monkeypatch.setattr(session.time, "perf_counter", lambda: next(times))
+    clock = session.Clock(50.0)
     assert clock.tick(110) == 53.0
     assert clock.rate is None
     assert clock.tick(130) == 57.0

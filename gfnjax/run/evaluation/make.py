@@ -29,9 +29,15 @@ def make_evaluator(config: Config, gfn: Described) -> Evaluator:
     """Exact evaluation where the environment is enumerable and small enough, else by samples.
 
     Raises:
-        UsageError: if the run is to stop at a total variation that cannot be computed.
+        UsageError: if the run is to stop at a total variation that cannot be computed, or the
+            environment has a list of states that is wrong.
     """
-    evaluator = _make(config, gfn)
+    try:
+        evaluator = _make(config, gfn)
+    except (TypeError, ValueError) as error:  # of a user's environment
+        raise UsageError(
+            f"the states of environment {config.environment} cannot be listed: {error}"
+        ) from error
     exact = isinstance(evaluator, ExactEvaluator | ConditionalEvaluator) and is_exact(gfn.env)
     if config.training.stop_at_tv is not None and not exact:
         raise UsageError(
