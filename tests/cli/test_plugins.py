@@ -374,7 +374,7 @@ def test_list_names_them_and_where_they_are_from(lab, capsys):
         ("train knapsack --import my_lab.fails --network bad", "network bad fails: KeyError"),
         (
             "train hypergrid --import my_lab.fails --objective odd",
-            "objective odd: objective must be",
+            "objective odd: objective must",
         ),
         ("train wrong --import my_lab.fails", "Wrong.make() must return an environment, got int"),
     ],
@@ -462,9 +462,8 @@ def test_an_installed_package_is_found_by_its_entry_point(lab, tmp_path):
             command, env=environment, cwd=elsewhere, capture_output=True, text=True, check=False
         )
 
-    done = gfnjax_(
-        "train knapsack --objective my-balance --my-balance.scale 2", TINY, "--output run"
-    )
+    flags = "--objective my-balance --my-balance.scale 2 --output run"
+    done = gfnjax_("train knapsack", flags, TINY)
     assert done.returncode == 0, done.stderr
     config = json.loads((elsewhere / "run" / "config.json").read_text())
     assert config["plugins"] == ["my_lab.knapsack", "my_lab.balance"]
