@@ -221,6 +221,10 @@ def test_what_no_flag_can_give_needs_a_default():
         ({"network": "nope"}, "there is no network 'nope'"),
         ({"mlp": {"width": 3}}, "mlp has no option 'width'"),
         ({"mlp": 3}, "there is no setting 'mlp'"),
+        (
+            {"hidden_sizes": (9,)},
+            "'hidden_sizes' is an option of mlp: write {'mlp': {'hidden",
+        ),
         ({"nope": {"width": 3}}, "there is no setting 'nope'"),
     ],
 )

@@ -13,7 +13,7 @@ from gfnjax.run.choices import default_values, select
 from gfnjax.run.config import Training, UsageError
 
 LIST_WIDTH, NAME_WIDTH = 100, 18
-WORDS = {str: "FILE", int: "NUMBER", float: "NUMBER"}
+WORDS = {str: "TEXT", int: "NUMBER", float: "NUMBER"}
 
 
 def listing() -> str:

@@ -5,21 +5,25 @@ there is to say about them and nothing else.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from gfnjax import registry
 from gfnjax.cli.form import make_form, read_form, with_tyro
 from gfnjax.cli.spelling import part_flags, rewrite, setting_flags
+from gfnjax.options import one_of
 from gfnjax.run import plugins
 from gfnjax.run.choices import Parts, assemble, default_values, select
 from gfnjax.run.config import CHOICES, Config, UsageError
 from gfnjax.run.flags import in_flags
 
-DESCRIPTION = "Train, evaluate and draw GFlowNets: networks that sample objects x with p(x) ~ R(x)."
+DESCRIPTION = (
+    "Train, evaluate and draw GFlowNets: networks that sample objects x with p(x) ~ R(x). "
+    "--import MODULE, anywhere, adds what a module of your own registers."
+)
 HELP = ("-h", "--help")
 
 
@@ -54,20 +58,20 @@ class List:
     """List environments, objectives, networks and all else that has a name, with their flags."""
 
 
-@dataclass(frozen=True)
-class TrainSomething:
-    """Train on an environment; `gfnjax train NAME --help` has all flags."""
-
-    name: tyro.conf.Positional[str]
-    """of the environment, from `gfnjax list`"""
-
-
-Command = (
-    Annotated[TrainSomething, tyro.conf.subcommand("train")]
-    | Annotated[Resume, tyro.conf.subcommand("resume")]
-    | Annotated[Plot, tyro.conf.subcommand("plot")]
-    | Annotated[List, tyro.conf.subcommand("list")]
-)
+def _commands() -> Any:
+    """All commands, for their help; a training has a parser of its own."""
+    names = Annotated[
+        one_of(registry.names("environment")),  # type: ignore
+        tyro.conf.arg(help="the environment, see gfnjax list"),
+    ]
+    train = make_dataclass("TrainName", [("name", tyro.conf.Positional[names])])  # type: ignore
+    train.__doc__ = "Train on an environment; gfnjax train NAME --help has all flags."
+    return (
+        Annotated[train, tyro.conf.subcommand("train")]
+        | Annotated[Resume, tyro.conf.subcommand("resume")]
+        | Annotated[Plot, tyro.conf.subcommand("plot")]
+        | Annotated[List, tyro.conf.subcommand("list")]
+    )
 
 
 def parse(arguments: Sequence[str]) -> tuple[Train | Resume | Plot | List | None, list[str]]:
@@ -83,14 +87,14 @@ def parse(arguments: Sequence[str]) -> tuple[Train | Resume | Plot | List | None
         plugins.import_module(module)
     command, name = arguments[:1], arguments[1:2]
     if command not in (["train"], ["list"]):
-        return with_tyro(Command, arguments or ["--help"], "gfnjax", DESCRIPTION), []
+        return with_tyro(_commands(), arguments or ["--help"], "gfnjax", DESCRIPTION), []
     failures = plugins.import_entry_points()
     if command == ["train"] and name and not name[0].startswith("-"):
         return _parse_train(name[0], arguments[2:], failures)
     if command == ["train"] and not (name and name[0] in HELP):
         names = ", ".join(registry.names("environment"))
         raise UsageError(f"train needs the name of an environment first, one of {names}")
-    return with_tyro(Command, arguments, "gfnjax", DESCRIPTION), list(map(str, failures))
+    return with_tyro(_commands(), arguments, "gfnjax", DESCRIPTION), list(map(str, failures))
 
 
 def take(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]]:

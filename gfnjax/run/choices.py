@@ -87,6 +87,10 @@ def _resolve(parts: Parts, name: str, value: Any) -> Iterator[tuple[str, str, An
         return
     kinds = "environment", *CHOICES, "logger"
     named = [entry for kind in kinds for entry in registry.entries(kind)]
+    if name not in [entry.name for entry in named] and (owner := _owner(named, name)):
+        raise ValueError(
+            f"{name!r} is an option of {owner}: write {{{owner!r}: {{{name!r}: ...}}}}"
+        )
     if not isinstance(value, Mapping) or name not in [entry.name for entry in named]:
         known = [*CHOICES, *(f.name for cls in SETTINGS.values() for f in fields(cls))]
         known += [option.field for entry in parts.entries.values() for option in entry.options]
@@ -98,6 +102,12 @@ def _resolve(parts: Parts, name: str, value: Any) -> Iterator[tuple[str, str, An
                 if field not in hints:
                     raise ValueError(f"{name} has no option {field!r}{suggest(field, hints)}")
                 yield part, field, hints[field], given
+
+
+def _owner(entries: Sequence[Entry], field: str) -> str | None:
+    """The name of something that has an option of that name."""
+    owners = (e.name for e in entries if field in [option.field for option in e.options])
+    return next(owners, None)
 
 
 def assemble(parts: Parts, values: Values) -> Config[Any]:

@@ -54,12 +54,17 @@ class RunDirectory:
             raise UsageError(f"no such run: {self.path}")
         if not self.config_file.is_file():
             raise UsageError(f"{self.path} is not a run: it has no {self.config_file.name}")
+        values: Any = {}
         try:
             values = json.loads(self.config_file.read_text())
             plugins.require(values.get("plugins", ()), self.path)
             return from_dict(values)
         except plugins.PluginError:
             raise
+        except UsageError as error:
+            script = "; what a script registers is there for that script alone"
+            hint = script if "__main__" in values.get("plugins", ()) else ""
+            raise UsageError(f"{self.config_file} cannot be read: {error}{hint}") from error
         except (AttributeError, TypeError, ValueError) as error:
             raise UsageError(f"{self.config_file} cannot be read: {error}") from error
 

@@ -48,7 +48,8 @@ def check_loggers(config: Config) -> None:
 
 def _make(choice: Choice, config: Config, run: RunDirectory, step: int) -> Logger:
     try:
-        logger = choice.options.make(config, run, step)
+        made = getattr(choice.options, "make", None)
+        logger = choice.options if made is None else made(config, run, step)
     except UsageError:
         raise
     except Exception as error:

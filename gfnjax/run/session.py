@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Self
 
+import jax
+
 from gfnjax import training
 from gfnjax.run import checkpoint, directory
 from gfnjax.run.build import Described, describe, initial_state
@@ -19,6 +21,7 @@ from gfnjax.run.display import Display, Status, make_display
 from gfnjax.run.evaluation import Evaluator, make_evaluator
 from gfnjax.run.flags import in_flags
 from gfnjax.run.loggers import Logger, check_loggers, make_loggers
+from gfnjax.run.plugins import one_line
 from gfnjax.training import RunInfo, RunState
 
 Ending = Literal["finished", "reached", "interrupted", "nothing to do"]
@@ -130,7 +133,23 @@ def resume(directory: Path, steps: int | None = None, display: Display | None = 
 def _prepare(config: Config) -> tuple[Described, Evaluator]:
     check_loggers(config)
     gfn = describe(config)
-    return gfn, make_evaluator(config, gfn)
+    evaluator = make_evaluator(config, gfn)
+    if config.plugins:
+        _rehearse(config, gfn)
+    return gfn, evaluator
+
+
+def _rehearse(config: Config, gfn: Described) -> None:
+    """Trace a step, before anything is written: mistakes in what users register show there.
+
+    Raises:
+        UsageError: for any of them.
+    """
+    try:
+        jax.eval_shape(gfn.step, jax.eval_shape(gfn.init, jax.random.key(0)))
+    except Exception as error:
+        where = ", ".join(config.plugins)
+        raise UsageError(f"what {where} registers fails: {one_line(error)}") from error
 
 
 def _extended(config: Config, steps: int) -> Config:

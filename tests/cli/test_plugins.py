@@ -376,6 +376,11 @@ def test_list_names_them_and_where_they_are_from(lab, capsys):
             "train hypergrid --import my_lab.fails --objective odd",
             "objective odd: objective must",
         ),
+        (
+            "train hypergrid --import my_lab.fails --network narrow",
+            "my_lab.fails registers fails",
+        ),
+        ("train hypergrid --import my_lab.fails --objective typo", "AttributeError: 'Scores' obj"),
         ("train wrong --import my_lab.fails", "Wrong.make() must return an environment, got int"),
     ],
 )
@@ -390,6 +395,7 @@ def test_what_cannot_work_is_one_line_and_code_2(lab, capsys, arguments, message
         "@registry.environment('thawed')\n@dataclass\nclass Thawed: pass",
         "fails": """
             from dataclasses import dataclass
+            import gfnjax
             from gfnjax import registry
             import my_lab.knapsack
 
@@ -398,6 +404,18 @@ def test_what_cannot_work_is_one_line_and_code_2(lab, capsys, arguments, message
             class Bad:
                 def make(self, env):
                     return {}["x"]
+
+            @registry.network("narrow")
+            @dataclass(frozen=True)
+            class Narrow:
+                def make(self, env):
+                    return gfnjax.from_flax(my_lab.knapsack.Network(2, 1))
+
+            @registry.objective("typo")
+            @dataclass(frozen=True)
+            class Typo(gfnjax.Objective):
+                def residuals(self, scores):
+                    return scores.log_zed
 
             @registry.objective("odd")
             @dataclass(frozen=True)
@@ -420,6 +438,7 @@ def test_what_cannot_work_is_one_line_and_code_2(lab, capsys, arguments, message
     assert err.startswith("gfnjax: ")
     assert err.count("\n") == 1
     assert message in err
+    assert not (lab / "runs").exists()
 
 
 def test_a_run_whose_module_is_gone_says_so(lab, capsys):
