@@ -27,7 +27,7 @@ HELP = {
 }
 
 
-def make_form(parts: Parts, flags: Sequence[Flag], values: Values) -> type:
+def make_form(parts: Parts, flags: Sequence[Flag]) -> type:
     """A dataclass of all flags, in groups, for the parser alone."""
     members: list[Any] = []
     for kind in CHOICES:
@@ -38,7 +38,7 @@ def make_form(parts: Parts, flags: Sequence[Flag], values: Values) -> type:
     members.append(("output", Annotated[Path | None, tyro.conf.arg(help=HELP["output"])], None))
     titles = {part: f"{entry.kind} {entry.name}" for part, entry in parts.entries.items()}
     for part in dict.fromkeys(flag.part for flag in flags):
-        group = _group_of_flags(part, flags, values)
+        group = _group_of_flags(part, flags)
         title = tyro.conf.arg(name=titles.get(part, part), help="")
         members.append((_group(part), Annotated[group, title], dataclasses.MISSING))
     return make_dataclass("Train", members, frozen=True, kw_only=True)
@@ -55,14 +55,14 @@ def _group(part: str) -> str:
     return "g_" + re.sub(r"\W", "_", part)
 
 
-def _group_of_flags(part: str, flags: Sequence[Flag], values: Values) -> type:
+def _group_of_flags(part: str, flags: Sequence[Flag]) -> type:
     members: list[Any] = []
     for i, flag in enumerate(flags):
         if flag.part == part:
             option = flag.option
             leaf = tyro.conf.arg(name=flag.name, help=option.help, prefix_name=False)
-            default = values[part].get(option.field, option.default)
-            default = tyro.MISSING if default is dataclasses.MISSING else default
+            required = option.default is dataclasses.MISSING
+            default = tyro.MISSING if required else option.default
             members.append((f"f{i}", Annotated[option.hint, leaf], field(default=default)))
     group = make_dataclass("Group", members, frozen=True)
     group.__doc__ = ""

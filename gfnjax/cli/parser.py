@@ -13,7 +13,7 @@ import tyro
 
 from gfnjax import registry
 from gfnjax.cli.form import make_form, read_form, with_tyro
-from gfnjax.cli.spelling import part_flags, rewrite, setting_flags
+from gfnjax.cli.spelling import command_flags, rewrite
 from gfnjax.options import one_of
 from gfnjax.run import plugins
 from gfnjax.run.choices import Parts, assemble, default_values, select
@@ -134,10 +134,10 @@ def _parse_train(
         # What is missing may be in a plug-in that could not be imported.
         raise UsageError("; ".join(map(str, [error, *failures]))) from error
     _refuse_clashes(parts, failures)
-    flags = [*part_flags(parts), *setting_flags()]
-    rewritten = rewrite(arguments, flags, parts)
     values = default_values(parts)
-    form = make_form(parts, flags, values)
+    flags = command_flags(parts, values)
+    rewritten = rewrite(arguments, flags, parts)
+    form = make_form(parts, flags)
     parsed = with_tyro(form, rewritten, f"gfnjax train {name}", parts.environment.summary)
     if parsed is None:
         return None, []

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import get_type_hints
 
 from gfnjax import registry
 from gfnjax.arguments import suggest
 from gfnjax.options import Option, field_help, one_of
 from gfnjax.registry import Entry
-from gfnjax.run.choices import SETTINGS, Parts
+from gfnjax.run.choices import SETTINGS, Parts, Values
 from gfnjax.run.config import CHOICES, UsageError
 
 # Of the command itself, and of every environment alike.
@@ -31,6 +31,16 @@ class Flag:
     option: Option
     name: str
     others: tuple[str, ...] = field(default=())
+
+
+def command_flags(parts: Parts, values: Values) -> list[Flag]:
+    """All flags of a command, whose defaults are `values` where these say something."""
+
+    def with_default(flag: Flag) -> Flag:
+        default = values[flag.part].get(flag.option.field, flag.option.default)
+        return replace(flag, option=replace(flag.option, default=default))
+
+    return [with_default(flag) for flag in (*part_flags(parts), *setting_flags())]
 
 
 def setting_flags() -> list[Flag]:
@@ -115,13 +125,15 @@ def _unknown(word: str, body: str, known: dict[str, Flag], parts: Parts) -> str:
     if same:
         full = [f"--{name}" for name in same]
         return f"--{body} is a flag of more than one part: write {' or '.join(full)}"
-    chosen = list(parts.entries.values())
+    chosen = [(entry.kind, entry.name) for entry in parts.entries.values()]
     for kind in (*CHOICES, "logger", "environment"):
-        owners = [e for e in registry.entries(kind) if e not in chosen and _has(e, word)]
+        owners = [
+            e for e in registry.entries(kind) if (kind, e.name) not in chosen and _has(e, word)
+        ]
         if owners:
             names = _any_of(entry.name for entry in owners)
             if kind == "environment":
-                return f"--{body} is a flag of environment {names}, not of {chosen[0].name}"
+                return f"--{body} is a flag of environment {names}, not of {parts.environment.name}"
             return f"--{body} is a flag of {kind} {names}, to be chosen with --{kind}"
     for kind in (*CHOICES, "logger"):
         if word in registry.names(kind):

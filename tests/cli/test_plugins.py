@@ -106,7 +106,10 @@ class Env:
         return State(bits[:-1] == 1, bits[-1] == 1)
 
 
-@registry.environment("knapsack", defaults={"steps": 3, "network": "shelf", "shelf": {"depth": 2}})
+DEFAULTS = {"steps": 3, "network": "shelf", "shelf": {"depth": 2, "wide": True}}
+
+
+@registry.environment("knapsack", defaults=DEFAULTS)
 @dataclass(frozen=True)
 class Knapsack:
     """Fill a knapsack with things."""
@@ -139,6 +142,7 @@ class Shelf:
 
     depth: int = 1
     scale: float = 1.0
+    wide: bool = False
 
     def make(self, env):
         return gfnjax.from_flax(Network(env.num_actions, self.depth))
@@ -301,13 +305,13 @@ def test_trained_resumed_drawn_and_loaded(lab, capsys, module, flags, part, expe
 def test_all_of_them_together_and_flags_wherever_they_stand(lab):
     flags = "--objective=my-balance --network shelf --replay newest --logger diary --logger diary"
     numbers = "--my_balance.scale=2 --my-balance.epsilon 0.5 --epsilon .1 --shelf.depth 1"
-    more = "--newest.depth 1 --shelf-scale 3 --replay-capacity 20 --name a-b"
+    more = "--newest.depth 1 --no-wide --shelf-scale 3 --replay-capacity 20 --name a-b"
     command = f"train knapsack {flags} {numbers} {more} {TINY} --output run"
     assert run(command, "--import my_lab.all") == 0
     config = json.loads((lab / "run" / "config.json").read_text())
     assert config["training"]["epsilon"] == 0.1
     assert config["objective"]["options"] == {"scale": 2.0, "epsilon": 0.5, "name": "a-b"}
-    assert config["network"]["options"] == {"depth": 1, "scale": 3.0}
+    assert config["network"]["options"] == {"depth": 1, "scale": 3.0, "wide": False}
     assert config["replay"]["options"] == {"capacity": 20, "unique": False, "depth": 1}
     names = "knapsack", "balance", "shelf", "newest", "diary"
     assert len(config["loggers"]) == 1
@@ -318,7 +322,10 @@ def test_its_defaults_suit_an_environment(lab, capsys):
     assert run("train knapsack --import my_lab.all --output run --batch-size 2") == 0
     config = json.loads((lab / "run" / "config.json").read_text())
     assert config["training"]["steps"] == 3
-    assert config["network"] == {"name": "shelf", "options": {"depth": 2, "scale": 1.0}}
+    assert config["network"] == {
+        "name": "shelf",
+        "options": {"depth": 2, "scale": 1.0, "wide": True},
+    }
     capsys.readouterr()
     assert run("train knapsack --import my_lab.all --objective my-balance --help") == 0
     out = capsys.readouterr().out
