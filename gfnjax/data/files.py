@@ -13,9 +13,9 @@ _MARKS = {
 }
 
 
-def absolute(path: str | Path | None) -> Path | None:
+def absolute(path: str | None) -> str | None:
     """The path from the root, so that a run can be resumed from anywhere."""
-    return None if path is None else Path(path).absolute()
+    return None if path is None else str(Path(path).absolute())
 
 
 def existing(path: str | Path) -> Path:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import jax
@@ -285,7 +284,7 @@ class DAGConfig:
     """every graph alike, or every edge with probability edge_probability"""
     edge_probability: float = 0.2
     """of the edge prior"""
-    data: Path | None = None
+    data: str | None = None
     """.npy, .npz, .csv, .tsv or .parquet file, a row a sample and a column a variable;
     synthetic without"""
     standardise: bool = False

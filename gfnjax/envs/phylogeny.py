@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -375,7 +374,7 @@ class PhylogenyConfig:
 
     dataset: Literal["DS1", "DS2", "DS3", "DS4", "DS5", "DS6", "DS7", "DS8"] = "DS1"
     """published alignment, with its offset"""
-    sequences: Path | None = None
+    sequences: str | None = None
     """alignment of your own, FASTA, PHYLIP, NEXUS or a .json object from species to sequences;
     replaces the dataset"""
     offset: float = 0.0
