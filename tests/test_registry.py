@@ -1,6 +1,7 @@
 """What can be registered, and what is said of what cannot."""
 
 import dataclasses
+import pkgutil
 import sys
 import types
 from dataclasses import dataclass
@@ -45,6 +46,16 @@ def test_the_entry_says_what_the_class_does():
         entry.make(sise=3)
     assert registry.names("environment")[-1] == "knapsack"
     assert not registry.find("objective", "tb").is_plugin
+
+
+def test_a_file_of_objectives_needs_no_other_that_names_it():
+    modules = pkgutil.iter_modules(gfnjax.objectives.__path__, "gfnjax.objectives.")
+    assert {module.name for module in modules} <= sys.modules.keys()
+    source = Path(gfnjax.objectives.__file__).parent
+    registered = {entry.module for entry in registry.entries("objective")}
+    for file in source.glob("*.py"):
+        if "@registry.objective" in file.read_text():
+            assert f"gfnjax.objectives.{file.stem}" in registered
 
 
 def test_other_values_and_fixed_ones():

@@ -120,6 +120,28 @@ def take(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]]:
 def _parse_train(
     name: str, arguments: Sequence[str], failures: Sequence[plugins.Failure]
 ) -> tuple[Train | None, list[str]]:
+    """The second step: the flags of those who take part."""
+    parts, arguments = _choose(name, arguments, failures)
+    _refuse_clashes(parts, failures)
+    values = default_values(parts)
+    flags = command_flags(parts, values)
+    given = rewrite(arguments, flags, parts)
+    form = make_form(parts, flags)
+    parsed = with_tyro(form, given, f"gfnjax train {name}", parts.environment.summary)
+    if parsed is None:
+        return None, []
+    read_form(parsed, flags, values)
+    try:
+        config = assemble(parts, values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(in_flags(str(error))) from error
+    return Train(config, parsed.output), list(map(str, failures))
+
+
+def _choose(
+    name: str, arguments: Sequence[str], failures: Sequence[plugins.Failure]
+) -> tuple[Parts, Sequence[str]]:
+    """The first step: who takes part; and the other arguments."""
     chosen = {}
     for kind in CHOICES:
         values, arguments = take(arguments, kind)
@@ -133,20 +155,7 @@ def _parse_train(
     except ValueError as error:
         # What is missing may be in a plug-in that could not be imported.
         raise UsageError("; ".join(map(str, [error, *failures]))) from error
-    _refuse_clashes(parts, failures)
-    values = default_values(parts)
-    flags = command_flags(parts, values)
-    rewritten = rewrite(arguments, flags, parts)
-    form = make_form(parts, flags)
-    parsed = with_tyro(form, rewritten, f"gfnjax train {name}", parts.environment.summary)
-    if parsed is None:
-        return None, []
-    read_form(parsed, flags, values)
-    try:
-        config = assemble(parts, values)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(in_flags(str(error))) from error
-    return Train(config, parsed.output), list(map(str, failures))
+    return parts, arguments
 
 
 def _refuse_clashes(parts: Parts, failures: Iterable[plugins.Failure]) -> None:

@@ -107,11 +107,12 @@ def to_dict(config: Config) -> dict[str, Any]:
     """Plain values, for JSON.
 
     Raises:
-        UsageError: for an option that is no plain value and not the default.
+        UsageError: for a name that is not registered, or an option that is no plain value and not
+            the default.
     """
     values: dict[str, Any] = {
         "environment": config.environment,
-        "env": _options(registry.find("environment", config.environment), config.env),
+        "env": _options(_entry("environment", config.environment), config.env),
         "training": dataclasses.asdict(config.training),
         "sampling": dataclasses.asdict(config.sampling),
     }
@@ -121,8 +122,15 @@ def to_dict(config: Config) -> dict[str, Any]:
     return {**values, "plugins": list(config.plugins)}
 
 
+def _entry(kind: str, name: str) -> Entry:
+    try:
+        return registry.find(kind, name)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def _choice(kind: str, choice: Choice) -> dict[str, Any]:
-    entry = registry.find(kind, choice.name)
+    entry = _entry(kind, choice.name)
     return {"name": choice.name, "options": _options(entry, choice.options)}
 
 

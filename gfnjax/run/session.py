@@ -15,7 +15,7 @@ import jax
 from gfnjax import training
 from gfnjax.run import checkpoint, directory
 from gfnjax.run.build import Described, describe, initial_state
-from gfnjax.run.config import Config, UsageError
+from gfnjax.run.config import Config, UsageError, to_dict
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.display import Display, Status, make_display
 from gfnjax.run.evaluation import Evaluator, make_evaluator
@@ -131,6 +131,8 @@ def resume(directory: Path, steps: int | None = None, display: Display | None = 
 
 
 def _prepare(config: Config) -> tuple[Described, Evaluator]:
+    """What to train and to measure it with; all that cannot work is refused here."""
+    to_dict(config)
     check_loggers(config)
     gfn = describe(config)
     evaluator = make_evaluator(config, gfn)

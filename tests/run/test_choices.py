@@ -185,6 +185,13 @@ def test_arguments_that_do_not_exist_are_named(arguments, message):
         configure("hypergrid", **arguments)
 
 
+def test_a_name_that_is_not_registered_is_refused_before_anything_is_written(tmp_path):
+    config = Config("any", HypergridConfig(2, 4))
+    with pytest.raises(UsageError, match="there is no environment 'any'"):
+        gfnjax.run.start(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_name_that_settings_have_too_is_theirs():
     config = configure("hypergrid", objective="sac", temperature=2.0, sac={"temperature": 3.0})
     assert (config.training.temperature, config.objective.options.temperature) == (2.0, 3.0)
