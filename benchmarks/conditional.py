@@ -63,7 +63,7 @@ def measure(name: str, gfn: GFlowNet, conditions: tuple, num_steps: int, seeds: 
         )
 
 
-def tasks() -> dict[str, tuple[Conditional, tuple]]:
+def problems() -> dict[str, tuple[Conditional, tuple]]:
     grid = gfnjax.Hypergrid(2, 8, gfnjax.corners("standard"))
     rng = np.random.default_rng(0)
     small = additive_set(rng.normal(size=8), 4)
@@ -82,16 +82,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2_000)
-    parser.add_argument("--only", default="", help="tasks and objectives that contain this text")
+    parser.add_argument("--only", default="", help="problems and objectives that contain this text")
     arguments = parser.parse_args()
-    print("| task | condition | mean TV | range | error of log Z | seconds a seed |")
+    print("| problem | condition | mean TV | range | error of log Z | seconds a seed |")
     print("|---|---|---|---|---|---|")
-    for task, (env, conditions) in tasks().items():
+    for problem, (env, conditions) in problems().items():
         for name, objective in OBJECTIVES.items():
-            if arguments.only in f"{task}, {name}":
+            if arguments.only in f"{problem}, {name}":
                 gfn = describe(env, objective)
-                measure(f"{task}, {name}", gfn, conditions, arguments.steps, arguments.seeds)
-    beta = tasks()["8x8, beta"][0]
+                measure(f"{problem}, {name}", gfn, conditions, arguments.steps, arguments.seeds)
+    beta = problems()["8x8, beta"][0]
     for value in (BETAS[0], BETAS[-1]):
         env = beta.at(value)
         gfn = describe(env, OBJECTIVES["TB"])

@@ -16,8 +16,7 @@ import gfnjax
 from gfnjax import GFlowNet
 from gfnjax.envs.conditional import temperature_conditional
 from gfnjax.run.build import build
-from gfnjax.run.config import Config, Sampling, Training
-from gfnjax.run.tasks import HypergridConfig
+from gfnjax.run.choices import configure
 from gfnjax.training import run_chunk
 
 TARGET = {"target_rate": 0.1}
@@ -48,7 +47,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "replay, by reward": ({}, {"replay": "prioritised"}),
     "replay, by residual": ({}, {"replay": "residual"}),
     "replay, objects only": ({}, {"replay": "terminal"}),
-    "replay, distinct objects": ({}, {"replay": "fifo", "replay_unique": True}),
+    "replay, distinct objects": ({}, {"replay": "fifo", "unique": True}),
     "local search, 4 rounds": ({}, {"local_search": 4}),
     "PPO on the reward, 4 updates": ({"objective": "ppo", "num_updates": 4}, {}),
     "SAC on the reward": ({"objective": "sac", **TARGET}, {}),
@@ -56,13 +55,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def describe(training: dict[str, Any], sampling: dict[str, Any]) -> GFlowNet:
-    config = Config(
-        "hypergrid",
-        HypergridConfig(side=16),
-        Training(**training),
-        sampling=Sampling(**sampling),
-    )
-    gfn = build(config)
+    gfn = build(configure("hypergrid", side=16, batch_size=16, **training, **sampling))
     assert isinstance(gfn, GFlowNet)
     return gfn
 

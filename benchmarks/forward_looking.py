@@ -1,7 +1,7 @@
 """Local credit and incomplete trajectories on sets: python benchmarks/forward_looking.py
 
 The claim of "Better Training of GFlowNets with Local Credit and Incomplete Trajectories"
-(2302.01687), with the terminal flow anchored. The published set tasks; TB, DB, SubTB, FL-DB and
+(2302.01687), with the terminal flow anchored. The published sets; TB, DB, SubTB, FL-DB and
 FL-SubTB on complete trajectories, and all but TB on windows of unfinished ones. Measured: the mean
 reward of the best 100 distinct sets seen among 16 extra samples a step without exploration, the
 error of log Z, and the largest error of an item's marginal. The truth of all three is exact; how
@@ -52,9 +52,9 @@ CHUNK = 50
 CHECKED = 20_000
 
 
-def describe(task: str, method: str, incomplete: bool) -> GFlowNet:
+def describe(variant: str, method: str, incomplete: bool) -> GFlowNet:
     """The published setup: an MLP n-256-256, Adam 1e-3, log Z 0.1, batch 16."""
-    env = published_set(task)
+    env = published_set(variant)
     return GFlowNet(
         env,
         gfnjax.mlp_policy(env, (256, 256), "leaky_relu"),
@@ -90,10 +90,10 @@ class BestSets:
         return float(np.exp(self._log_rewards).sum() / BEST)
 
 
-def run(task: str, method: str, incomplete: bool, seed: int, num_steps: int) -> dict[str, Any]:
+def run(variant: str, method: str, incomplete: bool, seed: int, num_steps: int) -> dict[str, Any]:
     """One training run: the curve of the best sets, and the errors at its end."""
-    gfn = describe(task, method, incomplete)
-    truth = set_truth(*published_energies(task))
+    gfn = describe(variant, method, incomplete)
+    truth = set_truth(*published_energies(variant))
     best, curve, transitions = BestSets(), [], 0.0
 
     def callback(chunk: Chunk) -> None:
@@ -113,7 +113,7 @@ def run(task: str, method: str, incomplete: bool, seed: int, num_steps: int) -> 
     keys = jax.random.split(jax.random.key(seed), CHECKED // 2_000)
     found = [draw_samples(gfn, state.params, key, 2_000)[0].mean(axis=0) for key in keys]
     return {
-        "task": task,
+        "variant": variant,
         "method": method,
         "incomplete": incomplete,
         "seed": seed,
@@ -127,18 +127,18 @@ def run(task: str, method: str, incomplete: bool, seed: int, num_steps: int) -> 
 def grouped(results: list[dict]) -> dict[tuple, list[dict]]:
     groups = defaultdict(list)
     for result in results:
-        groups[result["task"], result["incomplete"], result["method"]].append(result)
+        groups[result["variant"], result["incomplete"], result["method"]].append(result)
     return dict(sorted(groups.items(), key=lambda g: (SIZES.index(g[0][0]), g[0][1])))
 
 
-def optimum(task: str) -> float:
+def optimum(variant: str) -> float:
     """The mean reward of the best sets there are."""
-    return float(np.exp(best_log_rewards(*published_energies(task), BEST)).mean())
+    return float(np.exp(best_log_rewards(*published_energies(variant), BEST)).mean())
 
 
 def shares(runs: list[dict]) -> np.ndarray:
     """`[seeds, visits]` the mean reward of the best sets so far, of the best there are."""
-    return column(runs, 2) / optimum(runs[0]["task"])
+    return column(runs, 2) / optimum(runs[0]["variant"])
 
 
 def column(runs: list[dict], entry: int) -> np.ndarray:
@@ -147,9 +147,9 @@ def column(runs: list[dict], entry: int) -> np.ndarray:
 
 
 @lru_cache
-def perfect(task: str, steps: tuple[int, ...]) -> np.ndarray:
+def perfect(variant: str, steps: tuple[int, ...]) -> np.ndarray:
     """`[5, visits]` the shares that independent draws from R / Z reach by each of the steps."""
-    energies, set_size = published_energies(task)
+    energies, set_size = published_energies(variant)
     rows = []
     for seed in range(5):
         rng, best, row, before = np.random.default_rng(seed), BestSets(), [], 0
@@ -158,7 +158,7 @@ def perfect(task: str, steps: tuple[int, ...]) -> np.ndarray:
             row.append(best.add(members, -(members @ energies)))
             before = step
         rows.append(row)
-    return np.array(rows) / optimum(task)
+    return np.array(rows) / optimum(variant)
 
 
 def mean_and_spread(values: Any) -> str:
@@ -170,7 +170,7 @@ def table(results: list[dict]) -> None:
         "| set | trajectories | method | best 100 of the optimum, halfway | at the end | "
         "error of log Z | of a marginal | seeds | s |\n" + "|---" * 9 + "|"
     )
-    for (task, incomplete, method), runs in grouped(results).items():
+    for (variant, incomplete, method), runs in grouped(results).items():
         share = shares(runs)
         numbers = [
             share[:, share.shape[1] // 2 - 1],
@@ -180,50 +180,52 @@ def table(results: list[dict]) -> None:
         ]
         kind = "windows" if incomplete else "complete"
         seconds = np.median([r["seconds"] for r in runs])
-        row = task, kind, method, *map(mean_and_spread, numbers), len(runs), f"{seconds:.0f}"
+        row = variant, kind, method, *map(mean_and_spread, numbers), len(runs), f"{seconds:.0f}"
         print(f"| {' | '.join(map(str, row))} |")
-    for task, runs in by_task(results).items():
-        share = perfect(task, tuple(int(step) for step in column(runs[:1], 0)[0]))
+    for variant, runs in by_variant(results).items():
+        share = perfect(variant, tuple(int(step) for step in column(runs[:1], 0)[0]))
         cells = [mean_and_spread(share[:, k]) for k in (share.shape[1] // 2 - 1, -1)]
-        print(f"| {task} | independent draws from R / Z | | {' | '.join(cells)} | 0 | 0 | 5 | |")
+        print(f"| {variant} | independent draws from R / Z | | {' | '.join(cells)} | 0 | 0 | 5 | |")
 
 
-def by_task(results: list[dict]) -> dict[str, list[dict]]:
-    return {t: [r for r in results if r["task"] == t] for t in SIZES if t in tasks_of(results)}
+def by_variant(results: list[dict]) -> dict[str, list[dict]]:
+    return {
+        t: [r for r in results if r["variant"] == t] for t in SIZES if t in variants_of(results)
+    }
 
 
-def tasks_of(results: list[dict]) -> set[str]:
-    return {r["task"] for r in results}
+def variants_of(results: list[dict]) -> set[str]:
+    return {r["variant"] for r in results}
 
 
 def picture(results: list[dict], path: Path) -> None:
     """The best sets and the error of log Z against training steps, all seeds."""
     from matplotlib.figure import Figure
 
-    tasks = by_task(results)
-    figure = Figure(figsize=(4 * len(tasks), 11))
-    axes = figure.subplots(4, len(tasks), sharex="col", squeeze=False)
-    for (task, incomplete, method), runs in grouped(results).items():
-        share_ax, error_ax = axes[int(incomplete) :: 2, list(tasks).index(task)]
+    variants = by_variant(results)
+    figure = Figure(figsize=(4 * len(variants), 11))
+    axes = figure.subplots(4, len(variants), sharex="col", squeeze=False)
+    for (variant, incomplete, method), runs in grouped(results).items():
+        share_ax, error_ax = axes[int(incomplete) :: 2, list(variants).index(variant)]
         color = f"C{list(METHODS).index(method)}"
         for ax, values in ((share_ax, shares(runs)), (error_ax, column(runs, 3))):
             steps = column(runs[:1], 0)[0]
             ax.plot(steps, values.mean(axis=0), color=color, label=method)
             low, high = values.min(axis=0), values.max(axis=0)
             ax.fill_between(steps, low, high, color=color, alpha=0.15, lw=0)
-    for task, runs in tasks.items():
+    for variant, runs in variants.items():
         steps = column(runs[:1], 0)[0]
-        share = perfect(task, tuple(int(step) for step in steps)).mean(axis=0)
-        for ax in axes[:2, list(tasks).index(task)]:
+        share = perfect(variant, tuple(int(step) for step in steps)).mean(axis=0)
+        for ax in axes[:2, list(variants).index(variant)]:
             ax.plot(steps, share, color="black", ls=":", label="draws from R / Z")
-    label_axes(axes, list(tasks))
+    label_axes(axes, list(variants))
     figure.tight_layout()
     figure.savefig(path, dpi=90)
 
 
-def label_axes(axes: np.ndarray, tasks: list[str]) -> None:
-    for ax, task in zip(axes[0], tasks, strict=True):
-        ax.set_title(task)
+def label_axes(axes: np.ndarray, variants: list[str]) -> None:
+    for ax, variant in zip(axes[0], variants, strict=True):
+        ax.set_title(variant)
     for ax in axes[-1]:
         ax.set_xlabel("training step")
     what = ("best 100 / optimum", "error of log Z, nats")
@@ -241,7 +243,7 @@ def label_axes(axes: np.ndarray, tasks: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--variants", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, help="a multiple of 100, instead of 4,000 or 2,000")
     parser.add_argument("--output", type=Path, default=Path("runs/forward_looking.jsonl"))
@@ -251,11 +253,11 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     lines = options.output.read_text().splitlines() if options.output.exists() else []
     results = [json.loads(line) for line in lines]
-    done = {(r["task"], r["method"], r["incomplete"], r["seed"]) for r in results}
+    done = {(r["variant"], r["method"], r["incomplete"], r["seed"]) for r in results}
     wanted = [
-        (task, method, incomplete, seed)
+        (variant, method, incomplete, seed)
         for seed in range(options.seeds)
-        for task in options.tasks
+        for variant in options.variants
         for incomplete in (False, True)
         for method in METHODS
         if not (incomplete and method == "TB")

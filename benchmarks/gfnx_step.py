@@ -1,4 +1,4 @@
-"""The task of `peers.py` in gfnx: its grid, rollout and log-probabilities, a loop under one jit.
+"""The problem of `peers.py` in gfnx: its grid, rollout and log-probabilities, a loop under one jit.
 
 gfnx leaves networks, losses and optimisers to its user; the network is Equinox's MLP, as in its
 walkthrough. As there, actions are explored by a coin per state and the loss evaluates the padded
@@ -19,7 +19,7 @@ from gfnx.utils import forward_rollout, forward_trajectory_log_probs
 from jax import lax
 
 if TYPE_CHECKING:
-    from peers import Task
+    from peers import Problem
 
 
 class State(NamedTuple):
@@ -37,15 +37,15 @@ class Gfnx:
     name = "gfnx"
     version = version("gfnx")
 
-    def __init__(self, task: "Task", seed: int) -> None:
-        reward = gfnx.GeneralHypergridRewardModule(*task.rewards)
-        self.env = gfnx.HypergridEnvironment(reward, dim=task.num_dims, side=task.side)
+    def __init__(self, problem: "Problem", seed: int) -> None:
+        reward = gfnx.GeneralHypergridRewardModule(*problem.rewards)
+        self.env = gfnx.HypergridEnvironment(reward, dim=problem.num_dims, side=problem.side)
         env_key, net_key, key = jax.random.split(jax.random.key(seed), 3)
         self.env_params = self.env.init(env_key)
-        self.batch_size = task.batch_size
-        self.epsilon = optax.linear_schedule(task.epsilon, 0.0, task.decay_steps)
-        network, self.static = eqx.partition(self._network(task, net_key), eqx.is_array)
-        rates = task.learning_rate, task.log_z_learning_rate
+        self.batch_size = problem.batch_size
+        self.epsilon = optax.linear_schedule(problem.epsilon, 0.0, problem.decay_steps)
+        network, self.static = eqx.partition(self._network(problem, net_key), eqx.is_array)
+        rates = problem.learning_rate, problem.log_z_learning_rate
         self.optimizer = optax.multi_transform(
             dict(zip(("network", "log_z"), map(optax.adam, rates), strict=True)),
             ("network", "log_z"),
@@ -67,10 +67,10 @@ class Gfnx:
         observations = self.env.get_obs(states, self.env_params)
         return np.asarray(self._apply(self.state.params[0], observations)[0])
 
-    def _network(self, task: "Task", key: jax.Array) -> eqx.nn.MLP:
+    def _network(self, problem: "Problem", key: jax.Array) -> eqx.nn.MLP:
         num_outputs = self.env.action_space.n + self.env.backward_action_space.n
         num_inputs = self.env.observation_space.shape[0]
-        return eqx.nn.MLP(num_inputs, num_outputs, task.width, 2, jax.nn.relu, key=key)
+        return eqx.nn.MLP(num_inputs, num_outputs, problem.width, 2, jax.nn.relu, key=key)
 
     def _apply(self, network: eqx.Module, observations: jax.Array) -> list[jax.Array]:
         outputs = jax.vmap(eqx.combine(network, self.static))(observations)

@@ -1,4 +1,4 @@
-"""gfnjax beside its peers on one task: python benchmarks/peers.py [--steps N]
+"""gfnjax beside its peers on one problem: python benchmarks/peers.py [--steps N]
 
 Trajectory balance on the 20^4 grid (easy reward), batch 16, an MLP of two hidden layers of 256
 shared by P_F and a learned P_B, Adam, epsilon from 0.1 towards 0. Every library trains its own
@@ -37,7 +37,7 @@ ROUNDS = 24
 PEERS = {"gfnx_step": "Gfnx", "torchgfn_step": "TorchGfn"}
 
 
-class Task(NamedTuple):
+class Problem(NamedTuple):
     """What every library trains; `chunk` is the number of steps between two measurements."""
 
     chunk: int
@@ -53,13 +53,13 @@ class Task(NamedTuple):
 
 
 class Trainer(Protocol):
-    """One library's run of the task, made by `(task, seed)`."""
+    """One library's run of the problem, made by `(problem, seed)`."""
 
     name: str
     version: str
 
     def run(self, num_steps: int) -> float:
-        """Train for up to `task.chunk` steps, wait for the result; the mean trajectory length."""
+        """Train for up to `problem.chunk` steps, wait for it; the mean trajectory length."""
         ...
 
     def forward_logits(self, positions: np.ndarray) -> np.ndarray:
@@ -73,22 +73,22 @@ class Gfnjax:
     name = "gfnjax"
     version = gfnjax.__version__
 
-    def __init__(self, task: Task, seed: int) -> None:
-        reward = gfnjax.Corners(*task.rewards)
-        env = Hypergrid(num_dims=task.num_dims, side=task.side, reward=reward)
+    def __init__(self, problem: Problem, seed: int) -> None:
+        reward = gfnjax.Corners(*problem.rewards)
+        env = Hypergrid(num_dims=problem.num_dims, side=problem.side, reward=reward)
         hyperparameters = Hyperparameters(
-            learning_rate=task.learning_rate,
-            log_z_learning_rate=task.log_z_learning_rate,
-            epsilon=optax.linear_schedule(task.epsilon, 0.0, task.decay_steps),
+            learning_rate=problem.learning_rate,
+            log_z_learning_rate=problem.log_z_learning_rate,
+            epsilon=optax.linear_schedule(problem.epsilon, 0.0, problem.decay_steps),
         )
         self.gfn = GFlowNet(
             env,
-            gfnjax.mlp_policy(env, (task.width, task.width)),
+            gfnjax.mlp_policy(env, (problem.width, problem.width)),
             gfnjax.TrajectoryBalance(),
             hyperparameters=hyperparameters,
-            batch_size=task.batch_size,
+            batch_size=problem.batch_size,
         )
-        self.chunk = task.chunk
+        self.chunk = problem.chunk
         self.state = init(self.gfn, jax.random.key(seed))
 
     def run(self, num_steps: int) -> float:
@@ -118,7 +118,7 @@ class Record(NamedTuple):
         return sum(seconds for seconds, *_ in self.chunks)
 
 
-def installed(task: Task, seed: int) -> Iterator[Record]:
+def installed(problem: Problem, seed: int) -> Iterator[Record]:
     """Every library that can be imported, after one step."""
     makers = [Gfnjax]
     for module, name in PEERS.items():
@@ -128,7 +128,7 @@ def installed(task: Task, seed: int) -> Iterator[Record]:
             print(f"{name} is left out: {error}")
     for maker in makers:
         start = time.perf_counter()
-        trainer = maker(task, seed)
+        trainer = maker(problem, seed)
         trainer.run(1)
         yield Record(trainer, time.perf_counter() - start, [])
 
@@ -153,10 +153,10 @@ def total_variation(env: Hypergrid, states: state_graph.StateGraph, trainer: Tra
     return float(exact.evaluate(states, log_pf).total_variation)
 
 
-def report(records: list[Record], task: Task) -> None:
-    env = Hypergrid(task.num_dims, task.side, gfnjax.Corners(*task.rewards))
+def report(records: list[Record], problem: Problem) -> None:
+    env = Hypergrid(problem.num_dims, problem.side, gfnjax.Corners(*problem.rewards))
     states = state_graph.build_graph(env)
-    total = (ROUNDS + 1) * task.chunk
+    total = (ROUNDS + 1) * problem.chunk
     print(
         "\n| library | version | it/s | gfnjax is faster by | CPU ms/it | mean length | "
         f"first step, s | window, steps | exact TV after {total:,} | training until then, s |"
@@ -172,9 +172,9 @@ def report(records: list[Record], task: Task) -> None:
             variation = total_variation(env, states, record.trainer)
             quality = f"{variation:.3f} | {record.seconds():.1f}"
         print(
-            f"| {record.trainer.name} | {record.trainer.version} | {task.chunk / seconds:.1f} | "
-            f"{ratio:.2f} | {1e3 * cpu / task.chunk:.2f} | {length:.1f} | "
-            f"{record.first_step:.1f} | {rounds * task.chunk:,} | {quality} |"
+            f"| {record.trainer.name} | {record.trainer.version} | {problem.chunk / seconds:.1f} | "
+            f"{ratio:.2f} | {1e3 * cpu / problem.chunk:.2f} | {length:.1f} | "
+            f"{record.first_step:.1f} | {rounds * problem.chunk:,} | {quality} |"
         )
 
 
@@ -186,12 +186,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.steps < ROUNDS:
         parser.error(f"--steps must be at least {ROUNDS}, got {arguments.steps}")
-    task = Task(chunk=arguments.steps // ROUNDS)
+    problem = Problem(chunk=arguments.steps // ROUNDS)
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, 20^4 grid, MLP 2x256, batch 16")
-    records = list(installed(task, arguments.seed))
+    records = list(installed(problem, arguments.seed))
     for _ in range(ROUNDS + 1):
-        run_round(records, task.chunk, arguments.budget)
-    report(records, task)
+        run_round(records, problem.chunk, arguments.budget)
+    report(records, problem)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
     seeds = parser.parse_args().seeds
-    print("| task | steps | seeds | mean TV | range | seconds a seed |\n|---|---|---|---|---|---|")
+    print("| grid | steps | seeds | mean TV | range | seconds a seed |\n|---|---|---|---|---|---|")
     balance = {
         "TB": gfnjax.TrajectoryBalance(),
         "DB": gfnjax.DetailedBalance(),

@@ -1,7 +1,7 @@
-"""How long sequences and sets take to be learned: python benchmarks/sequences.py [TASK ...]
+"""How long sequences and sets take to be learned: python benchmarks/sequences.py [PROBLEM ...]
 
 Exact total variation on TFBind8 and QM9-small (which needs its data file, see `gfnjax.data`), and
-the largest error of an item's marginal on the medium set task. Each seed stops when it has
+the largest error of an item's marginal on the medium sets. Each seed stops when it has
 reached its goal twice in a row. Seconds are those of training, compilation included.
 
 The settings of the literature for the sequences (`--published`: MLP 2x256 on one-hot letters,
@@ -34,7 +34,7 @@ from gfnjax.training import Chunk
 Measure = Callable[[TrainState], float]
 
 
-class Task(NamedTuple):
+class Problem(NamedTuple):
     """A run, what is measured after every chunk of steps, and when that is good enough."""
 
     gfn: GFlowNet
@@ -83,7 +83,7 @@ def word_policy(env: FixedSequence, size: int, width: int) -> gfnjax.Policy:
     return gfnjax.from_flax(MLP(*sizes, num_features=num_words * letters**size), observe)
 
 
-def sequence_task(name: str, published: bool) -> Task:
+def sequence_problem(name: str, published: bool) -> Problem:
     env = tfbind8() if name == "tfbind8" else qm9_small()
     goal = 0.05 if name == "tfbind8" else 0.1
     if published:
@@ -105,10 +105,10 @@ def sequence_task(name: str, published: bool) -> Task:
         batch_size=batch_size,
     )
     chunk_size = 5_000 if published else 500
-    return Task(gfn, total_variation(gfn, build_graph(env)), goal, num_steps, chunk_size)
+    return Problem(gfn, total_variation(gfn, build_graph(env)), goal, num_steps, chunk_size)
 
 
-def set_task(published: bool) -> Task:
+def set_problem(published: bool) -> Problem:
     env: Set = published_set("medium")
     gfn = GFlowNet(
         env,
@@ -116,13 +116,13 @@ def set_task(published: bool) -> Task:
         gfnjax.TrajectoryBalance(),
         hyperparameters=Hyperparameters(1e-3, 0.1),
     )
-    return Task(gfn, marginal_error(gfn), 0.02, 50_000, 2_500)
+    return Problem(gfn, marginal_error(gfn), 0.02, 50_000, 2_500)
 
 
-TASKS: dict[str, Callable[[bool], Task]] = {
-    "tfbind8": partial(sequence_task, "tfbind8"),
-    "qm9-small": partial(sequence_task, "qm9-small"),
-    "set-medium": set_task,
+PROBLEMS: dict[str, Callable[[bool], Problem]] = {
+    "tfbind8": partial(sequence_problem, "tfbind8"),
+    "qm9-small": partial(sequence_problem, "qm9-small"),
+    "set-medium": set_problem,
 }
 
 
@@ -131,7 +131,7 @@ def clocks() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def run(task: Task, seed: int, verbose: bool) -> tuple[int, np.ndarray, float]:
+def run(problem: Problem, seed: int, verbose: bool) -> tuple[int, np.ndarray, float]:
     """Steps and training seconds until the goal is reached, and the last measurement."""
     values: list[float] = []
     seconds, last = np.zeros(2), clocks()
@@ -139,7 +139,7 @@ def run(task: Task, seed: int, verbose: bool) -> tuple[int, np.ndarray, float]:
     def callback(chunk: Chunk) -> bool:
         nonlocal seconds, last
         seconds += clocks() - last
-        values.append(task.measure(chunk.state))
+        values.append(problem.measure(chunk.state))
         if verbose:
             log_z = float(chunk.info.log_z[-1])
             print(
@@ -147,13 +147,13 @@ def run(task: Task, seed: int, verbose: bool) -> tuple[int, np.ndarray, float]:
                 flush=True,
             )
         last = clocks()
-        return len(values) > 1 and max(values[-2:]) < task.goal
+        return len(values) > 1 and max(values[-2:]) < problem.goal
 
     state, _ = gfnjax.train(
-        task.gfn,
+        problem.gfn,
         jax.random.key(seed),
-        task.num_steps,
-        chunk_size=task.chunk_size,
+        problem.num_steps,
+        chunk_size=problem.chunk_size,
         callback=callback,
     )
     return int(state.step), seconds, values[-1]
@@ -162,22 +162,22 @@ def run(task: Task, seed: int, verbose: bool) -> tuple[int, np.ndarray, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "tasks", nargs="*", default=list(TASKS), metavar="TASK", help=str(list(TASKS))
+        "problems", nargs="*", default=list(PROBLEMS), metavar="PROBLEM", help=str(list(PROBLEMS))
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="at most this many steps a seed")
     parser.add_argument("--published", action="store_true", help="settings of the literature")
     parser.add_argument("--verbose", action="store_true", help="print every measurement")
     options = parser.parse_args()
-    print("| task | seed | goal | reached | steps | seconds | CPU s |")
+    print("| problem | seed | goal | reached | steps | seconds | CPU s |")
     print("|---|---|---|---|---|---|---|")
-    for name in options.tasks:
-        task = TASKS[name](options.published)
-        task = task._replace(num_steps=options.steps or task.num_steps)
+    for name in options.problems:
+        problem = PROBLEMS[name](options.published)
+        problem = problem._replace(num_steps=options.steps or problem.num_steps)
         for seed in range(options.seeds):
-            steps, seconds, value = run(task, seed, options.verbose)
+            steps, seconds, value = run(problem, seed, options.verbose)
             wall, cpu = (f"{x:.0f}" for x in seconds)
-            row = name, seed, f"< {task.goal}", f"{value:.4f}", f"{steps:,}", wall, cpu
+            row = name, seed, f"< {problem.goal}", f"{value:.4f}", f"{steps:,}", wall, cpu
             print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 

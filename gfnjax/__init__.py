@@ -1,6 +1,6 @@
 """gfnjax: generative flow networks in JAX."""
 
-from gfnjax import algorithms, envs, metrics, objectives, policies, samplers, testing
+from gfnjax import algorithms, envs, metrics, objectives, policies, registry, samplers, testing
 from gfnjax.envs.base import Enumerable, Environment, PartialReward
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
@@ -72,6 +72,7 @@ __all__ = [
     "objectives",
     "policies",
     "random_dag",
+    "registry",
     "regression",
     "samplers",
     "tabular_dag",

@@ -1,6 +1,8 @@
-"""Arguments that users write in more than one way: whole numbers and PRNG keys."""
+"""Arguments that users write in more than one way: whole numbers, PRNG keys, misspelt names."""
 
+import difflib
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -61,3 +63,9 @@ def is_key(value: Any) -> bool:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else type(value).__name__
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean ...?", where something known looks like `name`, else nothing."""
+    close = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -62,7 +62,7 @@ NUMBERS = {
     "hidden_sizes": lambda n: gfnjax.mlp_policy(ENV, (n,)),
     "steps": lambda n: Training(steps=n),
     "seed": lambda n: Training(seed=n),
-    "replay_capacity": lambda n: Sampling(replay="fifo", replay_capacity=n),
+    "window": lambda n: Sampling(window=n),
 }
 
 

@@ -17,9 +17,8 @@ from gfnjax.identity import same
 from gfnjax.policies.ensemble import ensemble_mlp_policy
 from gfnjax.policies.likelihood import LikelihoodBackward
 from gfnjax.replay import Fifo
-from gfnjax.run import tasks
 from gfnjax.run.build import build
-from gfnjax.run.config import Config, Sampling, Training
+from gfnjax.run.choices import configure
 from gfnjax.samplers import Mixed
 from gfnjax.testing import diamond
 
@@ -45,10 +44,13 @@ class Network(nn.Module):
         return gfnjax.PolicyOutput(heads[:3], heads[3:6], heads[6])
 
 
-def preset(env, sampling=None, **settings):
-    sampling = Sampling() if sampling is None else sampling
-    settings = {"batch_size": 4, "hidden_sizes": (4,), "width": 8, "num_heads": 2, **settings}
-    return build(Config("any", env, Training(**settings), sampling=sampling))
+BITS = {"num_bits": 8, "word_size": 4, "num_modes": 3}
+SMALL = {"mlp": {"hidden_sizes": (4,)}, "graph": {"width": 8}}
+SMALL |= {name: {"width": 8, "num_heads": 2} for name in ("causal", "transformer")}
+
+
+def named(environment, **settings):
+    return build(configure(environment, **{"batch_size": 4, **SMALL, **settings}))
 
 
 def tabular():
@@ -90,16 +92,12 @@ KINDS = {
     ),
     "tlm": lambda: describe(backward=LikelihoodBackward(gfnjax.mlp_policy(GRID, (4,)))),
     "chains": lambda: mars(GRID, gfnjax.mlp_policy(GRID, (4,)), 4),
-    "sets": lambda: preset(tasks.SetConfig()),
-    "causal": lambda: preset(
-        tasks.LeftToRightBitsConfig(8, 4, 3), network="causal", backward="uniform"
-    ),
-    "transformer": lambda: preset(tasks.BitsConfig(8, 4, 3), network="transformer"),
-    "graph": lambda: preset(tasks.DAGConfig(3), network="graph", final_learning_rate=1e-4),
-    "ising-learned": lambda: preset(tasks.LearnedIsingConfig(2, num_data=8), backward="uniform"),
-    "condition": lambda: preset(
-        tasks.HypergridConfig(2, 3, condition="temperature"), objective="db"
-    ),
+    "sets": lambda: named("set"),
+    "causal": lambda: named("bits-left-to-right", **BITS),
+    "transformer": lambda: named("bits", **BITS),
+    "graph": lambda: named("dag", num_nodes=3, network="graph"),
+    "ising-learned": lambda: named("ising-learned", side=2, num_data=8),
+    "condition": lambda: named("hypergrid", side=3, condition="temperature", objective="db"),
 }
 
 
@@ -142,12 +140,12 @@ print(float(gfnjax.train(gfn, jax.random.key(0), 3, chunk_size=3)[0].params.log_
 
 ENVIRONMENTS = {
     "tabular": diamond,
-    "sets": lambda: tasks.SetConfig().make(),
-    "bits": lambda: tasks.BitsConfig(8, 4, 3).make(),
-    "left to right": lambda: tasks.LeftToRightBitsConfig(8, 4, 3).make(),
-    "dag": lambda: tasks.DAGConfig(3).make(),
-    "ising": lambda: tasks.IsingConfig(2).make(),
-    "condition": lambda: tasks.SetConfig(condition="temperature").make(),
+    "sets": lambda: named("set").env,
+    "bits": lambda: named("bits", **BITS).env,
+    "left to right": lambda: named("bits-left-to-right", **BITS).env,
+    "dag": lambda: named("dag", num_nodes=3).env,
+    "ising": lambda: named("ising", side=2).env,
+    "condition": lambda: named("set", condition="temperature", objective="db").env,
 }
 
 

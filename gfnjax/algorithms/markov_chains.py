@@ -7,6 +7,8 @@ over the environment's own actions, by `gfnjax.samplers.back_and_forth`. Each ch
 objects if such moves connect them; with num_back = `env.max_steps` they always do.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from gfnjax import registry
 from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State, log_reward_of
 from gfnjax.hyperparameters import Hyperparameters, as_pytree, check, numbers, values_at
@@ -229,3 +232,45 @@ def mars(
     proposal = Model(env, policy, UniformBackward())
     rates = Hyperparameters(learning_rate=learning_rate)
     return MarkovChains(proposal, num_chains, num_back, learn=True, hyperparameters=rates)
+
+
+@registry.objective("mh")
+@dataclass(frozen=True)
+class MetropolisHastingsConfig:
+    """baseline: Metropolis-Hastings chains over objects, one for each of the batch"""
+
+    chain_back: int = 2
+    """steps that the chains take back at most"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chain_back", whole("chain_back", self.chain_back, least=1))
+
+    def make_chains(
+        self, env: Environment, network: Callable[[], Policy], num_chains: int, learning_rate: Any
+    ) -> MarkovChains:
+        """What takes the place of a `GFlowNet`.
+
+        Raises:
+            ValueError: if `chain_back` is more than the longest trajectory.
+        """
+        self._check(env)
+        return metropolis_hastings(env, num_chains, self.chain_back)
+
+    def _check(self, env: Environment) -> None:
+        if self.chain_back > env.max_steps:
+            raise ValueError(
+                f"chain_back must be between 1 and {env.max_steps}, the steps of the longest "
+                f"trajectory, got {self.chain_back}"
+            )
+
+
+@registry.objective("mars")
+@dataclass(frozen=True)
+class MarsConfig(MetropolisHastingsConfig):
+    """baseline: chains whose proposal learns from moves that succeed"""
+
+    def make_chains(
+        self, env: Environment, network: Callable[[], Policy], num_chains: int, learning_rate: Any
+    ) -> MarkovChains:
+        self._check(env)
+        return mars(env, network(), num_chains, self.chain_back, learning_rate)

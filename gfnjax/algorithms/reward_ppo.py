@@ -6,6 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import lax
 
+from gfnjax import registry
 from gfnjax.algorithms.returns import Return, check_return, entropy, with_return
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.entropy_ppo import clipped_surrogate
@@ -24,6 +25,7 @@ def advantages(scores: Scores, lambda_: float) -> Array:
     return generalised_advantages(unpaid, lambda_)
 
 
+@registry.objective("ppo", summary="baseline: PPO on log R alone; --num-updates 4")
 @dataclass(frozen=True)
 class RewardPPO(Objective):
     """Clipped PPO (Schulman et al., 1707.06347) on the reward alone; the flow head is the value.

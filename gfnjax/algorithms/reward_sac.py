@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax import masking
+from gfnjax import masking, registry
 from gfnjax.algorithms.returns import Return, check_return, entropy, with_return
 from gfnjax.envs.base import Environment, source_state
 from gfnjax.objectives.base import LogZ, Objective
@@ -37,6 +37,7 @@ class Critique(NamedTuple):
     log_temperature: Array
 
 
+@registry.objective("sac", summary="baseline: soft actor-critic on log R alone", target_rate=0.05)
 @dataclass(frozen=True)
 class RewardSAC(Objective):
     """Soft actor-critic (Haarnoja et al., 1801.01290; discrete actions: 1910.07207).

@@ -1,4 +1,4 @@
-"""Environments: one file each, and the functions that build the published tasks."""
+"""Environments: one file each, and the functions that build the published ones."""
 
 from gfnjax.envs.amp import VariableSequence, antimicrobial_peptides
 from gfnjax.envs.base import (

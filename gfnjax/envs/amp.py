@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax import registry
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.drawing import Panel, histogram, measure_tokens, sequence_panels
 from gfnjax.identity import Comparable
@@ -176,3 +178,23 @@ def antimicrobial_peptides() -> VariableSequence:
         ValueError, FileNotFoundError: if the weights of the reward are missing or damaged.
     """
     return VariableSequence(MAX_LENGTH, NUM_RESIDUES, amp_reward(), letters=RESIDUES)
+
+
+@registry.environment(
+    "amp",
+    summary="antimicrobial peptides of up to 60 amino acids, R a network; needs its data file",
+    defaults={
+        "steps": 400,
+        "chunk_size": 50,
+        "backward": "uniform",
+        "log_z_learning_rate": 0.64,
+        "epsilon": 1e-2,
+        "network": "causal",
+    },
+)
+@dataclass(frozen=True)
+class AMPConfig:
+    """Antimicrobial peptides of up to 60 amino acids."""
+
+    def make(self) -> VariableSequence:
+        return antimicrobial_peptides()

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax import registry
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.drawing import Panel, measure_tokens, sequence_panels
 from gfnjax.identity import Comparable
@@ -154,10 +156,46 @@ def bit_sequence(
     beta: float = 3.0,
     seed: int = 0,
 ) -> BitSequence:
-    """The published task: log R = -beta min Hamming / n to the modes of `make_modes(..., seed)`.
+    """The published one: log R = -beta min Hamming / n to the modes of `make_modes(..., seed)`.
 
     Raises:
         ValueError: if the sizes do not fit.
     """
     modes = make_modes(num_bits, num_modes, seed)
     return BitSequence(num_bits, word_size, hamming_reward(modes, word_size, beta))
+
+
+# The literature moves log Z, about 80 nats, at a rate of .05 in 50,000 steps.
+SETTINGS = {
+    "steps": 1_000,
+    "chunk_size": 100,
+    "backward": "uniform",
+    "log_z_learning_rate": 0.5,
+    "epsilon": 1e-3,
+}
+
+
+@registry.environment(
+    "bits",
+    summary="write 120 bits, 8 at a time in any order, near one of 60 modes",
+    defaults={**SETTINGS, "network": "transformer"},
+)
+@dataclass(frozen=True)
+class BitsConfig:
+    """Bit strings near hidden modes, words written in any order."""
+
+    num_bits: int = 120
+    """length of the string"""
+    word_size: int = 8
+    """bits written at once"""
+    num_modes: int = 60
+    """hidden modes"""
+    beta: float = 3.0
+    """log R = -beta x distance to the nearest mode / num_bits"""
+    mode_seed: int = 0
+    """of the modes"""
+
+    def make(self) -> BitSequence:
+        return bit_sequence(
+            self.num_bits, self.word_size, self.num_modes, self.beta, self.mode_seed
+        )

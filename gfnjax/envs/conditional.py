@@ -8,7 +8,7 @@ then depend on c: one network samples R(. | c) / Z(c) for all of them.
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -259,3 +259,26 @@ def preference_conditional(
     envs = [dataclasses.replace(env, reward=each) for each in rewards]
     combine = WeightedSum() if reward is None else reward
     return conditional(envs, Dirichlet(len(rewards), concentration), combine)
+
+
+ConditionName = Literal["none", "temperature", "preferences"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """What an environment says of its condition on the command line."""
+
+    condition: ConditionName = "none"
+    """drawn once a trajectory: a reward temperature, or preferences between two rewards"""
+    beta_low: float = 0.5
+    """lowest reward temperature"""
+    beta_high: float = 2.0
+    """highest reward temperature"""
+
+    def impose(self, env: Any, other_reward: Any) -> Any:
+        """`env` with the condition asked for, if any; preferences are to `other_reward`."""
+        if self.condition == "temperature":
+            return temperature_conditional(env, self.beta_low, self.beta_high)
+        if self.condition == "preferences":
+            return preference_conditional(env, env.reward, other_reward)
+        return env

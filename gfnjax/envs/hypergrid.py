@@ -1,17 +1,20 @@
 """The hypergrid: walk away from the origin, one unit at a time, and stop anywhere."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import combinations, islice
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax import registry
 from gfnjax.envs.base import check_indexable
+from gfnjax.envs.conditional import Condition, Conditional
 from gfnjax.envs.drawing import Panel
-from gfnjax.rewards.hypergrid import Corners
+from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
 from gfnjax.types import Array
 
 MAX_PANELS = 6
@@ -147,3 +150,53 @@ class Hypergrid:
             np.add.at(mass, (position[:, j], position[:, i]), weights)
             panels.append(Panel(mass, f"$x_{i + 1}$", f"$x_{j + 1}$"))
         return tuple(panels)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """What makes a hypergrid; the fields of its condition come after these."""
+
+    num_dims: int = 2
+    """dimensions D"""
+    side: int = 32
+    """cells H along each dimension"""
+    reward: Literal["corners", "cosine", "deceptive", "sparse"] = "corners"
+    """reward function"""
+    variant: Literal["standard", "easy", "hard"] = "standard"
+    """parameters of the corners reward"""
+    r0: float | None = None
+    """replaces the reward of the plain cells (for sparse: of all but the modes)"""
+
+
+@registry.environment(
+    "hypergrid",
+    summary="walk through a grid and stop anywhere; the modes are in the corners",
+    defaults={"steps": 2_500, "batch_size": 32},
+)
+@registry.environment(
+    "hypergrid-20x4",
+    summary="the grid of side 20 in 4 dimensions that papers report (160,000 objects)",
+    values={"num_dims": 4, "side": 20, "variant": "easy"},
+    defaults={"steps": 6_250, "chunk_size": 1_250, "epsilon": 0.1, "epsilon_share": 0.48},
+)
+@dataclass(frozen=True)
+class HypergridConfig(Condition, _Grid):
+    """The hypergrid {0..side-1}^num_dims."""
+
+    def make(self) -> Hypergrid | Conditional:
+        if self.variant != "standard" and self.reward != "corners":
+            raise ValueError(
+                f"variant must be standard with reward {self.reward}, got {self.variant}"
+            )
+        if self.r0 is not None and not self.r0 > 0:
+            raise ValueError(f"r0 must be positive, got {self.r0}")
+        return self.impose(Hypergrid(self.num_dims, self.side, self._reward()), Cosine())
+
+    def _reward(self) -> Corners | Cosine | Deceptive | Sparse:
+        if self.reward == "sparse":
+            return Sparse() if self.r0 is None else Sparse(floor=self.r0)
+        if self.reward == "corners":
+            reward = corners(self.variant)
+        else:
+            reward = {"cosine": Cosine, "deceptive": Deceptive}[self.reward]()
+        return reward if self.r0 is None else replace(reward, r0=self.r0)

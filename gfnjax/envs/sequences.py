@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax import registry
 from gfnjax.envs.base import check_indexable
+from gfnjax.envs.bits import SETTINGS, BitsConfig
 from gfnjax.envs.drawing import Panel, measure_tokens, sequence_panels
 from gfnjax.identity import Comparable
 from gfnjax.rewards.bits import hamming_reward, make_modes
@@ -177,7 +180,7 @@ def left_to_right_bits(
     beta: float = 3.0,
     seed: int = 0,
 ) -> FixedSequence:
-    """The task of `gfnjax.envs.bits.bit_sequence` with words appended from left to right.
+    """As `gfnjax.envs.bits.bit_sequence`, with words appended from left to right.
 
     Raises:
         ValueError: if the sizes do not fit.
@@ -185,3 +188,59 @@ def left_to_right_bits(
     modes = make_modes(num_bits, num_modes, seed)
     reward = hamming_reward(modes, word_size, beta)
     return FixedSequence(num_bits // word_size, 2**word_size, reward)
+
+
+@registry.environment(
+    "bits-left-to-right",
+    summary="write 120 bits, 8 at a time from left to right, near one of 60 modes",
+    defaults={**SETTINGS, "network": "causal"},
+)
+@dataclass(frozen=True)
+class LeftToRightBitsConfig(BitsConfig):
+    """Bit strings near hidden modes, words appended."""
+
+    def make(self) -> FixedSequence:  # pyrefly: ignore[bad-override]
+        return left_to_right_bits(
+            self.num_bits, self.word_size, self.num_modes, self.beta, self.mode_seed
+        )
+
+
+@registry.environment(
+    "tfbind8",
+    summary="DNA of 8 nucleotides that binds a transcription factor, R a table (65,536 objects)",
+    defaults={
+        "steps": 20_000,
+        "chunk_size": 1_000,
+        "learning_rate": 5e-4,
+        "log_z_learning_rate": 5e-2,
+        "epsilon": 1.0,
+        "epsilon_share": 0.05,
+    },
+)
+@dataclass(frozen=True)
+class TFBind8Config:
+    """DNA of 8 nucleotides that binds a transcription factor."""
+
+    both_ends: bool = False
+    """nucleotides may be prepended as well as appended"""
+
+    def make(self) -> FixedSequence:
+        return tfbind8(self.both_ends)
+
+
+@registry.environment(
+    "qm9-small",
+    summary="molecules of 5 out of 11 blocks, R a table (161,051 objects); needs its data file",
+    defaults={
+        "steps": 20_000,
+        "chunk_size": 2_000,
+        "learning_rate": 5e-4,
+        "log_z_learning_rate": 5e-2,
+    },
+)
+@dataclass(frozen=True)
+class QM9SmallConfig:
+    """Molecules of 5 out of 11 blocks."""
+
+    def make(self) -> FixedSequence:
+        return qm9_small()

@@ -2,9 +2,10 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ import numpy as np
 from flax import struct
 from jax import lax
 
+from gfnjax import registry
 from gfnjax.envs.base import check_indexable
+from gfnjax.envs.conditional import Condition, Conditional
 from gfnjax.envs.drawing import Panel, Target
 from gfnjax.identity import Comparable
 from gfnjax.rewards.sets import SetEnergy, check_energies, published_energies, set_truth
@@ -167,9 +170,9 @@ def additive_set(energies: np.ndarray, set_size: int) -> Set:
     return Set(energies.size, set_size, reward)
 
 
-def published_set(task: str = "small") -> Set:
-    """The published task: "small" (20 of 30), "medium" (60 of 80) or "large" (80 of 100)."""
-    return additive_set(*published_energies(task))
+def published_set(variant: str = "small") -> Set:
+    """As published: "small" (20 of 30), "medium" (60 of 80) or "large" (80 of 100)."""
+    return additive_set(*published_energies(variant))
 
 
 @lru_cache(maxsize=16)
@@ -179,3 +182,27 @@ def _binomials(num_elements: int, set_size: int) -> tuple[np.ndarray, np.ndarray
     choose = np.array([[comb(p, r) for r in sizes] for p in range(num_elements)], np.int32)
     counts = [comb(num_elements, size) for size in sizes]
     return choose, np.cumsum([0, *counts[:-1]]).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What makes a set; the fields of its condition come after these."""
+
+    variant: Literal["small", "medium", "large"] = "small"
+    """20 of 30, 60 of 80 or 80 of 100 elements"""
+
+
+@registry.environment(
+    "set",
+    summary="choose 20 of 30 (small), 60 of 80 or 80 of 100 elements, R a product; log Z is known",
+    defaults={"steps": 3_000, "mlp": {"activation": "leaky_relu"}},
+)
+@dataclass(frozen=True)
+class SetConfig(Condition, _Size):
+    """Sets of k out of n elements, with the published energies."""
+
+    def make(self) -> Set | Conditional:
+        env = published_set(self.variant)
+        assert isinstance(env.reward, SetEnergy)
+        # The second objective values the elements in the opposite order.
+        return self.impose(env, SetEnergy(env.reward.energies[::-1]))

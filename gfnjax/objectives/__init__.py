@@ -1,4 +1,7 @@
-"""Objectives: one idea a file."""
+"""Objectives: one idea a file, which registers what it has for the command line."""
+
+import importlib
+import pkgutil
 
 from gfnjax.objectives.base import Objective
 from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
@@ -36,3 +39,7 @@ __all__ = [
     "TargetDetailedBalance",
     "TrajectoryBalance",
 ]
+
+# A file is on the command line by being here.
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)

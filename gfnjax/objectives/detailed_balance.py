@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.types import Array, Residuals, Scores
 
@@ -21,6 +22,7 @@ def detailed_balance(scores: Scores, log_flow_next: Array | None = None) -> Resi
     return Residuals(jnp.where(scores.mask, residual, 0.0), scores.mask.astype(residual.dtype))
 
 
+@registry.objective("db", summary="detailed balance")
 @dataclass(frozen=True)
 class DetailedBalance(Objective):
     """DB: `detailed_balance` with the network's flows."""
@@ -32,6 +34,9 @@ class DetailedBalance(Objective):
         return detailed_balance(scores)
 
 
+@registry.objective(
+    "target-db", summary="detailed balance against a target network", target_rate=0.005
+)
 @dataclass(frozen=True)
 class TargetDetailedBalance(Objective):
     """DB whose flow of the next state comes from the target network."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import lax
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.policy_gradient import generalised_advantages, value_regression
 from gfnjax.types import Array, Residuals, Scores
@@ -36,6 +37,7 @@ def policy_change(scores: Scores) -> Array:
     return jnp.where(scores.mask, divergence, 0.0).sum()
 
 
+@registry.objective("ent-ppo", summary="PPO on the entropy-regularised return; --num-updates 4")
 @dataclass(frozen=True)
 class EntropyPPO(Objective):
     """`clipped_surrogate` + kl_weight * `policy_change`, and the value of `PolicyGradient`.

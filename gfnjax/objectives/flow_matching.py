@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Residuals, Scores
@@ -27,6 +28,7 @@ def flow_matching(scores: Scores, epsilon: float, terminal_weight: float) -> Res
     return Residuals(jnp.where(scores.mask, inflow - outflow, 0.0), weight)
 
 
+@registry.objective("fm", summary="flow matching through all parents")
 @dataclass(frozen=True)
 class FlowMatching(Objective):
     """FM: `flow_matching`. Trains P_F and F; needs no backward policy.

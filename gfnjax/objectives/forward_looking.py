@@ -6,7 +6,11 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective, require_flows
+from gfnjax.objectives.detailed_balance import DetailedBalance
+from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
+from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, Residuals, Scores
 
@@ -78,3 +82,41 @@ class ForwardLooking(Objective):
 
     def log_scale(self, scores: Scores) -> Array:
         return self.base.log_scale(scores)
+
+
+@dataclass(frozen=True)
+class _Anchored:
+    """What a forward-looking objective says on the command line."""
+
+    anchor_terminal: bool = True
+    """flows are 1 at terminal states; without, the target is not identified"""
+
+
+@registry.objective("fl-tb")
+@dataclass(frozen=True)
+class ForwardLookingTB(_Anchored):
+    """forward-looking trajectory balance"""
+
+    def make(self) -> ForwardLooking:
+        return ForwardLooking(TrajectoryBalance(), self.anchor_terminal)
+
+
+@registry.objective("fl-db")
+@dataclass(frozen=True)
+class ForwardLookingDB(_Anchored):
+    """forward-looking detailed balance"""
+
+    def make(self) -> ForwardLooking:
+        return ForwardLooking(DetailedBalance(), self.anchor_terminal)
+
+
+@registry.objective("fl-subtb")
+@dataclass(frozen=True)
+class ForwardLookingSubTB(_Anchored):
+    """forward-looking sub-trajectory balance"""
+
+    lambda_: float = 0.9
+    """what a pair of states weighs, relative to one that is a step closer"""
+
+    def make(self) -> ForwardLooking:
+        return ForwardLooking(SubTrajectoryBalance(self.lambda_), self.anchor_terminal)

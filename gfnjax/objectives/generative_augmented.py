@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax import masking
+from gfnjax import masking, registry
 from gfnjax.envs.base import Environment, source_state
 from gfnjax.objectives.base import LogZ, Objective, require_flows
+from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.scoring import terminal_step
@@ -141,3 +142,34 @@ class GAFlowNet(Objective):
     def extra_loss(self, scores: Scores) -> Array:
         count = (scores.length + 1).astype(scores.auxiliary.dtype)
         return scores.auxiliary.sum() / count
+
+
+@registry.objective("ga-tb")
+@dataclass(frozen=True)
+class GAFlowNetTB:
+    """trajectory balance with intrinsic rewards"""
+
+    edge_scale: float = 1.0
+    """of the rewards of edges, in units of R"""
+    terminal_scale: float = 1.0
+    """of the rewards of terminal states, in units of R"""
+    num_features: int = 16
+    """outputs of the two networks that novelty is measured with"""
+    novelty_sizes: tuple[int, ...] = (64,)
+    """their widths"""
+
+    def make(self) -> GAFlowNet:
+        return self._on(TrajectoryBalance())
+
+    def _on(self, base: Objective) -> GAFlowNet:
+        sizes = self.num_features, self.novelty_sizes
+        return GAFlowNet(base, self.edge_scale, self.terminal_scale, *sizes)
+
+
+@registry.objective("ga-db")
+@dataclass(frozen=True)
+class GAFlowNetDB(GAFlowNetTB):
+    """detailed balance with intrinsic rewards"""
+
+    def make(self) -> GAFlowNet:
+        return self._on(DetailedBalance())

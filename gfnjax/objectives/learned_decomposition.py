@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gfnjax import registry
 from gfnjax.envs.base import Environment, source_state
 from gfnjax.objectives.base import LogZ, Objective, require_flows
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
+from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
@@ -110,3 +112,29 @@ class LEDGFN(Objective):
         mean = jnp.where(kept, increments, 0.0).sum() / jnp.maximum(count, 1)
         length = jnp.maximum(scores.length, 1).astype(increments.dtype)
         return jnp.where(count > 0, (mean - scores.log_reward / length) ** 2, 0.0)
+
+
+@registry.objective("led-db")
+@dataclass(frozen=True)
+class LearnedDecompositionDB:
+    """detailed balance with a learned potential"""
+
+    dropout: float = 0.1
+    """probability that a transition is left out of the fit of the potential"""
+    potential_sizes: tuple[int, ...] = (64, 64)
+    """widths of the potential's network"""
+
+    def make(self) -> LEDGFN:
+        return LEDGFN(DetailedBalance(), self.dropout, self.potential_sizes)
+
+
+@registry.objective("led-subtb")
+@dataclass(frozen=True)
+class LearnedDecompositionSubTB(LearnedDecompositionDB):
+    """sub-trajectory balance with a learned potential"""
+
+    lambda_: float = 0.9
+    """what a pair of states weighs, relative to one that is a step closer"""
+
+    def make(self) -> LEDGFN:
+        return LEDGFN(SubTrajectoryBalance(self.lambda_), self.dropout, self.potential_sizes)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.detailed_balance import detailed_balance
 from gfnjax.scoring import terminal_step
@@ -21,6 +22,7 @@ def flow_from_stop(scores: Scores) -> Array:
     return scores.log_partial_reward - scores.log_stop
 
 
+@registry.objective("mdb", summary="modified detailed balance, where every state may stop")
 @dataclass(frozen=True)
 class ModifiedDetailedBalance(Objective):
     """log R(s) + log P_F(s' | s) + log P_F(stop | s') - log R(s') - log P_B - log P_F(stop | s).

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, get_args
 import jax.numpy as jnp
 from jax import lax
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, Residuals, Scores
@@ -58,6 +59,26 @@ def value_regression(scores: Scores, advantage: Array, value: Array | None = Non
     return Residuals(residual, scores.mask.astype(residual.dtype))
 
 
+@registry.objective(
+    "reinforce",
+    summary="policy gradient on the entropy-regularised return",
+    fixed={"advantage": "reinforce", "lambda_": 0.95, "policy_weight": 1.0},
+)
+@registry.objective(
+    "reward-to-go",
+    summary="policy gradient on what is still to come",
+    fixed={"advantage": "reward-to-go", "lambda_": 0.95, "policy_weight": 1.0},
+)
+@registry.objective(
+    "baseline",
+    summary="policy gradient beside a learned value",
+    fixed={"advantage": "baseline", "lambda_": 0.95},
+)
+@registry.objective(
+    "gae",
+    summary="policy gradient with generalised advantages",
+    fixed={"advantage": "gae"},
+)
 @dataclass(frozen=True)
 class PolicyGradient(Objective):
     """- sum_t log P_F(s_{t+1} | s_t) A_t, with the advantage A_t held fixed (2606.15793).

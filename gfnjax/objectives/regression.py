@@ -7,28 +7,33 @@ enumeration; a flipped sign silently turns one divergence into another.
 
 import jax.numpy as jnp
 
+from gfnjax import registry
 from gfnjax.types import Array
 
 # Beyond it exponentials go on as straight lines: squares of gradients stay in float32's range.
 EXPONENT_LIMIT = 30.0
 
 
+@registry.regression("square", summary="the residual squared")
 def square(residual: Array) -> Array:
     """D^2: twice the gradient of KL(P || Q)."""
     return residual**2
 
 
+@registry.regression("huber", summary="squared, then linear from 1 on")
 def huber(residual: Array) -> Array:
     """D^2 for |D| <= 1, then 2|D| - 1: the square with a bounded gradient."""
     size = jnp.abs(residual)
     return jnp.where(size <= 1, residual**2, 2 * size - 1)
 
 
+@registry.regression("forward-kl", summary="gradients of KL(target || policy)")
 def forward_kl(residual: Array) -> Array:
     """exp(-D) + D - 1: the gradient of KL(Q || P)."""
     return _excess(-residual)
 
 
+@registry.regression("hellinger", summary="gradients of the Hellinger distance")
 def hellinger(residual: Array) -> Array:
     """4 exp(-D/2) + 2D - 4: four times the gradient of the squared Hellinger distance.
 
@@ -37,6 +42,7 @@ def hellinger(residual: Array) -> Array:
     return 4 * _excess(-residual / 2)
 
 
+@registry.regression("chi-square", summary="gradients of chi^2(policy || target)")
 def chi_square(residual: Array) -> Array:
     """exp(D) - D - 1: half the gradient of chi^2(P || Q) = sum P^2 / Q - 1."""
     return _excess(residual)

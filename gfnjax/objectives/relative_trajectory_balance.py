@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.types import Array, Residuals, Scores
 
@@ -14,6 +15,7 @@ def relative_trajectory_balance(scores: Scores) -> Residuals:
     return Residuals(residual[None], (scores.length > 0).astype(residual.dtype)[None])
 
 
+@registry.objective("rtb", summary="relative trajectory balance, uniform prior")
 @dataclass(frozen=True)
 class RelativeTrajectoryBalance(Objective):
     """RTB: `relative_trajectory_balance` to the run's `prior`, with a learned log Z.

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Residuals, Scores
@@ -24,6 +25,18 @@ def soft_q_residual(scores: Scores, alpha: float, log_policy_floor: float) -> Re
     return Residuals(jnp.where(scores.mask, residual, 0.0), scores.mask.astype(residual.dtype))
 
 
+@registry.objective(
+    "soft-dqn",
+    summary="soft Q-learning against a target network",
+    target_rate=0.25,
+    fixed={"alpha": 0.0},
+)
+@registry.objective(
+    "munchausen",
+    summary="soft Q-learning that sees its own log-policy",
+    target_rate=0.25,
+    values={"alpha": 0.15},
+)
 @dataclass(frozen=True)
 class SoftDQN(Objective):
     """`soft_q_residual`: soft DQN, and with `alpha` > 0 Munchausen DQN (2310.12934).

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.types import Array, Residuals, Scores
 
@@ -53,12 +54,16 @@ def _heaviest_gap(scores: Scores, lambda_: float) -> Array:
     return scores.length
 
 
+@registry.objective("subtb", summary="sub-trajectory balance")
 @dataclass(frozen=True)
 class SubTrajectoryBalance(Objective):
     """SubTB(lambda): between detailed balance (lambda -> 0) and trajectory balance (-> inf).
 
     The weights lambda^{j-i} are those of all pairs of the batch, so that for lambda > 1 longer
     trajectories count more than shorter ones; in the limit only the longest of the batch do.
+
+    Attributes:
+        lambda_: what a pair of states weighs, relative to one that is a step closer.
 
     Raises:
         ValueError: if `lambda_` is not positive and finite.

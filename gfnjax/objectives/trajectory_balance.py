@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.types import Residuals, Scores
 
@@ -13,6 +14,12 @@ def trajectory_balance(scores: Scores) -> Residuals:
     return Residuals(residual[None], (scores.length > 0).astype(residual.dtype)[None])
 
 
+@registry.objective("tb", summary="trajectory balance", fixed={"log_z": "learned"})
+@registry.objective(
+    "tb-flow",
+    summary="trajectory balance with log Z = log F(s_0), which may have a condition",
+    fixed={"log_z": "flow"},
+)
 @dataclass(frozen=True)
 class TrajectoryBalance(Objective):
     """TB: `trajectory_balance` with a learned log Z.
@@ -34,6 +41,7 @@ class TrajectoryBalance(Objective):
         return trajectory_balance(scores)
 
 
+@registry.objective("vargrad", summary="trajectory balance with the batch's log Z")
 @dataclass(frozen=True)
 class LogPartitionVariance(Objective):
     """VarGrad: the TB residual without log Z minus its batch mean (Zhang et al., 2302.05446).
@@ -49,6 +57,7 @@ class LogPartitionVariance(Objective):
         return trajectory_balance(scores)
 
 
+@registry.objective("contrastive", summary="trajectory balance of pairs, no log Z")
 @dataclass(frozen=True)
 class ContrastiveBalance(Objective):
     """CB: the TB residual of a trajectory minus that of the next one in the batch, no log Z.

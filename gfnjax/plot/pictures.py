@@ -22,6 +22,7 @@ from gfnjax.plot.curves import BLUE, INK
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Distributions, Views
+from gfnjax.run.session import Outcome
 from gfnjax.run.trained import TrainedRun, load
 
 if TYPE_CHECKING:
@@ -52,19 +53,24 @@ STYLE = {
 }
 
 
-def draw(directory: Path) -> list[Path]:
-    """Draw all pictures of a run into its `pictures/`, from its files alone.
+def draw(source: Path | Outcome) -> list[Path]:
+    """Draw all pictures of a run into its `pictures/`.
+
+    Args:
+        source: a folder, whose files have all it takes; or how a run has ended, from which nothing
+            has to be built again.
 
     Raises:
-        UsageError: if `directory` is not a run, or nothing has been logged yet.
+        UsageError: if a folder is not a run, or nothing has been logged yet.
         CheckpointError: if no checkpoint is good.
     """
-    run = RunDirectory(directory)
-    run.read_config()  # is it a run at all?
+    run = source.run if isinstance(source, Outcome) else RunDirectory(source)
+    if isinstance(source, Path):
+        run.read_config()  # is it a run at all?
     records = run.read_metrics()
     if not records:
         raise UsageError(f"nothing to draw yet: {run.metrics_file} is empty")
-    figures = _figures(load(directory), records)
+    figures = _figures(source if isinstance(source, Outcome) else load(source), records)
     run.pictures.mkdir(exist_ok=True)
     written = []
     for name, figure in figures:
@@ -208,7 +214,7 @@ def _best_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
     return jax.tree.map(lambda x: x[best], found.states), notes
 
 
-def _figures(trained: TrainedRun, records: Sequence[Record]) -> list[tuple[str, Figure]]:
+def _figures(trained: TrainedRun | Outcome, records: Sequence[Record]) -> list[tuple[str, Figure]]:
     gfn, state, evaluator = trained.gfn, trained.state, trained.evaluator
     title = f"after {max(r['step'] for r in records):,} steps: {_quality_text(records)}"
     figures = [("curves", learning_curves(records))]

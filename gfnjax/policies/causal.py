@@ -1,6 +1,7 @@
 """Policies with memory: each step of a trajectory costs one token, and scoring it one pass."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gfnjax import rollout, scoring
+from gfnjax import registry, rollout, scoring
 from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Conditioned, Environment, State, source_state
 from gfnjax.envs.conditional import Conditional
@@ -22,7 +23,7 @@ from gfnjax.policies.base import (
     sizes_of,
     with_frozen,
 )
-from gfnjax.policies.transformer import Block, Cache, Heads, check_sizes
+from gfnjax.policies.transformer import AttentionSizes, Block, Cache, Heads, check_sizes
 from gfnjax.pytree import pytree, static
 from gfnjax.scoring import BackwardPolicy, VisitScores
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
@@ -297,3 +298,12 @@ def causal_transformer_policy(
     module: Any = CausalTransformer(*sizes, prompt_size)
     made_for = sizes_of(env, "num_actions", "num_backward_actions", "max_steps")
     return _from_module(module, look, made_for)
+
+
+@registry.network("causal")
+@dataclass(frozen=True)
+class CausalConfig(AttentionSizes):
+    """a transformer with a key/value cache, where letters are appended"""
+
+    def make(self, env: Environment) -> CausalPolicy:
+        return causal_transformer_policy(env, self.width, self.num_heads, self.num_layers)

@@ -1,12 +1,15 @@
 """A network for forests that treats all species alike: trees attend to each other, pairs merge."""
 
+from dataclasses import dataclass
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from gfnjax import registry
 from gfnjax.envs.phylogeny import ForestView, Phylogeny
 from gfnjax.policies.base import Policy, from_flax, sizes_of
-from gfnjax.policies.transformer import Block, check_sizes
+from gfnjax.policies.transformer import AttentionSizes, Block, check_sizes
 from gfnjax.types import Array, PolicyOutput
 
 
@@ -83,3 +86,12 @@ def forest_policy(
     made_for = sizes_of(env, "num_actions", "num_backward_actions")
     module = ForestNetwork(width, num_heads, num_layers, read_sets)
     return from_flax(module, made_for=made_for)
+
+
+@registry.network("forest")
+@dataclass(frozen=True)
+class ForestConfig(AttentionSizes):
+    """attention among the trees of a forest"""
+
+    def make(self, env: Phylogeny) -> Policy:
+        return forest_policy(env, self.width, self.num_heads, self.num_layers)

@@ -1,8 +1,12 @@
 """A graph network for DAGs: messages along the edges, then heads for pairs of nodes."""
 
+from dataclasses import dataclass
+
 import flax.linen as nn
 import jax.numpy as jnp
 
+from gfnjax import registry
+from gfnjax.arguments import whole
 from gfnjax.envs.dags import DAGs
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
@@ -77,3 +81,18 @@ def graph_policy(env: DAGs, width: int = 128) -> Policy:
         raise ValueError(f"width must be at least 1, got {width}")
     made_for = sizes_of(env, "num_actions", "num_backward_actions")
     return from_flax(GraphNetwork(width), made_for=made_for)
+
+
+@registry.network("graph")
+@dataclass(frozen=True)
+class GraphConfig:
+    """messages along the edges of a DAG"""
+
+    width: int = 64
+    """of the embeddings"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", whole("width", self.width))
+
+    def make(self, env: DAGs) -> Policy:
+        return graph_policy(env, self.width)

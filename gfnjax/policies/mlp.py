@@ -1,11 +1,14 @@
 """Multilayer perceptron: one trunk, three heads."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gfnjax import registry
 from gfnjax.arguments import whole
 from gfnjax.envs.base import Environment, SparselyObserved, State
 from gfnjax.policies.base import Policy, from_flax, sizes_of
@@ -105,3 +108,25 @@ def mlp_policy(
         module = MLP(*sizes, num_features=env.num_features)
         return from_flax(module, _active_features, made_for)
     return from_flax(MLP(*sizes), made_for=sizes_of(env, "num_actions", "num_backward_actions"))
+
+
+@registry.network("mlp")
+@dataclass(frozen=True)
+class MLPConfig:
+    """hidden layers on the whole state"""
+
+    hidden_sizes: tuple[int, ...] = (256, 256)
+    """widths of the hidden layers"""
+    activation: Literal["relu", "leaky_relu", "gelu", "tanh"] = "gelu"
+    """of the hidden layers"""
+
+    def __post_init__(self) -> None:
+        sizes = tuple(whole("hidden_sizes", size) for size in self.hidden_sizes)
+        object.__setattr__(self, "hidden_sizes", sizes)
+
+    def make(self, env: Environment) -> Policy:
+        return mlp_policy(env, self.hidden_sizes, self.activation)
+
+    def make_members(self, env: Environment, num_members: int) -> Policy:
+        """The network of an `EnsemblePolicy`."""
+        return mlp_policy(env, self.hidden_sizes, self.activation, num_members)

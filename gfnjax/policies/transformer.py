@@ -1,10 +1,13 @@
 """Transformer encoder: attention among the parts of a state, in whatever order they were placed."""
 
+from dataclasses import dataclass
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gfnjax import masking
+from gfnjax import masking, registry
+from gfnjax.arguments import whole
 from gfnjax.envs.base import SparselyObserved, State
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
@@ -135,3 +138,28 @@ def check_sizes(width: int, num_heads: int, num_layers: int) -> None:
         raise ValueError(
             f"width must be a positive multiple of num_heads = {num_heads}, got {width}"
         )
+
+
+@dataclass(frozen=True)
+class AttentionSizes:
+    """Sizes that all networks with attention have."""
+
+    width: int = 64
+    """of the embeddings"""
+    num_heads: int = 8
+    """of the attention"""
+    num_layers: int = 3
+    """of attention"""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "num_heads", "num_layers"):
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+
+
+@registry.network("transformer")
+@dataclass(frozen=True)
+class TransformerConfig(AttentionSizes):
+    """attention among the parts of a sequence, in any order"""
+
+    def make(self, env: SparselyObserved) -> Policy:
+        return transformer_policy(env, self.width, self.num_heads, self.num_layers)

@@ -139,7 +139,7 @@ class Replay:
         ValueError: if `capacity` is not positive.
     """
 
-    capacity: int
+    capacity: int = 10_000
     unique: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:

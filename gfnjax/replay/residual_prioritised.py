@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
+from gfnjax import registry
 from gfnjax.replay.base import Buffer, Replay, draw_slots
 from gfnjax.types import Array, Trajectory
 
@@ -11,6 +12,7 @@ from gfnjax.types import Array, Trajectory
 EPSILON = 1e-6
 
 
+@registry.replay("residual", summary="those with large residuals more often")
 @dataclass(frozen=True)
 class ResidualPrioritised(Replay):
     """P(i) proportional to |residual_i|^exponent, as it was when i was last learned from.

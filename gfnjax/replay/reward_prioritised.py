@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gfnjax import registry
 from gfnjax.replay.base import Buffer, Replay, draw_slots
 from gfnjax.types import Array
 
 
+@registry.replay("prioritised", summary="half of what is replayed has one of the highest rewards")
 @dataclass(frozen=True)
 class RewardPrioritised(Replay):
     """`top_fraction_of_batch` of what is drawn from the `top_share` with the highest log R.

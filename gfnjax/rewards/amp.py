@@ -74,7 +74,7 @@ class Layer(NamedTuple):
 class AMPReward:
     """log R = max(log sigmoid(logit), log floor), with the logit of a transformer encoder.
 
-    A proxy for the AMP task of Jain et al. (2203.04115): token embedding plus a table of
+    A proxy for the peptides of Jain et al. (2203.04115): token embedding plus a table of
     positions, post-norm layers that ignore padding, the mean over all positions (padding
     included), one linear output.
 

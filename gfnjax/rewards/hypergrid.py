@@ -9,7 +9,7 @@ from flax import struct
 
 from gfnjax.types import Array
 
-PRESETS = {"standard": (0.1, 0.5, 2.0), "easy": (1e-3, 0.5, 2.0), "hard": (1e-4, 1.0, 3.0)}
+VARIANTS = {"standard": (0.1, 0.5, 2.0), "easy": (1e-3, 0.5, 2.0), "hard": (1e-4, 1.0, 3.0)}
 
 
 def _offset_exceeds(position: Array, side: int, numerator: int, denominator: int) -> Array:
@@ -75,8 +75,8 @@ class Sparse:
         return jnp.log(self.floor + jnp.where(hit, 1.0, 0.0))
 
 
-def corners(preset: str = "standard") -> Corners:
+def corners(variant: str = "standard") -> Corners:
     """`Corners` with the parameters of "standard", "easy" or "hard"."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, got {preset!r}")
-    return Corners(*PRESETS[preset])
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    return Corners(*VARIANTS[variant])

@@ -14,7 +14,7 @@ from flax import struct
 
 from gfnjax.types import Array
 
-# Ten energies a task, each repeated; with the number of elements n and of chosen ones k: the task
+# Ten energies a variant, each repeated; with the number of elements n and of chosen ones k: those
 # of "Better Training of GFlowNets with Local Credit and Incomplete Trajectories" (2302.01687).
 # fmt: off
 PUBLISHED = {
@@ -140,15 +140,15 @@ def draw_sets(
     return members
 
 
-def published_energies(task: str) -> tuple[np.ndarray, int]:
-    """Energies `[n]` and set size k of the "small", "medium" or "large" published task.
+def published_energies(variant: str) -> tuple[np.ndarray, int]:
+    """Energies `[n]` and set size k of the "small", "medium" or "large" published sets.
 
     Raises:
         ValueError: for another name.
     """
-    if task not in PUBLISHED:
-        raise ValueError(f"task must be one of {', '.join(PUBLISHED)}, got {task!r}")
-    num_elements, set_size, values = PUBLISHED[task]
+    if variant not in PUBLISHED:
+        raise ValueError(f"variant must be one of {', '.join(PUBLISHED)}, got {variant!r}")
+    num_elements, set_size, values = PUBLISHED[variant]
     return np.repeat(values, num_elements // len(values)), set_size
 
 

@@ -3,6 +3,7 @@
 Equal settings give equal descriptions, so that compiled code is shared.
 """
 
+from collections.abc import Callable
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
@@ -10,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import optax
 
-from gfnjax import training
+from gfnjax import registry, training
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.algorithms.markov_chains import MarkovChains
 from gfnjax.algorithms.teacher import Teacher
@@ -19,26 +20,24 @@ from gfnjax.envs.conditional import Conditional
 from gfnjax.exploration import EpsilonTempered, StopFlattening
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.objectives.base import Objective
+from gfnjax.objectives.base import Objective, as_objective
 from gfnjax.policies.base import FrozenPolicy, Policy
 from gfnjax.policies.causal import CausalPolicy
-from gfnjax.policies.ensemble import EnsemblePolicy, ensemble_mlp_policy
+from gfnjax.policies.ensemble import EnsemblePolicy
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.uniform import uniform_policy
-from gfnjax.run.catalogue import (
-    BACKWARDS,
-    CHAINS,
-    OBJECTIVES,
-    REGRESSIONS,
-    REPLAYS,
-    TARGET_RATES,
-    make_network,
-)
-from gfnjax.run.config import Config, Sampling, Training, UsageError
+from gfnjax.replay import Experience
+from gfnjax.run.backward import Setting, make_backward
+from gfnjax.run.config import CHOICES, Choice, Config, UsageError
 from gfnjax.run.flags import in_flags
+from gfnjax.run.settings import Training
+from gfnjax.run.state_graphs import make_environment
 from gfnjax.samplers import Mixed, OnPolicy, Sampler, Windows
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.training import RunState, Trainable
+
+# What a run trains.
+Described = GFlowNet | Teacher | EnergyGFlowNet | MarkovChains
 
 # A run must not share keys with the data it learns from, which may be drawn from the same seed.
 RUN = 0x72756E
@@ -57,17 +56,36 @@ class LearnsReward(Protocol):
         ...
 
 
-def build(config: Config) -> GFlowNet | Teacher | EnergyGFlowNet | MarkovChains:
+@runtime_checkable
+class MakesChains(Protocol):
+    """Options of an objective that takes the place of a GFlowNet."""
+
+    def make_chains(
+        self, env: Environment, network: Callable[[], Policy], num_chains: int, learning_rate: Any
+    ) -> MarkovChains:
+        """The chains; raises as `EnvironmentConfig.make`."""
+        ...
+
+
+@runtime_checkable
+class MakesMembers(Protocol):
+    """Options of a network that can have several heads, for an `EnsemblePolicy`."""
+
+    def make_members(self, env: Environment, num_members: int) -> Policy:
+        """The network; raises as `EnvironmentConfig.make`."""
+        ...
+
+
+def build(config: Config) -> Described:
     """What `config` describes, ready to train.
 
     Raises:
         ValueError, TypeError, OSError: for values that are out of range or do not go together,
             and files that are missing.
+        UsageError: where something of a plug-in fails.
     """
-    if config.training.objective in CHAINS:
-        return _chains(config)
-    if config.sampling.chain_back != Sampling.chain_back:
-        raise ValueError(f"chain_back does nothing without objective {' or '.join(CHAINS)}")
+    if isinstance(config.objective.options, MakesChains):
+        return _chains(config, config.objective.options)
     gfn = _gflownet(config)
     if isinstance(config.env, LearnsReward):
         if config.sampling.teacher_share > 0:
@@ -78,12 +96,12 @@ def build(config: Config) -> GFlowNet | Teacher | EnergyGFlowNet | MarkovChains:
 
 def _taught(gfn: GFlowNet, config: Config) -> Teacher:
     settings = config.training
-    network = mlp_policy(gfn.env, settings.hidden_sizes, settings.activation)
     rates = Hyperparameters(settings.learning_rate, settings.log_z_learning_rate)
+    network = _teacher_network(gfn.env, config)
     return Teacher(gfn, network, config.sampling.teacher_share, rates)
 
 
-def describe(config: Config) -> GFlowNet | Teacher | EnergyGFlowNet | MarkovChains:
+def describe(config: Config) -> Described:
     """`build(config)`, with a `UsageError` for everything that cannot work."""
     require_device()
     try:
@@ -112,64 +130,123 @@ def initial_state(config: Config, gfn: Trainable) -> RunState:
 
 def _gflownet(config: Config) -> GFlowNet:
     settings = config.training
-    env = config.env.make()
-    objective = OBJECTIVES[settings.objective][1](settings)
+    env = _environment(config)
+    objective = _objective(config)
     return GFlowNet(
         env=env,
         policy=_policy(env, config),
         objective=objective,
-        backward=BACKWARDS[_backward(settings, objective)][1](config.env, settings),
+        backward=_backward(env, config, objective),
         hyperparameters=_hyperparameters(settings),
         prior=_prior(env, objective),
         log_z_init=settings.log_z_init,
-        regression=REGRESSIONS[settings.regression][1],
-        sampler=_sampler(env, config.sampling, settings),
+        regression=registry.find("regression", settings.regression).cls,
+        sampler=_sampler(config),
         exploration=EXPLORATIONS[config.sampling.exploration],
         batch_size=settings.batch_size,
         num_updates=settings.num_updates,
         max_grad_norm=settings.max_grad_norm,
-        target_rate=_target_rate(settings, objective),
+        target_rate=_target_rate(config, objective),
     )
 
 
-def _chains(config: Config) -> MarkovChains:
+def _chains(config: Config, options: MakesChains) -> MarkovChains:
     settings, sampling = config.training, config.sampling
-    what = f"objective {settings.objective} samples by Markov chains"
+    what = f"objective {config.objective.name} samples by Markov chains"
     for field in fields(sampling):
-        if field.name != "chain_back" and getattr(sampling, field.name) != field.default:
+        if getattr(sampling, field.name) != field.default:
             raise ValueError(f"{what}: {field.name} must be {field.default}")
+    if config.replay.name != CHOICES["replay"]:
+        raise ValueError(f"{what}: replay must be {CHOICES['replay']}")
     if settings.backward not in (None, "uniform"):
         raise ValueError(f"{what} and takes steps back uniformly: backward must be uniform")
-    env = config.env.make()
+    env = _environment(config)
     if isinstance(env, Conditional) or isinstance(config.env, LearnsReward):
         raise ValueError(f"{what}, which need one fixed reward: leave out condition and learning")
-    if not 1 <= sampling.chain_back <= env.max_steps:
-        raise ValueError(
-            f"chain_back must be between 1 and {env.max_steps}, the steps of the longest "
-            f"trajectory, got {sampling.chain_back}"
-        )
+
+    def network() -> Policy:
+        return _state_network(env, config, f"objective {config.objective.name}")
+
     rate = _hyperparameters(settings).learning_rate
-    return CHAINS[settings.objective][1](env, settings, sampling.chain_back, rate)
+    return options.make_chains(env, network, settings.batch_size, rate)
 
 
-def _backward(settings: Training, objective: Objective) -> str:
-    return settings.backward or ("learned" if objective.trains_backward else "uniform")
+def _environment(config: Config) -> Environment:
+    return _guarded("environment", config.environment, make_environment, config.env)
 
 
-def _target_rate(settings: Training, objective: Objective) -> float | None:
-    if settings.target_rate is None and "target" in objective.needs:
-        return TARGET_RATES.get(settings.objective)
-    return settings.target_rate
+def _objective(config: Config) -> Objective:
+    try:
+        return as_objective(_made("objective", config.objective))
+    except TypeError as error:
+        raise TypeError(f"objective {config.objective.name}: {error}") from error
+
+
+def _made(kind: str, choice: Choice, *arguments: Any) -> Any:
+    """What the options of a choice make; options that make nothing are it themselves."""
+    if not hasattr(type(choice.options), "make"):
+        return choice.options
+    return _guarded(kind, choice.name, choice.options.make, *arguments)
+
+
+def _guarded(kind: str, name: str, make: Callable[..., Any], *arguments: Any) -> Any:
+    """`make(*arguments)`; what only a mistake in a plug-in can raise is said in one line."""
+    try:
+        return make(*arguments)
+    except (TypeError, ValueError, OverflowError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise UsageError(f"{kind} {name} fails: {type(error).__name__}: {error}") from error
+
+
+def _network(env: Environment, config: Config) -> Policy | CausalPolicy:
+    name = config.network.name
+    try:
+        return _made("network", config.network, env)
+    except UsageError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"network {name} does not fit: {error}") from error
+
+
+def _state_network(env: Environment, config: Config, what: str) -> Policy:
+    network = _network(env, config)
+    if not isinstance(network, Policy):
+        raise ValueError(
+            f"{what} needs a network that looks at one state at a time: "
+            f"network must be another one than {config.network.name}"
+        )
+    return network
+
+
+def _backward(env: Environment, config: Config, objective: Objective) -> Any:
+    settings = config.training
+    name = settings.backward or ("learned" if objective.trains_backward else "uniform")
+    setting = Setting(
+        env_config=config.env,
+        network=lambda: _state_network(env, config, f"backward {name}"),
+        num_updates=settings.backward_updates,
+        target_rate=settings.backward_target_rate,
+    )
+    return make_backward(name, setting)
+
+
+def _target_rate(config: Config, objective: Objective) -> float | None:
+    given = config.training.target_rate
+    if given is None and "target" in objective.needs:
+        return registry.find("objective", config.objective.name).target_rate
+    return given
 
 
 def _policy(env: Environment, config: Config) -> Policy | CausalPolicy | EnsemblePolicy:
-    settings, members = config.training, config.sampling.thompson
+    members = config.sampling.thompson
     if members == 1:
-        return make_network(env, settings)
-    if settings.network != "mlp":
-        raise ValueError(f"thompson needs network mlp, got {settings.network}")
-    keep = config.sampling.thompson_keep
-    return ensemble_mlp_policy(env, members, settings.hidden_sizes, settings.activation, keep)
+        return _network(env, config)
+    options = config.network.options
+    if not isinstance(options, MakesMembers):
+        raise ValueError(f"thompson needs network mlp, got {config.network.name}")
+    network = options.make_members(env, members)
+    return EnsemblePolicy(network, members, config.sampling.thompson_keep)
 
 
 def _prior(env: Environment, objective: Objective) -> FrozenPolicy | None:
@@ -181,9 +258,15 @@ def _prior(env: Environment, objective: Objective) -> FrozenPolicy | None:
     return FrozenPolicy(policy, policy.init(jax.random.key(0), observation))
 
 
-def _sampler(env: Environment, sampling: Sampling, settings: Training) -> Sampler:
+def _sampler(config: Config) -> Sampler:
+    sampling = config.sampling
     fresh = OnPolicy() if sampling.window is None else Windows(sampling.window)
-    replay = REPLAYS[sampling.replay][1](sampling.replay_capacity, sampling.replay_unique)
+    replay = _made("replay", config.replay)
+    if not isinstance(replay, Experience | None):
+        raise TypeError(
+            f"replay {config.replay.name} must be a gfnjax.replay.Replay or make one, got "
+            f"{type(replay).__name__}"
+        )
     search = None
     if sampling.local_search > 0:
         search = LocalSearch(
@@ -192,6 +275,12 @@ def _sampler(env: Environment, sampling: Sampling, settings: Training) -> Sample
     if replay is None and search is None:
         return fresh
     return Mixed(replay, sampling.replay_share, search, sampling.search_share, fresh)
+
+
+def _teacher_network(env: Environment, config: Config) -> Policy:
+    """Of the kind that the student has, unless that reads histories: a teacher reads states."""
+    network = _network(env, config)
+    return network if isinstance(network, Policy) else mlp_policy(env)
 
 
 def _hyperparameters(settings: Training) -> Hyperparameters:

@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from gfnjax.run import plugins
 from gfnjax.run.checkpoint import replace_atomically
-from gfnjax.run.config import Config, UsageError, to_dict
-from gfnjax.run.presets import config_from_dict
+from gfnjax.run.config import Config, UsageError, from_dict, to_dict
 
 Record = dict[str, Any]
 
@@ -45,14 +45,27 @@ class RunDirectory:
         replace_atomically(self.config_file, text.encode())
 
     def read_config(self) -> Config:
-        """The stored configuration; `UsageError` if there is none or it cannot be read."""
+        """The stored configuration, once the plug-ins it names have been imported.
+
+        Raises:
+            UsageError: if there is none, it cannot be read, or a plug-in is missing or fails.
+        """
         if not self.path.is_dir():
             raise UsageError(f"no such run: {self.path}")
         if not self.config_file.is_file():
             raise UsageError(f"{self.path} is not a run: it has no {self.config_file.name}")
+        values: Any = {}
         try:
-            return config_from_dict(json.loads(self.config_file.read_text()))
-        except (AttributeError, ValueError) as error:
+            values = json.loads(self.config_file.read_text())
+            plugins.require(values.get("plugins", ()), self.path)
+            return from_dict(values)
+        except plugins.PluginError:
+            raise
+        except UsageError as error:
+            script = "; what a script registers is there for that script alone"
+            hint = script if "__main__" in values.get("plugins", ()) else ""
+            raise UsageError(f"{self.config_file} cannot be read: {error}{hint}") from error
+        except (AttributeError, TypeError, ValueError) as error:
             raise UsageError(f"{self.config_file} cannot be read: {error}") from error
 
     def read_metrics(self, last_step: float = math.inf) -> list[Record]:

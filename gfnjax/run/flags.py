@@ -1,8 +1,5 @@
 """What the library says about its arguments, said about the flags of the command line."""
 
-import difflib
-from collections.abc import Iterable
-
 # Sampling that is not fresh trajectories of the policy alone.
 SAMPLING_FLAGS = "--replay, --local-search, --window, --teacher-share and --thompson"
 WORDS = {
@@ -36,9 +33,3 @@ def in_flags(message: str) -> str:
     for words, flags in WORDS.items():
         message = message.replace(words, flags)
     return message
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean ...?", where something known looks like `name`, else nothing."""
-    close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""

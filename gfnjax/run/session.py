@@ -10,16 +10,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Self
 
+import jax
+
 from gfnjax import training
 from gfnjax.run import checkpoint, directory
-from gfnjax.run.build import describe, initial_state
-from gfnjax.run.config import Config, UsageError
+from gfnjax.run.build import Described, describe, initial_state
+from gfnjax.run.config import Config, UsageError, to_dict
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.display import Display, Status, make_display
 from gfnjax.run.evaluation import Evaluator, make_evaluator
 from gfnjax.run.flags import in_flags
-from gfnjax.run.loggers import Logger, check_extras, make_loggers
-from gfnjax.training import RunInfo, RunState, Trainable
+from gfnjax.run.loggers import Logger, check_loggers, make_loggers
+from gfnjax.run.plugins import one_line
+from gfnjax.training import RunInfo, RunState
 
 Ending = Literal["finished", "reached", "interrupted", "nothing to do"]
 
@@ -39,6 +42,8 @@ class Outcome:
         run: its directory.
         state: the last training state, as in the last checkpoint.
         evaluation: the last evaluation.
+        gfn: what was trained.
+        evaluator: what has measured it.
         ending: all steps taken, the wanted total variation reached, stopped by a signal, or
             nothing left to do.
         signal: the number of the signal, if one stopped the run.
@@ -49,6 +54,8 @@ class Outcome:
     run: RunDirectory
     state: RunState
     evaluation: Record
+    gfn: Described
+    evaluator: Evaluator
     ending: Ending
     signal: int | None = None
     seconds: float = 0.0
@@ -59,7 +66,7 @@ class Outcome:
 class _Session:
     run: RunDirectory
     config: Config
-    gfn: Trainable
+    gfn: Described
     evaluator: Evaluator
     display: Display | None
     interrupts: "Interrupts"
@@ -117,16 +124,34 @@ def resume(directory: Path, steps: int | None = None, display: Display | None = 
         known = [r for r in records if r["kind"] == "evaluation" and r["step"] == step]
         evaluation = known[-1] if known else _evaluate(session, state)
         if _ending(session, evaluation) in ("finished", "reached"):
-            return Outcome(run, state, evaluation, "nothing to do", seconds=evaluation["seconds"])
+            return _outcome(session, state, evaluation, "nothing to do")
         run.write_config(config)
         run.write_metrics(records)
         return _train(session, state, evaluation)
 
 
-def _prepare(config: Config) -> tuple[Trainable, Evaluator]:
-    check_extras(config)
+def _prepare(config: Config) -> tuple[Described, Evaluator]:
+    """What to train and to measure it with; all that cannot work is refused here."""
+    to_dict(config)
+    check_loggers(config)
     gfn = describe(config)
-    return gfn, make_evaluator(config, gfn)
+    evaluator = make_evaluator(config, gfn)
+    if config.plugins:
+        _rehearse(config, gfn)
+    return gfn, evaluator
+
+
+def _rehearse(config: Config, gfn: Described) -> None:
+    """Trace a step, before anything is written: mistakes in what users register show there.
+
+    Raises:
+        UsageError: for any of them.
+    """
+    try:
+        jax.eval_shape(gfn.step, jax.eval_shape(gfn.init, jax.random.key(0)))
+    except Exception as error:
+        where = ", ".join(config.plugins)
+        raise UsageError(f"what {where} registers fails: {one_line(error)}") from error
 
 
 def _extended(config: Config, steps: int) -> Config:
@@ -199,8 +224,27 @@ def _visit_chunks(
         checkpoint.save(run.checkpoints, state)
         loss = float(info.loss.mean())
         display.update(Status(step, settings.steps, loss, evaluation, clock.rate))
-    number = session.interrupts.signal
-    return Outcome(run, state, evaluation, ending, number, evaluation["seconds"], clock.rate)
+    return _outcome(session, state, evaluation, ending, clock.rate)
+
+
+def _outcome(
+    session: _Session,
+    state: RunState,
+    evaluation: Record,
+    ending: Ending,
+    rate: float | None = None,
+) -> Outcome:
+    return Outcome(
+        run=session.run,
+        state=state,
+        evaluation=evaluation,
+        gfn=session.gfn,
+        evaluator=session.evaluator,
+        ending=ending,
+        signal=session.interrupts.signal,
+        seconds=evaluation["seconds"],
+        rate=rate,
+    )
 
 
 def _ending(session: _Session, evaluation: Record) -> Ending | None:

@@ -11,11 +11,11 @@ import numpy as np
 
 from gfnjax.arguments import check_key, whole
 from gfnjax.run import checkpoint
-from gfnjax.run.build import describe, initial_state
+from gfnjax.run.build import Described, describe, initial_state
 from gfnjax.run.config import Config
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Evaluator, make_evaluator
-from gfnjax.training import RunInfo, RunState, Trainable
+from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array, Trajectory
 
 
@@ -50,7 +50,7 @@ class TrainedRun:
 
     path: Path
     config: Config
-    gfn: Trainable
+    gfn: Described
     state: RunState
     metrics: list[Record]
 
@@ -75,7 +75,8 @@ class TrainedRun:
         """
         num_samples = whole("num_samples", num_samples, least=1)
         key = check_key("key", key, seeds=True)
-        gfn, start = self.gfn, self.state
+        gfn: Any = self.gfn
+        start = self.state
         if isinstance(gfn, _Contains):
             gfn, start = gfn.trained(start)
             start = start.params

@@ -9,10 +9,10 @@ import time
 import jax.numpy as jnp
 import pytest
 
-from gfnjax.cli import commands
+from gfnjax import registry
+from gfnjax.cli import commands, form
 from gfnjax.data import published
-from gfnjax.run import catalogue, tasks
-from gfnjax.run.presets import PRESETS
+from gfnjax.envs.hypergrid import HypergridConfig
 
 TINY = "train hypergrid --side 4 --batch-size 4 --hidden-sizes 8 --chunk-size 4 --steps 8"
 
@@ -47,7 +47,7 @@ def test_training_ends_with_a_summary_and_pictures(tmp_path, capsys, monkeypatch
 
 
 def test_flags_reach_the_configuration(tmp_path):
-    flags = "--num-dims 3 --preset easy --objective subtb --subtb-lambda 0.5 --backward uniform"
+    flags = "--num-dims 3 --variant easy --objective subtb --subtb-lambda 0.5 --backward uniform"
     more = "--regression huber --steps 1 --log-every 2 --hidden-sizes 8 4 --epsilon 0.5 --seed 7"
     assert run(TINY, flags, more, "--output", tmp_path / "run") == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
@@ -55,15 +55,18 @@ def test_flags_reach_the_configuration(tmp_path):
         "num_dims": 3,
         "side": 4,
         "reward": "corners",
-        "preset": "easy",
+        "variant": "easy",
         "r0": None,
         "condition": "none",
         "beta_low": 0.5,
         "beta_high": 2.0,
     }
-    given = {"objective": "subtb", "subtb_lambda": 0.5, "backward": "uniform", "epsilon": 0.5}
-    given |= {"regression": "huber", "steps": 1, "log_every": 2, "hidden_sizes": [8, 4], "seed": 7}
-    assert config["training"].items() >= given.items()
+    assert config["objective"] == {"name": "subtb", "options": {"lambda_": 0.5}}
+    mlp = {"hidden_sizes": [8, 4], "activation": "gelu"}
+    assert config["network"] == {"name": "mlp", "options": mlp}
+    given = {"backward": "uniform", "epsilon": 0.5, "regression": "huber", "steps": 1, "seed": 7}
+    assert config["training"].items() >= {**given, "log_every": 2}.items()
+    assert config["plugins"] == []
 
 
 def test_baselines_by_name(tmp_path, capsys):
@@ -86,7 +89,7 @@ def test_a_grid_too_large_to_enumerate_says_so(tmp_path, capsys):
     assert (tmp_path / "run" / "pictures" / "distribution.png").exists()
 
 
-SMALL = "--batch-size 4 --hidden-sizes 8 --width 8 --num-heads 2 --num-layers 1 --chunk-size 2"
+SMALL = "--batch-size 4 --hidden-sizes 8 --chunk-size 2"
 
 
 def test_dags_of_a_users_data(tmp_path, capsys, monkeypatch):
@@ -115,8 +118,9 @@ def test_raw_data_of_a_data_frame(tmp_path, capsys):
 def test_trees_of_a_users_sequences(tmp_path, capsys):
     file = tmp_path / "four.json"
     file.write_text('{"a": "ACGT", "b": "ACGA", "c": "TCTA", "d": "TGTT"}')
-    flags = f"train phylogeny --sequences {file} --offset 5 --steps 2"
-    assert run(flags, SMALL, "--output", tmp_path / "run") == 0
+    flags = f"train phylogeny --sequences {file} --offset 5 --steps 2 --batch-size 4 --chunk-size 2"
+    sizes = "--width 8 --num-heads 2 --num-layers 1"
+    assert run(flags, sizes, "--output", tmp_path / "run") == 0
     assert "objects.png" in capsys.readouterr().out
     assert (tmp_path / "run" / "pictures" / "objects.png").exists()
 
@@ -154,17 +158,11 @@ def test_list_names_everything_there_is(capsys):
     assert run("list") == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 100
-    tables = (
-        PRESETS,
-        catalogue.OBJECTIVES,
-        catalogue.CHAINS,
-        catalogue.NETWORKS,
-        catalogue.BACKWARDS,
-        catalogue.REGRESSIONS,
-    )
-    for name in [name for table in tables for name in table]:
+    for name in [name for kind in registry.KINDS for name in registry.names(kind)]:
         assert re.search(rf"^  {re.escape(name)} ", out, re.MULTILINE), name
     assert "--side 32  --reward corners|cosine|deceptive|sparse" in out
+    assert re.search(r"^  subtb +sub-trajectory balance\n +--lambda 0\.9$", out, re.MULTILINE)
+    assert "--fm.epsilon 0.0  --terminal-weight 1.0" in out
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["train", "--help"], ["resume", "-h"]])
@@ -173,11 +171,11 @@ def test_help(capsys, arguments):
     assert capsys.readouterr().out.startswith("usage: gfnjax")
 
 
-def test_every_preset_is_a_subcommand(capsys):
-    for name in PRESETS:
-        assert run("train", name, "--help") == 0
+def test_every_environment_has_its_help(capsys):
+    for entry in registry.entries("environment"):
+        assert run("train", entry.name, "--help") == 0
         out = capsys.readouterr().out
-        assert PRESETS[name].summary.split()[0] in out
+        assert entry.summary.split()[0] in out
         assert "--objective" in out
 
 
@@ -185,9 +183,10 @@ def test_every_preset_is_a_subcommand(capsys):
     ("arguments", "message"),
     [
         ("bogus", "bogus; Available subcommands: train, resume, plot, list"),
-        ("train", "Expected one of"),
+        ("train", "train needs the name of an environment first, one of amp, bits"),
+        ("train --steps 3 hypergrid", "train needs the name of an environment first"),
         ("train chess", "chess"),
-        ("train hypergrid --objective nope", "invalid choice 'nope' for argument '--objective'"),
+        ("train hypergrid --objective nope", "there is no objective 'nope' (see gfnjax list)"),
         ("train hypergrid --colour red", "--colour"),
         ("train hypergrid --side x", "--side"),
         ("train hypergrid --side 1", "side must be at least 2, got 1"),
@@ -198,6 +197,21 @@ def test_every_preset_is_a_subcommand(capsys):
         ("train hypergrid --hidden-sizes 0", "hidden_sizes must be positive widths"),
         ("train hypergrid --max-grad-norm -1", "max_grad_norm must be positive"),
         ("train hypergird --steps 3", "no environment 'hypergird'; did you mean hypergrid?"),
+        ("train hypergrid --objective fl-dbb", "no objective 'fl-dbb'; did you mean fl-db?"),
+        ("train hypergrid --network mpl", "no network 'mpl'; did you mean mlp?"),
+        ("train hypergrid --replay fido", "no replay 'fido'; did you mean fifo?"),
+        ("train hypergrid --logger wand", "no logger 'wand'; did you mean wandb?"),
+        ("train hypergrid --objective", "--objective must be followed by a name"),
+        ("train hypergrid --step 3", "no flag --step; did you mean --steps?"),
+        ("train hypergrid --wandb", "no flag --wandb; did you mean --logger wandb?"),
+        ("train hypergrid --lambda 1", "--lambda is a flag of objective ent-ppo, fl-subtb, gae"),
+        ("train hypergrid --objective subtb --lambda 0", "lambda_ must be positive and finite"),
+        ("train hypergrid --capacity 9", "a flag of replay fifo, prioritised, residual or"),
+        ("train hypergrid --width 9", "--width is a flag of network causal, forest, graph or"),
+        ("train set --num-dims 9", "--num-dims is a flag of environment hypergrid or"),
+        ("train hypergrid --no-side", "there is no flag --no-side; did you mean --side?"),
+        ("train hypergrid --replay-share .1", "replay_share does nothing without replay"),
+        ("train hypergrid --backward uniforn", "no backward 'uniforn'; did you mean uniform?"),
         ("train hypergrid --objective gae --backward learned", "use --backward uniform, tlm or"),
         ("train hypergrid --condition temperature", "such as --objective tb-flow"),
         ("train hypergrid --objective gae --replay fifo", "leave out --replay, --local-search"),
@@ -210,7 +224,7 @@ def test_every_preset_is_a_subcommand(capsys):
             "train hypergrid --objective db --window 4 --local-search 2",
             "leave out one or the other",
         ),
-        ("train hypergrid --reward cosine --preset hard", "preset must be standard"),
+        ("train hypergrid --reward cosine --variant hard", "variant must be standard"),
         ("train hypergrid --num-dims 9 --stop-at-tv 0.1", "stop_at_tv needs exact evaluation"),
         ("train hypergrid --num-dims 9 --backward maximum-entropy", "use path-counts"),
         (
@@ -279,7 +293,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(trained, capsys):
 
 def test_a_missing_logger_is_noticed_before_anything_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    assert run(TINY, "--wandb", "--output", tmp_path / "run") == 2
+    assert run(TINY, "--logger wandb", "--output", tmp_path / "run") == 2
     assert 'pip install "gfnjax[wandb]"' in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -297,7 +311,7 @@ def test_a_reward_of_zero_is_code_1_and_named(tmp_path, capsys, monkeypatch):
     def reward(position, side):
         return jnp.where(position[0] == 1, -jnp.inf, 0.0)
 
-    monkeypatch.setattr(tasks.HypergridConfig, "_reward", lambda self: reward)
+    monkeypatch.setattr(HypergridConfig, "_reward", lambda self: reward)
     assert run(TINY, "--side 3 --batch-size 16 --output", tmp_path / "run") == 1
     err = capsys.readouterr().err
     assert re.fullmatch(
@@ -333,7 +347,7 @@ def test_long_messages_of_the_parser_become_one_line():
         "  must be 2.  \n  --------------\n  For full helptext, see x --help \n \n"
     )
     for text in (box, f"\x1b[31m{box}\x1b[0m", plain):
-        assert commands.one_line(text) == "side must be 2 (see gfnjax --help)"
+        assert form.one_line(text) == "side must be 2 (see gfnjax --help)"
 
 
 def test_sigterm_stops_a_real_process_cleanly(tmp_path):

@@ -63,7 +63,7 @@ def test_log_z_of_one_mode_is_a_product_over_bits(x64):
 
 
 @pytest.mark.parametrize(("num_bits", "num_modes"), [(4, 2), (8, 4)])
-def test_small_tasks_enumerate_all_strings(num_bits, num_modes, x64):
+def test_small_ones_enumerate_all_strings(num_bits, num_modes, x64):
     env = bit_sequence(num_bits, 1, num_modes)
     graph = build_graph(env)
     assert graph.num_states == 3**num_bits

@@ -88,9 +88,9 @@ def test_log_z_of_the_graph_is_the_symmetric_polynomial(x64):
     np.testing.assert_allclose(np.exp(log_p) @ np.asarray(members), truth.marginals, atol=1e-12)
 
 
-@pytest.mark.parametrize(("task", "sizes"), [("small", (30, 20)), ("medium", (80, 60))])
-def test_published_sizes(task, sizes):
-    env = published_set(task)
+@pytest.mark.parametrize(("variant", "sizes"), [("small", (30, 20)), ("medium", (80, 60))])
+def test_published_sizes(variant, sizes):
+    env = published_set(variant)
     assert (env.num_elements, env.set_size) == sizes
     assert env.reward.energies.shape == sizes[:1]
 

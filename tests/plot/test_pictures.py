@@ -12,11 +12,10 @@ from gfnjax import run
 from gfnjax.envs.drawing import Panel, Renderable
 from gfnjax.envs.hypergrid import Hypergrid, HypergridState
 from gfnjax.plot import curves, pictures
-from gfnjax.run.config import Config, Training, UsageError
+from gfnjax.run.choices import configure
+from gfnjax.run.config import UsageError
 from gfnjax.run.directory import RunDirectory
 from gfnjax.run.evaluation import make
-from gfnjax.run.presets import default_config
-from gfnjax.run.tasks import HypergridConfig
 
 ROOT = Path(gfnjax.__file__).parents[1]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -146,9 +145,21 @@ class Quiet:
         pass
 
 
+TINY = {"steps": 4, "batch_size": 4, "chunk_size": 4, "log_every": 1}
+
+
+def test_what_has_just_been_trained_is_drawn_as_it_is(tmp_path, monkeypatch):
+    config = configure("hypergrid", side=4, hidden_sizes=(8,), **TINY)
+    outcome = run.start(config, tmp_path / "run", Quiet())
+    again = [path.read_bytes() for path in pictures.draw(tmp_path / "run")]
+    monkeypatch.setattr(pictures, "load", None)
+    monkeypatch.setattr(RunDirectory, "read_config", None)
+    assert [path.read_bytes() for path in pictures.draw(outcome)] == again
+
+
 def test_the_pictures_of_a_run_are_drawn_from_its_files(tmp_path, monkeypatch):
-    training = Training(steps=4, batch_size=4, hidden_sizes=(8,), chunk_size=4, log_every=1)
-    run.start(Config("hypergrid", HypergridConfig(2, 4), training), tmp_path / "run", Quiet())
+    config = configure("hypergrid", side=4, hidden_sizes=(8,), **TINY)
+    run.start(config, tmp_path / "run", Quiet())
 
     for limit in (make.MAX_STATES, 1):
         monkeypatch.setattr(make, "MAX_STATES", limit)
@@ -165,8 +176,7 @@ def test_the_pictures_of_a_run_are_drawn_from_its_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("limit", [make.MAX_STATES, 1])
 def test_markov_chains_have_pictures_too(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(make, "MAX_STATES", limit)
-    training = Training(objective="mh", steps=4, batch_size=4, chunk_size=4, log_every=1)
-    run.start(Config("hypergrid", HypergridConfig(2, 4), training), tmp_path / "run", Quiet())
+    run.start(configure("hypergrid", side=4, objective="mh", **TINY), tmp_path / "run", Quiet())
     paths = pictures.draw(tmp_path / "run")
     assert [p.name for p in paths] == ["curves.png", "distribution.png", "summary.png"]
     records = RunDirectory(tmp_path / "run").read_metrics()
@@ -181,7 +191,7 @@ def test_there_must_be_something_to_draw(tmp_path):
     with pytest.raises(UsageError, match="no such run"):
         pictures.draw(tmp_path / "nowhere")
     directory = RunDirectory(tmp_path)
-    directory.write_config(default_config("hypergrid"))
+    directory.write_config(configure("hypergrid"))
     with pytest.raises(UsageError, match="nothing to draw yet"):
         pictures.draw(tmp_path)
 

@@ -115,11 +115,11 @@ def test_cosine_by_hand():
     )
 
 
-def test_presets():
+def test_variants():
     assert tuple(vars(STANDARD).values()) == (0.1, 0.5, 2.0)
     assert tuple(vars(EASY).values()) == (1e-3, 0.5, 2.0)
     assert tuple(vars(HARD).values()) == (1e-4, 1.0, 3.0)
-    with pytest.raises(ValueError, match="preset must be one of standard, easy, hard, got 'huge'"):
+    with pytest.raises(ValueError, match="variant must be one of standard, easy, hard, got 'huge'"):
         gfnjax.corners("huge")
 
 

@@ -17,7 +17,7 @@ from gfnjax.rewards.sets import (
     set_truth,
 )
 
-# task, log Z, max log R, sets at the max, mean R of the best 100, E[log R], log E[R]
+# variant, log Z, max log R, sets at the max, mean R of the best 100, E[log R], log E[R]
 PUBLISHED = [
     ("small", 11.892389, -1.20410, 3, 0.263281, -4.53710, -3.88670),
     ("medium", 45.378950, 13.82306, 70, 999_302, 5.19047, 7.21753),
@@ -27,8 +27,8 @@ PUBLISHED = [
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row[0])
 def test_published_numbers(row):
-    task, log_z, max_log_reward, num_best, best_mean, mean_log_reward, log_mean_reward = row
-    energies, set_size = published_energies(task)
+    variant, log_z, max_log_reward, num_best, best_mean, mean_log_reward, log_mean_reward = row
+    energies, set_size = published_energies(variant)
     truth = set_truth(energies, set_size)
     assert truth.log_z == pytest.approx(log_z, abs=1e-6)
     assert truth.mean_log_reward == pytest.approx(mean_log_reward, abs=1e-5)
@@ -79,7 +79,7 @@ def test_draws_come_from_the_target():
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         draw_sets(np.zeros(2), 1, 0, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="task must be one of small, medium, large, got 'huge'"):
+    with pytest.raises(ValueError, match="variant must be one of small, medium, large, got 'huge'"):
         published_energies("huge")
     with pytest.raises(ValueError, match="energies must be a vector of finite numbers"):
         set_truth(np.array([0.0, np.nan]), 1)

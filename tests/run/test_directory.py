@@ -4,9 +4,9 @@ import math
 import pytest
 
 from gfnjax.run import directory
+from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import RunDirectory
-from gfnjax.run.presets import default_config
 
 
 def record(step, **values):
@@ -53,7 +53,7 @@ def test_an_empty_directory_may_be_used_but_not_a_full_one(tmp_path):
     run = directory.create(empty, "x")
     with pytest.raises(UsageError, match="new or empty"):
         directory.create(empty, "x")
-    run.write_config(default_config("hypergrid"))
+    run.write_config(configure("hypergrid"))
     with pytest.raises(UsageError, match=f"already holds a run.*gfnjax resume {empty}"):
         directory.create(empty, "x")
 
@@ -70,7 +70,9 @@ def test_what_cannot_be_written_is_named(tmp_path, inside):
     [
         ("{", "cannot be read"),
         ("[1]", "cannot be read"),
-        ("{}", "environment must be one of"),
+        ("{}", "does not fit this version of gfnjax: environment is missing"),
+        ('{"environment": "chess"}', "there is no environment 'chess'"),
+        ('{"plugins": 3}', "cannot be read"),
         ('{"environment": "hypergrid"}', "does not fit"),
     ],
 )

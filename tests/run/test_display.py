@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from gfnjax.run import display
-from gfnjax.run.config import Config, Loggers, UsageError
+from gfnjax.run.choices import configure
+from gfnjax.run.config import UsageError
 from gfnjax.run.directory import RunDirectory
 from gfnjax.run.display import PlainLines, ProgressBar, Status, duration, make_display
 from gfnjax.run.loggers import make_loggers
-from gfnjax.run.tasks import HypergridConfig
 
 EXACT = {"log_z": 5.6999, "total_variation": 0.01234, "true_log_z": 5.7}
 SAMPLED = {"log_z": float("nan"), "elbo": -1.5}
@@ -113,8 +113,8 @@ class FakeWandb(ModuleType):
         self.calls.append(("finish",))
 
 
-def config(**loggers):
-    return Config("hypergrid", HypergridConfig(), loggers=Loggers(**loggers))
+def config(*loggers):
+    return configure("hypergrid", loggers=loggers)
 
 
 RECORD = {"kind": "train", "step": 7, "seconds": 1.5, "loss": 0.25}
@@ -125,7 +125,7 @@ def test_tensorboard_gets_every_scalar_and_forgets_what_is_redone(tmp_path, monk
     module.SummaryWriter = FakeWriter
     monkeypatch.setitem(sys.modules, "tensorboardX", module)
 
-    (logger,) = make_loggers(config(tensorboard=True), RunDirectory(tmp_path), step=6)
+    (logger,) = make_loggers(config("tensorboard"), RunDirectory(tmp_path), step=6)
     logger.write(RECORD)
     logger.close()
 
@@ -140,7 +140,7 @@ def test_wandb_goes_on_with_the_same_run(tmp_path, monkeypatch):
     wandb = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     for _ in range(2):
-        (logger,) = make_loggers(config(wandb=True), RunDirectory(tmp_path), step=0)
+        (logger,) = make_loggers(config("wandb"), RunDirectory(tmp_path), step=0)
         logger.write(RECORD)
         logger.close()
 
@@ -148,18 +148,18 @@ def test_wandb_goes_on_with_the_same_run(tmp_path, monkeypatch):
     assert len(inits) == 2
     assert inits[0]["id"] == inits[1]["id"] == (tmp_path / "wandb-id").read_text()
     assert inits[0]["resume"] == "allow"
-    assert inits[0]["config"]["training"]["objective"] == "tb"
+    assert inits[0]["config"]["objective"]["name"] == "tb"
     json.dumps(inits[0]["config"])
     assert wandb.calls[1] == ("log", {"train/seconds": 1.5, "train/loss": 0.25}, 7)
     assert wandb.calls[2] == ("finish",)
     wandb.refuses = True
     with pytest.raises(UsageError, match="wandb: no network"):
-        make_loggers(config(wandb=True), RunDirectory(tmp_path), step=0)
+        make_loggers(config("wandb"), RunDirectory(tmp_path), step=0)
 
 
 @pytest.mark.parametrize(("extra", "module"), [("tensorboard", "tensorboardX"), ("wandb", "wandb")])
 def test_a_missing_package_names_the_extra(tmp_path, monkeypatch, extra, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=rf'pip install "gfnjax\[{extra}\]"'):
-        make_loggers(config(**{extra: True}), RunDirectory(tmp_path), step=0)
+        make_loggers(config(extra), RunDirectory(tmp_path), step=0)
     assert make_loggers(config(), RunDirectory(tmp_path), step=0) == []

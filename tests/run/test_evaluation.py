@@ -9,7 +9,8 @@ from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.rollout import terminal_states
 from gfnjax.run.build import build
-from gfnjax.run.config import Config, Training, UsageError
+from gfnjax.run.choices import configure
+from gfnjax.run.config import Training, UsageError
 from gfnjax.run.evaluation import (
     ChainEvaluator,
     ConditionalEvaluator,
@@ -19,15 +20,14 @@ from gfnjax.run.evaluation import (
     make,
     make_evaluator,
 )
-from gfnjax.run.tasks import DAGConfig, HypergridConfig, LearnedIsingConfig, SetConfig
 from gfnjax.samplers import Windows
 from gfnjax.state import StepInfo
 from gfnjax.training import init
 
 
 def described(side=8, num_dims=2, **settings):
-    training = Training(batch_size=4, hidden_sizes=(8,), **settings)
-    config = Config("hypergrid", HypergridConfig(num_dims, side), training)
+    sizes = {"side": side, "num_dims": num_dims, "hidden_sizes": (8,), "batch_size": 4}
+    config = configure("hypergrid", **sizes, **settings)
     return config, build(config)
 
 
@@ -110,7 +110,7 @@ def test_a_total_variation_that_cannot_be_computed_cannot_be_waited_for():
 
 
 def test_errors_of_marginals_exact_and_sampled(key):
-    config = Config("dag", DAGConfig(num_nodes=3), Training(batch_size=4, hidden_sizes=(8,)))
+    config = configure("dag", num_nodes=3, batch_size=4, hidden_sizes=(8,), objective="tb")
     gfn = build(config)
     state = gfn.init(key)
     evaluator = make_evaluator(config, gfn)
@@ -131,8 +131,8 @@ def test_errors_of_marginals_exact_and_sampled(key):
 
 
 def test_learned_couplings_are_compared_with_the_truth_and_with_data(key):
-    task = LearnedIsingConfig(side=2, num_data=40)
-    config = Config("ising-learned", task, Training(batch_size=4, hidden_sizes=(8,)))
+    sizes = {"side": 2, "num_data": 40, "batch_size": 4, "hidden_sizes": (8,)}
+    config = configure("ising-learned", **sizes)
     model = build(config)
     evaluator = make_evaluator(config, model)
     state = model.init(key)
@@ -168,7 +168,7 @@ def test_chains_are_compared_with_the_target_by_what_they_visit(key):
     assert np.isnan(found["log_z"])
     assert found == pytest.approx(evaluator.evaluate(state, None), nan_ok=True)
 
-    config = Config("set", SetConfig(), Training(objective="mh", batch_size=4))
+    config = configure("set", objective="mh", batch_size=4)
     chains = build(config)
     state = init(chains, key)
     evaluator = make_evaluator(config, chains)
@@ -193,12 +193,7 @@ def test_samples_of_a_run_on_windows_are_scored_whole(key):
 
 
 def test_several_conditions_are_evaluated_one_by_one(key):
-    config = Config(
-        "hypergrid",
-        HypergridConfig(2, 4, condition="temperature"),
-        Training(objective="tb-flow", batch_size=4, hidden_sizes=(8,)),
-    )
-    gfn = build(config)
+    config, gfn = described(side=4, condition="temperature", objective="tb-flow")
     state = gfn.init(key)
     evaluator = make_evaluator(config, gfn)
     assert isinstance(evaluator, ConditionalEvaluator)

@@ -10,15 +10,15 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import pytest
 
-from gfnjax import run
+from gfnjax import registry, run
 from gfnjax.objectives.base import FunctionObjective
 from gfnjax.objectives.trajectory_balance import trajectory_balance
-from gfnjax.run import catalogue
+from gfnjax.run import session
 from gfnjax.run.checkpoint import CheckpointError, DamagedCheckpointWarning
-from gfnjax.run.config import Config, Training, UsageError
+from gfnjax.run.choices import configure
+from gfnjax.run.config import UsageError
 from gfnjax.run.directory import RunDirectory
 from gfnjax.run.display import PlainLines
-from gfnjax.run.tasks import HypergridConfig
 from gfnjax.types import Residuals
 
 TRACES = []
@@ -34,16 +34,22 @@ def nan_beyond_log_z(scores):
     return Residuals(jnp.where(scores.log_z > 0.75, jnp.nan, values), weights)
 
 
+def replace(patch, name, function):
+    """Another objective of a name."""
+    entry = registry.find("objective", name)
+    changes = {"cls": FunctionObjective, "fixed": {"function": function}}
+    patch.setitem(registry._ENTRIES, ("objective", name), dataclasses.replace(entry, **changes))
+
+
 @pytest.fixture(autouse=True)
 def objectives(monkeypatch):
-    for name, function in (("tb", counted), ("db", nan_beyond_log_z)):
-        objective = FunctionObjective(function)
-        monkeypatch.setitem(catalogue.OBJECTIVES, name, ("", lambda t, o=objective: o))
+    replace(monkeypatch, "tb", counted)
+    replace(monkeypatch, "db", nan_beyond_log_z)
 
 
 def config(side=4, **settings):
     defaults = {"steps": 12, "batch_size": 4, "hidden_sizes": (8,), "chunk_size": 4, "log_every": 3}
-    return Config("hypergrid", HypergridConfig(2, side), Training(**(defaults | settings)))
+    return configure("hypergrid", side=side, **(defaults | settings))
 
 
 class Quiet:
@@ -82,8 +88,7 @@ def whole(tmp_path_factory):
     """An uninterrupted run, for comparison."""
     directory = tmp_path_factory.mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        objective = FunctionObjective(counted)
-        patch.setitem(catalogue.OBJECTIVES, "tb", ("", lambda t: objective))
+        replace(patch, "tb", counted)
         start(directory)
     return SimpleNamespace(path=directory, content=content(directory))
 
@@ -131,8 +136,8 @@ def test_a_second_signal_does_not_wait_for_the_chunk(monkeypatch):
     killed = []
     times = iter([100.0, 100.5, 102.0])
     monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(number))
-    monkeypatch.setattr(run.time, "monotonic", lambda: next(times))
-    with run.Interrupts() as interrupts:
+    monkeypatch.setattr(session.time, "monotonic", lambda: next(times))
+    with session.Interrupts() as interrupts:
         signal.raise_signal(signal.SIGTERM)
         # The same request may arrive twice, by way of the process group.
         signal.raise_signal(signal.SIGTERM)
@@ -293,8 +298,8 @@ def test_statuses_carry_what_a_display_needs(tmp_path):
 
 def test_seconds_go_on_after_an_interrupt(monkeypatch):
     times = iter([1_000.0, 1_003.0, 1_007.0, 1_008.0])
-    monkeypatch.setattr(run.time, "perf_counter", lambda: next(times))
-    clock = run.Clock(50.0)
+    monkeypatch.setattr(session.time, "perf_counter", lambda: next(times))
+    clock = session.Clock(50.0)
     assert clock.tick(110) == 53.0
     assert clock.rate is None
     assert clock.tick(130) == 57.0

@@ -13,9 +13,9 @@ import pytest
 
 import gfnjax
 from gfnjax import run
-from gfnjax.run import tasks
 from gfnjax.run.checkpoint import CheckpointError, DamagedCheckpointWarning
-from gfnjax.run.config import Config, Sampling, Training, UsageError
+from gfnjax.run.choices import configure
+from gfnjax.run.config import UsageError
 
 ROOT = Path(gfnjax.__file__).parents[1]
 TINY = {"steps": 12, "batch_size": 4, "hidden_sizes": (8,), "chunk_size": 4, "log_every": 3}
@@ -29,10 +29,9 @@ class Quiet:
         pass
 
 
-def start(path, env=None, sampling=None, name="hypergrid", **settings):
-    env = tasks.HypergridConfig(2, 4) if env is None else env
-    sampling = Sampling() if sampling is None else sampling
-    config = Config(name, env, Training(**(TINY | settings)), sampling=sampling)
+def start(path, name="hypergrid", **settings):
+    sizes = {"side": 4} if name == "hypergrid" else {}
+    config = configure(name, network="mlp", **(TINY | sizes | settings))
     return run.start(config, path, Quiet())
 
 
@@ -140,17 +139,13 @@ KINDS = {
     # Batches estimate log Z here; a state alone does not tell it.
     "vargrad": {"objective": "vargrad"},
     "chains": {"objective": "mars"},
-    "condition": {"env": tasks.HypergridConfig(2, 4, condition="temperature"), "objective": "db"},
+    "condition": {"condition": "temperature", "objective": "db"},
     "target": {"objective": "soft-dqn"},
-    "replay": {"sampling": Sampling(replay="prioritised", replay_capacity=50)},
-    "windows": {"objective": "db", "sampling": Sampling(window=2)},
+    "replay": {"replay": "prioritised", "capacity": 50},
+    "windows": {"objective": "db", "window": 2},
     "tlm": {"backward": "tlm"},
-    "samples": {"env": tasks.BitsConfig(16, 4, 4), "name": "bits"},
-    "ising-learned": {
-        "env": tasks.LearnedIsingConfig(3, num_data=40),
-        "name": "ising-learned",
-        "backward": "uniform",
-    },
+    "samples": {"name": "bits", "num_bits": 16, "word_size": 4, "num_modes": 4},
+    "ising-learned": {"name": "ising-learned", "side": 3, "num_data": 40},
 }
 
 
@@ -174,8 +169,7 @@ def test_runs_on_a_users_own_data(tmp_path, monkeypatch):
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "there")
     np.save("data.npy", data)
-    env = tasks.DAGConfig(data="data.npy")
-    outcome = start(tmp_path / "run", env, name="dag", objective="mdb", backward="uniform")
+    outcome = start(tmp_path / "run", name="dag", data="data.npy")
     monkeypatch.chdir(tmp_path)
 
     trained = gfnjax.load("run")

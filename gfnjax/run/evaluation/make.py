@@ -1,7 +1,6 @@
 """Which evaluator a run gets."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from gfnjax.envs.conditional import Conditional
 from gfnjax.envs.drawing import KnownTarget, Target
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics.state_graph import build_graph
-from gfnjax.run.catalogue import state_graph
+from gfnjax.run.build import Described
 from gfnjax.run.config import Config, UsageError
 from gfnjax.run.evaluation.base import Evaluator
 from gfnjax.run.evaluation.chains import ChainEvaluator
@@ -22,21 +21,27 @@ from gfnjax.run.evaluation.energy import EnergyEvaluator
 from gfnjax.run.evaluation.exact import ExactEvaluator
 from gfnjax.run.evaluation.samples import SampledEvaluator
 from gfnjax.run.evaluation.student import StudentEvaluator
-from gfnjax.training import Trainable
+from gfnjax.run.state_graphs import state_graph
 
 # Larger state spaces can be enumerated as well, but not after every chunk.
 MAX_STATES = 500_000
 
 
-def make_evaluator(config: Config, gfn: Trainable) -> Evaluator:
+def make_evaluator(config: Config, gfn: Described) -> Evaluator:
     """Exact evaluation where the environment is enumerable and small enough, else by samples.
 
     Raises:
-        UsageError: if the run is to stop at a total variation that cannot be computed.
+        UsageError: if the run is to stop at a total variation that cannot be computed, or the
+            environment has a list of states that is wrong.
     """
-    evaluator = _make(config, gfn)
+    try:
+        evaluator = _make(config, gfn)
+    except (TypeError, ValueError) as error:  # of a user's environment
+        raise UsageError(
+            f"the states of environment {config.environment} cannot be listed: {error}"
+        ) from error
     of_policy = isinstance(evaluator, ExactEvaluator | ConditionalEvaluator | StudentEvaluator)
-    exact = of_policy and is_exact(_env(gfn))
+    exact = of_policy and is_exact(gfn.env)
     if config.training.stop_at_tv is not None and not exact:
         raise UsageError(
             f"stop_at_tv needs exact evaluation, which is limited to {MAX_STATES:,} states and to "
@@ -53,12 +58,8 @@ def is_exact(env: Environment) -> bool:
     return isinstance(env, Enumerable) and env.num_states <= MAX_STATES
 
 
-def _env(gfn: Any) -> Environment:
-    return gfn.env
-
-
-def _make(config: Config, gfn: Trainable) -> Evaluator:
-    env = _env(gfn)
+def _make(config: Config, gfn: Described) -> Evaluator:
+    env = gfn.env
     if isinstance(gfn, EnergyGFlowNet):
         return EnergyEvaluator(gfn)
     if isinstance(gfn, MarkovChains):
@@ -66,7 +67,6 @@ def _make(config: Config, gfn: Trainable) -> Evaluator:
         return ChainEvaluator(gfn, graph, _known(env))
     if isinstance(gfn, Teacher):
         return StudentEvaluator(_make(config, gfn.student))
-    assert isinstance(gfn, GFlowNet)
     if isinstance(env, Conditional):
         # Conditions are evaluated one by one, each as an environment without any.
         spread = (env.at(condition) for condition in np.asarray(env.conditions.spread()))

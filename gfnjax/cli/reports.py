@@ -1,0 +1,72 @@
+"""What is said at the end of a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gfnjax import run
+from gfnjax.plot import pictures
+from gfnjax.run.display import duration
+
+# What some environments measure besides, and how it is printed.
+OTHERS = {
+    "part_error": ("largest error of a marginal", ".4f"),
+    "modes_found": ("modes found", ".0f"),
+    "mode_distance": ("bits from the nearest mode", ".1f"),
+    "best_parsimony": ("fewest changes", ".0f"),
+    "parsimony": ("changes on average", ".1f"),
+    "neg_log_rmse": ("-log RMSE of the couplings", ".3f"),
+    "acceptance": ("acceptance", ".3f"),
+    "worst_total_variation": ("at the worst condition TV", ".4f"),
+}
+
+
+def conclude(outcome: run.Outcome) -> int:
+    """Print how a run has ended, and draw it; the exit code."""
+    directory, step = outcome.run.path, int(outcome.state.step)
+    if outcome.ending == "interrupted":
+        print(f"stopped at step {step:,}; go on with: gfnjax resume {directory}", flush=True)
+        return 128 + (outcome.signal or 0)
+    if outcome.ending == "nothing to do":
+        print(f"{directory} is finished; to extend it: gfnjax resume {directory} --steps N")
+        print(_results(step, outcome))
+        return 0
+    print(_results(step, outcome), flush=True)
+    print(f"pictures   {names(pictures.draw(outcome))}")
+    return 0
+
+
+def _results(step: int, outcome: run.Outcome) -> str:
+    found = outcome.evaluation
+    speed = "" if outcome.rate is None else f", {outcome.rate:,.0f} steps/s once compiled"
+    truth = ""  # Markov chains have no log Z
+    reached = " (stopped at the wanted total variation)" if outcome.ending == "reached" else ""
+    if "total_variation" in found:
+        # Divergences below rounding errors can come out negative.
+        kl, reverse, jsd = (max(found[k], 0.0) for k in ("kl", "reverse_kl", "jsd"))
+        quality = (
+            f"exact TV   {found['total_variation']:.4f}  "
+            f"(KL {kl:.2g}, reverse KL {reverse:.2g}, JSD {jsd:.2g} nats)"
+        )
+        truth = f"truth {found['true_log_z']:.4f}, error {found['log_z_error']:.4f}"
+    elif "elbo" not in found:
+        quality = f"log R      {found['log_reward']:.4f} on average over objects visited"
+        if "sampled_tv" in found:
+            tv, floor = found["sampled_tv"], found["noise_floor"]
+            quality += f"; their TV {tv:.4f} (independent draws {floor:.4f})"
+    else:
+        quality = f"ELBO       {found['elbo']:.4f} nats, from samples: too many states to enumerate"
+        truth = f"by importance sampling {found['importance_log_z']:.4f}"
+        if "true_log_z" in found:
+            truth = f"truth {found['true_log_z']:.4f}, {truth}"
+    lines = [f"steps      {step:,}{reached} in {duration(outcome.seconds)}{speed}", quality]
+    if truth:
+        lines.append(f"log Z      {found['log_z']:.4f}  ({truth})")
+    others = [
+        f"{label} {found[name]:{form}}" for name, (label, form) in OTHERS.items() if name in found
+    ]
+    return "\n".join([*lines, *([f"also       {', '.join(others)}"] if others else [])])
+
+
+def names(paths: Sequence[Path]) -> str:
+    """Files of one folder."""
+    return f"{paths[0].parent}: {', '.join(path.name for path in paths)}"
