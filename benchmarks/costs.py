@@ -14,11 +14,12 @@ import numpy as np
 
 import gfnjax
 from gfnjax import GFlowNet
+from gfnjax.algorithms import Teacher
 from gfnjax.envs.conditional import temperature_conditional
 from gfnjax.run.build import build
 from gfnjax.run.config import Config, Sampling, Training
 from gfnjax.run.tasks import HypergridConfig
-from gfnjax.training import run_chunk
+from gfnjax.training import init, run_chunk
 
 TARGET = {"target_rate": 0.1}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -55,7 +56,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def describe(training: dict[str, Any], sampling: dict[str, Any]) -> GFlowNet:
+def describe(training: dict[str, Any], sampling: dict[str, Any]) -> GFlowNet | Teacher:
     config = Config(
         "hypergrid",
         HypergridConfig(side=16),
@@ -63,7 +64,7 @@ def describe(training: dict[str, Any], sampling: dict[str, Any]) -> GFlowNet:
         sampling=Sampling(**sampling),
     )
     gfn = build(config)
-    assert isinstance(gfn, GFlowNet)
+    assert isinstance(gfn, GFlowNet | Teacher)
     return gfn
 
 
@@ -81,7 +82,7 @@ def main() -> None:
     gfns["condition: reward temperature"] = conditional()
     states, seconds, lengths = {}, {}, {}
     for name, gfn in gfns.items():
-        state = jax.jit(GFlowNet.init)(gfn, jax.random.key(0))
+        state = init(gfn, jax.random.key(0))
         states[name], _ = run_chunk(gfn, state, options.steps, options.steps)
         seconds[name] = []
     for _ in range(options.rounds):
