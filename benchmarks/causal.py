@@ -31,14 +31,19 @@ def environment() -> VariableSequence:
 def on_every_prefix(policy: CausalPolicy) -> Policy:
     """The same function of the state, without a memory; the letters are read off the state."""
 
+    nothing = jnp.zeros(0)  # to be seen of where a trajectory starts
+
     def observe(env, state):
         return state.tokens
 
+    def init(key, tokens):
+        return policy.init(key, (nothing, jnp.pad(tokens + 1, (1, 1))))
+
     def apply(params, tokens):
-        outputs = policy.unroll(params, jnp.pad(tokens + 1, (1, 1)))
+        outputs = policy.unroll(params, nothing, jnp.pad(tokens + 1, (1, 1)))
         return jax.tree.map(lambda x: x[(tokens >= 0).sum()], outputs)
 
-    return Policy(lambda key, tokens: policy.init(key, jnp.pad(tokens + 1, (1, 1))), apply, observe)
+    return Policy(init, apply, observe)
 
 
 def stop_bias(state: TrainState, bias: float) -> TrainState:

@@ -14,10 +14,11 @@ import numpy as np
 
 import gfnjax
 from gfnjax import GFlowNet
+from gfnjax.algorithms import Teacher
 from gfnjax.envs.conditional import temperature_conditional
 from gfnjax.run.build import build
 from gfnjax.run.choices import configure
-from gfnjax.training import run_chunk
+from gfnjax.training import init, run_chunk
 
 TARGET = {"target_rate": 0.1}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -54,9 +55,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def describe(training: dict[str, Any], sampling: dict[str, Any]) -> GFlowNet:
+def describe(training: dict[str, Any], sampling: dict[str, Any]) -> GFlowNet | Teacher:
     gfn = build(configure("hypergrid", side=16, batch_size=16, **training, **sampling))
-    assert isinstance(gfn, GFlowNet)
+    assert isinstance(gfn, GFlowNet | Teacher)
     return gfn
 
 
@@ -74,7 +75,7 @@ def main() -> None:
     gfns["condition: reward temperature"] = conditional()
     states, seconds, lengths = {}, {}, {}
     for name, gfn in gfns.items():
-        state = jax.jit(GFlowNet.init)(gfn, jax.random.key(0))
+        state = init(gfn, jax.random.key(0))
         states[name], _ = run_chunk(gfn, state, options.steps, options.steps)
         seconds[name] = []
     for _ in range(options.rounds):

@@ -57,9 +57,7 @@ def dag(seed: int, num_steps: int) -> dict[str, float]:
     )
     state, _ = gfnjax.train(gfn, key, num_steps)
     state_graph = build_graph(env)
-    table = jax.jit(exact.policy_table, static_argnums=1)(
-        env, gfn.policy, gfn.backward, state.params.policy
-    )
+    table = exact.policy_table(gfn.model, state.params)
     metrics = exact.evaluate(state_graph, table.log_pf)
     log_p = exact.terminating_distribution(state_graph, table.log_pf)
     log_q, _ = exact.target_distribution(state_graph)
@@ -94,7 +92,7 @@ def ising(seed: int, num_steps: int) -> dict[str, float]:
     )
     state, history = gfnjax.train(gfn, jax.random.key(seed), num_steps)
     samples = jax.jit(gfn.sample, static_argnums=2)(state.params, jax.random.key(seed), 4_000)
-    weights = jax.jit(log_weights)(gfn, state.params, samples)
+    weights = jax.jit(log_weights)(gfn.model, state.params, samples)
     estimate = jax.nn.logsumexp(weights) - jnp.log(weights.size)
     return {
         "log Z error": abs(float(state.params.log_z) - LOG_Z),
