@@ -114,7 +114,9 @@ def backward_actions_of(env: Any) -> Actions:
 
 
 def usual(actions: Actions, support: PyTree) -> Action:
-    """An action that is allowed, if any is: what an undecided policy would take by average luck."""
+    """An action that is allowed, if any is."""
+    if isinstance(actions, Categorical):
+        return jnp.argmax(support).astype(jnp.int32)  # of a mask of any length
     key = jax.random.key(0)
     return actions.sample(actions.neutral(), support, actions.noise(key, ()))
 

@@ -242,7 +242,8 @@ def nowhere(env: Environment, dtype: Any) -> Trajectory:
     source = rollout.tile(source_state(env), 1)
     states = jax.tree.map(lambda x: jnp.stack([x, x], axis=1), source)
     actions = jax.tree.map(lambda x: x[:, None], rollout.no_arrival(env, 1).action)
-    return Trajectory(states, actions, jnp.zeros(1, jnp.int32), jnp.zeros(1, dtype))
+    length, cut = jnp.zeros(1, jnp.int32), jnp.zeros(1, bool)
+    return Trajectory(states, actions, length, jnp.zeros(1, dtype), cut)
 
 
 @partial(jax.jit, static_argnames="num_samples")

@@ -143,7 +143,8 @@ def rollout(
     log_reward = _log_rewards(env, terminal, window)
     states = _repeat_last(states, terminal, length)
     taken = jax.tree.map(lambda x: x[:, :horizon], taken)
-    return Trajectory(states, taken, length, log_reward), records
+    cut = jnp.zeros(batch_size, bool) if window else ~jax.vmap(env.is_terminal)(terminal)
+    return Trajectory(states, taken, length, log_reward, cut), records
 
 
 def _log_rewards(env: Environment, last: State, window: Window | None) -> Array:
@@ -203,7 +204,8 @@ def sample_backward(
         terminal_states: `[B, ...]`.
 
     Returns:
-        Trajectories `[B, ...]`, in forward order, of the same form as `sample_forward` returns.
+        Trajectories `[B, ...]`, in forward order, of the same form as `sample_forward` returns;
+        those that have not come back to s_0 within `max_steps` are `cut`.
     """
     horizon, undoing = env.max_steps, backward_actions_of(env)
     batch_size = jax.tree.leaves(terminal_states)[0].shape[0]
@@ -249,7 +251,8 @@ def sample_backward(
 
     actions = jax.tree.map(in_order, actions)
     log_reward = jax.vmap(partial(log_reward_of, env))(terminal_states)
-    return Trajectory(_repeat_last(states, terminal_states, length), actions, length, log_reward)
+    states = _repeat_last(states, terminal_states, length)
+    return Trajectory(states, actions, length, log_reward, ~at_source(source))
 
 
 def draw_sources(env: Environment, key: Array, batch_size: int) -> State:

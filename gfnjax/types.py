@@ -23,12 +23,16 @@ class Trajectory(NamedTuple):
         actions: `[T]` int32, the forward action taken in `states[t]`; 0 after the end.
         length: `[]` int32, the number of transitions L.
         log_reward: `[]` log R(s_L) in nats; meaningless where s_L is not terminal.
+        cut: `[]` bool, whether `max_steps` came before its end: before a terminal state or, of one
+            that was sampled backward, before s_0, so that it starts in the middle. Only
+            environments with cycles have such; None where nobody has looked.
     """
 
     states: PyTree
     actions: Array
     length: Array
     log_reward: Array
+    cut: Array | None = None
 
 
 class PolicyOutput(NamedTuple):

@@ -212,6 +212,24 @@ class Conditioned(Environment, Protocol):
 
 
 @runtime_checkable
+class Canonical(Environment, Protocol):
+    """An environment in which one object may have several states: isomorphic graphs, say.
+
+    De-duplication, modes and `check_environment` take states for equal if their canonical ones
+    are. Everywhere else, and in environments without, equality is that of all arrays.
+    """
+
+    def canonical(self, state: State) -> State:
+        """The one among all states of the same object that stands for it."""
+        ...
+
+
+def canonical_of(env: Environment, state: State) -> State:
+    """What stands for the object that a state is one of: `env.canonical(state)`, or itself."""
+    return env.canonical(state) if isinstance(env, Canonical) else state
+
+
+@runtime_checkable
 class Composite(Environment, Protocol):
     """An environment whose objects consist of parts: elements of a set, edges of a graph."""
 

@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.actions import Actions, actions_of, backward_actions_of
 from gfnjax.envs.base import (
+    Canonical,
     Enumerable,
     Environment,
     PartialReward,
@@ -78,6 +80,14 @@ class Conditional:
     def rules(self) -> Any:
         """The inner environment; all of them have the same rules."""
         return self.envs[0]
+
+    @property
+    def actions(self) -> Actions:
+        return actions_of(self.rules)
+
+    @property
+    def backward_actions(self) -> Actions:
+        return backward_actions_of(self.rules)
 
     @property
     def num_actions(self) -> int:
@@ -161,6 +171,11 @@ class _Enumerate:
         return ConditionalState(self.rules.state_at(index), self.condition)
 
 
+class _Canonical:
+    def canonical(self: Any, state: ConditionalState) -> ConditionalState:
+        return state._replace(inner=self.rules.canonical(state.inner))
+
+
 class _Render:
     def render(self: Any, states: ConditionalState, weights: np.ndarray) -> tuple[Panel, ...]:
         return self.rules.render(states.inner, weights)
@@ -169,6 +184,7 @@ class _Render:
 ABILITIES = (
     (PartialReward, _Value),
     (Stoppable, _Stop),
+    (Canonical, _Canonical),
     (Renderable, _Render),
     (Enumerable, _Enumerate),
 )

@@ -5,6 +5,7 @@ States are batches of any environment's states, `[n, ...]`; everything is jittab
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import masking
-from gfnjax.envs.base import Environment, State, source_state
+from gfnjax.envs.base import Environment, State, canonical_of, source_state
 from gfnjax.types import Array
 
 
@@ -58,11 +59,18 @@ def modes_visited(index: Array, mode_index: Array) -> Array:
     return jnp.isin(mode_index, index)
 
 
-def first_occurrences(states: State) -> Array:
+def first_occurrences(states: State, env: Environment | None = None) -> Array:
     """`[n]` True where a state equals none before it: `.sum()` counts the distinct ones.
 
     Compares all pairs, O(n^2): meant for batches, not for whole runs.
+
+    Args:
+        states: `[n, ...]`.
+        env: whose states they are, to tell objects apart rather than states, where its states
+            have a `canonical` form.
     """
+    if env is not None:
+        states = jax.vmap(partial(canonical_of, env))(states)
     leaves = jax.tree.leaves(states)
     index = jnp.arange(leaves[0].shape[0])
 
@@ -79,20 +87,23 @@ def empty_best(env: Environment, k: int) -> Best:
     return Best(states, jnp.full(k, masking.FILL, jnp.result_type(float)))
 
 
-def update_best(best: Best, states: State, log_reward: Array) -> Best:
+def update_best(
+    best: Best, states: State, log_reward: Array, env: Environment | None = None
+) -> Best:
     """The best distinct objects among those of `best` and a batch of terminal states.
 
     Args:
         best: from `empty_best` or an earlier update, k objects.
         states: `[n, ...]`, repetitions allowed.
         log_reward: `[n]` nats.
+        env: as in `first_occurrences`.
     """
     states = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), best.states, states)
     log_reward = jnp.concatenate([best.log_reward, log_reward])
     # Best first, so that a filled slot goes before an empty one that holds the same state.
     order = jnp.argsort(log_reward, descending=True)
     states = jax.tree.map(lambda x: x[order], states)
-    value = jnp.where(first_occurrences(states), log_reward[order], masking.FILL)
+    value = jnp.where(first_occurrences(states, env), log_reward[order], masking.FILL)
     top, index = lax.top_k(value, best.log_reward.size)
     return Best(jax.tree.map(lambda x: x[index], states), top)
 

@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import jax
 import numpy as np
 
+from gfnjax.envs.base import canonical_of
 from gfnjax.envs.drawing import Drawable, Panel
 from gfnjax.plot import curves
 from gfnjax.plot.curves import BLUE, INK
@@ -207,7 +208,8 @@ def _best_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
         ]
         return jax.tree.map(lambda x: x[best], found.states), notes
     log_reward = np.asarray(jax.jit(jax.vmap(env.log_reward))(found.states))
-    leaves = [np.asarray(x).reshape(log_reward.size, -1) for x in jax.tree.leaves(found.states)]
+    alike = jax.jit(jax.vmap(partial(canonical_of, env)))(found.states)
+    leaves = [np.asarray(x).reshape(log_reward.size, -1) for x in jax.tree.leaves(alike)]
     _, first = np.unique(np.concatenate(leaves, axis=1), axis=0, return_index=True)
     best = first[np.argsort(-log_reward[first], kind="stable")][:NUM_OBJECTS]
     notes = [f", log R = {log_reward[i]:.4g}" for i in best]

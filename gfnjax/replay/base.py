@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.arguments import whole
-from gfnjax.envs.base import Environment
+from gfnjax.envs.base import Environment, canonical_of
 from gfnjax.replay import unique
 from gfnjax.replay.records import last_states, rebuild, record, starts_at_s0
 from gfnjax.rollout import choose, terminal_states
@@ -220,8 +220,8 @@ class Replay:
             items,
             self.priority(trajectories.log_reward, errors, trajectories),
             jax.vmap(env.is_terminal)(ends),
-            objects=ends,
-            object_of=partial(object_of, env),
+            objects=_objects(env, ends),
+            object_of=lambda items: _objects(env, object_of(env, items)),
             keep=keep,
         )
 
@@ -347,6 +347,10 @@ class Replay:
             size=jnp.minimum(buffer.size + num_new, self.capacity),
             cursor=jnp.where(num_new > 0, (last + 1) % self.capacity, buffer.cursor),
         )
+
+
+def _objects(env: Environment, states: PyTree) -> PyTree:
+    return jax.vmap(partial(canonical_of, env))(states)
 
 
 def _rows_or_zeros(items: PyTree, slots: Array) -> tuple[PyTree, PyTree]:

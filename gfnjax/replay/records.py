@@ -104,7 +104,8 @@ def rebuild(env: Environment, records: Record) -> Trajectory:
         return jnp.where(live, jnp.swapaxes(rows, 0, 1), last[:, None])
 
     states = jax.tree.map(pad, states, last)
-    return Trajectory(states, actions, length, records.log_reward)
+    whole = jnp.zeros(length.shape, bool)
+    return Trajectory(states, actions, length, records.log_reward, whole)
 
 
 def last_states(env: Environment, records: Record) -> State:

@@ -208,7 +208,8 @@ def _visit_chunks(
     run, settings = session.run, session.config.training
     clock = Clock(evaluation["seconds"])
     plan = settings.steps, settings.chunk_size
-    visits = training.chunks(session.gfn, state, *plan, donate=True)
+    # Apart from the description's arrays, with which a reward that is learned starts.
+    visits = training.chunks(session.gfn, training.copy(state), *plan, donate=True)
     display.update(Status(int(state.step), settings.steps, None, evaluation, None))
     while (ending := _ending(session, evaluation)) is None:
         state, info = next(visits)

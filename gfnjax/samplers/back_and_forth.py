@@ -184,33 +184,36 @@ def check(
 
 def _tail(trajectories: Trajectory, cut: Array) -> Trajectory:
     """Trajectories `[B, ...]` from step `cut` `[B]` on."""
-    horizon = trajectories.actions.shape[1]
+    horizon = jax.tree.leaves(trajectories.states)[0].shape[1] - 1
     index = cut[:, None] + jnp.arange(horizon + 1, dtype=jnp.int32)[None]
-    length = trajectories.length - cut
-    actions = _take(trajectories.actions, index[:, :-1])
     live = index[:, :-1] < trajectories.length[:, None]
-    return Trajectory(
-        jax.tree.map(lambda x: _take(x, index), trajectories.states),
-        jnp.where(live, actions, 0),
-        length,
-        trajectories.log_reward,
+
+    def moved(x: Array) -> Array:
+        rows = _take(x, index[:, :-1])
+        return jnp.where(live.reshape(live.shape + (1,) * (x.ndim - 2)), rows, jnp.zeros_like(rows))
+
+    return trajectories._replace(
+        states=jax.tree.map(lambda x: _take(x, index), trajectories.states),
+        actions=jax.tree.map(moved, trajectories.actions),
+        length=trajectories.length - cut,
     )
 
 
 def _splice(start: Trajectory, cut: Array, end: Trajectory) -> Trajectory:
     """Trajectories `[B, ...]` that follow `start` for `cut` steps, then `end`."""
-    index = jnp.arange(start.actions.shape[1] + 1, dtype=jnp.int32)[None] - cut[:, None]
+    horizon = jax.tree.leaves(start.states)[0].shape[1]
+    index = jnp.arange(horizon, dtype=jnp.int32)[None] - cut[:, None]
 
     def join(x: Array, y: Array) -> Array:
         place = index[:, : x.shape[1]]
         later = place.reshape(place.shape + (1,) * (x.ndim - 2)) >= 0
         return jnp.where(later, _take(y, place), x)
 
-    return Trajectory(
-        jax.tree.map(join, start.states, end.states),
-        join(start.actions, end.actions),
-        cut + end.length,
-        end.log_reward,
+    return end._replace(
+        states=jax.tree.map(join, start.states, end.states),
+        actions=jax.tree.map(join, start.actions, end.actions),
+        length=cut + end.length,
+        cut=start.cut,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from gfnjax.arguments import whole
@@ -80,4 +81,6 @@ class LocalSearch:
             )
             return move.trajectories, None
 
+        uncut = jnp.zeros(trajectories.length.shape, bool)
+        trajectories = trajectories._replace(cut=uncut)
         return lax.scan(search, trajectories, jax.random.split(key, self.num_rounds))[0]

@@ -4,7 +4,6 @@ It walks random trajectories of its own, independent of `gfnjax.rollout`; the fi
 is reported in words.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,22 +12,30 @@ import numpy as np
 from jax import lax
 
 from gfnjax import rollout
-from gfnjax.actions import Actions, Categorical, actions_of, backward_actions_of, usual
+from gfnjax.actions import actions_of, backward_actions_of, usual
 from gfnjax.arguments import check_key
-from gfnjax.envs.base import Conditioned, Enumerable, Environment, SparselyObserved, source_state
+from gfnjax.envs.base import (
+    Canonical,
+    Conditioned,
+    Enumerable,
+    Environment,
+    SparselyObserved,
+    source_state,
+)
 from gfnjax.envs.contract import REWARDS, calls, outside_of_jax, trace
+from gfnjax.testing.claims import ConformanceError, agree, each, equal, first, require
 from gfnjax.testing.conditional import broken_promise
+from gfnjax.testing.edges import (
+    any_of,
+    check_absorbing,
+    check_backward_edges,
+    check_forward_edges,
+)
 from gfnjax.testing.return_values import wrong_return
 from gfnjax.types import Array, PyTree
 
 MAX_CHECKED_STATES = 256
-# Of each state, where actions have no numbers to go through.
-DRAWS = 4
 MAX_CHECKED_INDICES = 100_000
-
-
-class ConformanceError(AssertionError):
-    """An environment breaks its contract; the message says where and how."""
 
 
 def check_environment(env: Environment, key: Array, num_trajectories: int = 64) -> None:
@@ -56,11 +63,13 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     states = _walk(env, walk_key, num_trajectories)
     visited = _subsample(states)
     _check_masks(env, visited)
-    _check_forward_edges(env, visited)
-    _check_backward_edges(env, visited)
+    if isinstance(env, Canonical):
+        _check_canonical(env, visited)
+    check_forward_edges(env, visited)
+    check_backward_edges(env, visited)
     # After the edges: an idle action or a missing one is the better explanation.
     _check_termination(env, states)
-    _check_absorbing(env, states)
+    check_absorbing(env, states)
     _check_finite(env, visited)
     _check_transformations(env, jax.tree.map(lambda x: x[:2], visited))
     if isinstance(env, Enumerable):
@@ -69,56 +78,15 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
         _check_sparse_observation(env, visited)
     if isinstance(env, Conditioned):
         message = broken_promise(env, source_key, num_trajectories)
-        _require(message is None, str(message))
-
-
-def _require(condition: Any, message: str) -> None:
-    if not np.all(np.asarray(condition)):
-        raise ConformanceError(message)
-
-
-def _each(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """`fn` on a batch, compiled, results on the host: a check's time is all compilation."""
-    compiled = jax.jit(jax.vmap(fn))
-    return lambda *batch: jax.device_get(compiled(*batch))
-
-
-def _equal(a: PyTree, b: PyTree) -> Array:
-    """`[]` True where two states are equal."""
-
-    def equal(x: Array, y: Array) -> Array:
-        x, y = jnp.asarray(x), jnp.asarray(y)
-        floating = jnp.issubdtype(x.dtype, jnp.floating)
-        return (jnp.isclose(x, y, 1e-5) if floating else x == y).all()
-
-    return jnp.stack(jax.tree.leaves(jax.tree.map(equal, a, b))).all()
-
-
-def _agree(a: PyTree, b: PyTree) -> bool:
-    """`_equal` on the host."""
-
-    def equal(x: Any, y: Any) -> bool:
-        return (
-            np.allclose(x, y, 1e-5, 1e-6)
-            if np.asarray(x).dtype.kind == "f"
-            else np.array_equal(x, y)
-        )
-
-    return all(jax.tree.leaves(jax.tree.map(equal, a, b)))
-
-
-def _first(bad: Any, states: PyTree) -> str:
-    """The first state that `bad` marks, for a message."""
-    where = int(np.argmax(np.asarray(bad)))
-    return str(jax.tree.map(lambda x: np.asarray(x[where]), states))
+        require(message is None, str(message))
 
 
 def _check_sizes(env: Environment) -> None:
     for name in ("num_actions", "num_backward_actions", "max_steps"):
         value = getattr(env, name)
         whole = isinstance(value, int | np.integer)
-        _require(whole, f"{name} must be a Python int, got {value!r}")
-        _require(value >= 1, f"{name} must be at least 1, got {value}")
+        require(whole, f"{name} must be a Python int, got {value!r}")
+        require(value >= 1, f"{name} must be at least 1, got {value}")
 
 
 def _check_traceable(env: Environment) -> None:
@@ -146,12 +114,12 @@ def _check_traceable(env: Environment) -> None:
 
 def _check_initial_state(env: Environment) -> None:
     state = source_state(env)
-    _require((message := wrong_return(env, state)) is None, str(message))
-    _require(~env.is_terminal(state), "initial_state: s_0 must not be terminal")
+    require((message := wrong_return(env, state)) is None, str(message))
+    require(~env.is_terminal(state), "initial_state: s_0 must not be terminal")
     moves, undoing = actions_of(env), backward_actions_of(env)
     allowed, undoable = env.forward_mask(state), env.backward_mask(state)
-    _require(moves.possible(allowed), "forward_mask: s_0 must allow some action")
-    _require(
+    require(moves.possible(allowed), "forward_mask: s_0 must allow some action")
+    require(
         ~undoing.possible(undoable),
         "backward_mask: must be all False at s_0, which has no parents",
     )
@@ -159,15 +127,14 @@ def _check_initial_state(env: Environment) -> None:
     actions = {"step": usual(moves, allowed), "backward_step": usual(undoing, undoable)}
     for name, action in actions.items():
         result = jax.eval_shape(getattr(env, name), state, action)
-        _require(
+        require(
             jax.tree.map(lambda x: (x.shape, x.dtype), result) == expected,
             f"{name} must return a state of the same structure, shapes and dtypes as "
             f"initial_state: {expected}, got {result}",
         )
-    undos = jax.vmap(lambda _: undoable)(jnp.arange(DRAWS))
-    undos = _some(undoing, undos, np.zeros(DRAWS, int), jax.random.key(0))
-    unchanged = _each(lambda undo: _equal(env.backward_step(state, undo), state))(undos)
-    _require(unchanged, "backward_step: must return s_0 unchanged, whatever the backward action")
+    undos = any_of(undoing, undoable)
+    unchanged = each(lambda undo: equal(env.backward_step(state, undo), state))(undos)
+    require(unchanged, "backward_step: must return s_0 unchanged, whatever the backward action")
 
 
 def _walk(env: Environment, key: Array, num_trajectories: int) -> PyTree:
@@ -195,11 +162,11 @@ def _walk(env: Environment, key: Array, num_trajectories: int) -> PyTree:
 
 def _check_termination(env: Environment, states: PyTree) -> None:
     last = jax.tree.map(lambda x: x[-1], states)
-    ended = _each(env.is_terminal)(last)
-    _require(
+    ended = each(env.is_terminal)(last)
+    require(
         ended,
         f"max_steps = {env.max_steps}: a random trajectory had not ended after that many steps, "
-        f"it was in {_first(~ended, last)}",
+        f"it was in {first(~ended, last)}",
     )
 
 
@@ -214,126 +181,33 @@ def _check_masks(env: Environment, states: PyTree) -> None:
     def look(state: PyTree) -> tuple[Array, Array, Array]:
         allowed = actions_of(env).possible(env.forward_mask(state))
         undoable = backward_actions_of(env).possible(env.backward_mask(state))
-        return env.is_terminal(state), allowed, undoable | _equal(state, source_state(env))
+        return env.is_terminal(state), allowed, undoable | equal(state, source_state(env))
 
-    terminal, allowed, undoable = _each(look)(states)
-    _require(
+    terminal, allowed, undoable = each(look)(states)
+    require(
         allowed != terminal,
         "forward_mask: must be all False exactly on terminal states; it is not in "
-        + _first(allowed == terminal, states),
+        + first(allowed == terminal, states),
     )
-    _require(
+    require(
         undoable,
         "backward_mask: every state but s_0 must allow some backward action; none in "
-        + _first(~undoable, states),
-    )
-
-
-def _pairs(env: Environment, states: PyTree, forward: bool) -> tuple[PyTree, PyTree]:
-    """All (state, valid action) pairs of a batch of states; some, if actions have no numbers."""
-    actions = actions_of(env) if forward else backward_actions_of(env)
-    support = _each(env.forward_mask if forward else env.backward_mask)(states)
-    if isinstance(actions, Categorical):
-        rows, taken = np.nonzero(support)
-        return jax.tree.map(lambda x: x[rows], states), taken.astype(np.int32)
-    rows = np.repeat(np.flatnonzero(_each(actions.possible)(support)), DRAWS)
-    chosen = _some(actions, support, rows, jax.random.key(int(forward)))
-    return jax.tree.map(lambda x: x[rows], states), chosen
-
-
-def _some(actions: Actions, support: PyTree, rows: np.ndarray, key: Array) -> PyTree:
-    """One random action for each of `rows` of a batch of supports."""
-    sample = _each(lambda support, u: actions.sample(actions.neutral(), support, u))
-    return sample(jax.tree.map(lambda x: x[rows], support), actions.noise(key, rows.shape))
-
-
-def _check_forward_edges(env: Environment, states: PyTree) -> None:
-    def edge(state: PyTree, action: Array) -> tuple[Array, ...]:
-        child = env.step(state, action)
-        undo = env.backward_action(state, action)
-        back = env.backward_step(child, undo)
-        again = env.forward_action(child, undo)
-        allowed = backward_actions_of(env).allows(env.backward_mask(child), undo)
-        return ~_equal(child, state), allowed, _equal(back, state), _equal(again, action)
-
-    states, actions = _pairs(env, states, forward=True)
-    moved, allowed, back, again = _each(edge)(states, actions)
-    for good, broken in (
-        (moved, "step: a valid action must change the state"),
-        (allowed, "backward_action: names an action that backward_mask forbids in the child"),
-        (back, "backward_step: backward_step(step(s, a), backward_action(s, a)) must be s"),
-        (again, "forward_action: forward_action(step(s, a), backward_action(s, a)) must be a"),
-    ):
-        _require(
-            good,
-            f"{broken}; broken from parent {_first(~good, states)} by action "
-            f"{_first(~good, actions)}",
-        )
-
-
-def _check_backward_edges(env: Environment, states: PyTree) -> None:
-    def edge(state: PyTree, undo: Array) -> tuple[Array, ...]:
-        parent = env.backward_step(state, undo)
-        action = env.forward_action(state, undo)
-        child = env.step(parent, action)
-        again = env.backward_action(parent, action)
-        allowed = actions_of(env).allows(env.forward_mask(parent), action)
-        return allowed, _equal(child, state), _equal(again, undo)
-
-    states, undos = _pairs(env, states, forward=False)
-    allowed, back, again = _each(edge)(states, undos)
-    for good, broken in (
-        (allowed, "forward_action: names an action that forward_mask forbids in the parent"),
-        (back, "step: step(backward_step(s, k), forward_action(s, k)) must be s"),
-        (
-            again,
-            "backward_action: backward_action(backward_step(s, k), forward_action(s, k)) must "
-            "be k: each edge has one backward action",
-        ),
-    ):
-        _require(
-            good,
-            f"{broken}; broken from child {_first(~good, states)} by backward action "
-            f"{_first(~good, undos)}",
-        )
-
-
-def _check_absorbing(env: Environment, states: PyTree) -> None:
-    last = jax.tree.map(lambda x: x[-1], states)
-
-    moves = actions_of(env)
-    count = moves.size if isinstance(moves, Categorical) else DRAWS
-
-    def stays(state: PyTree) -> Array:
-        if isinstance(moves, Categorical):
-            taken = jnp.arange(moves.size, dtype=jnp.int32)
-        else:  # what is allowed elsewhere: here nothing is
-            noise = moves.noise(jax.random.key(0), (count,))
-            allowed = env.forward_mask(source_state(env))
-            taken = jax.vmap(lambda u: moves.sample(moves.neutral(), allowed, u))(noise)
-        return jax.vmap(lambda action: _equal(env.step(state, action), state))(taken)
-
-    same = _each(stays)(last)
-    broken = ~same.all(axis=1)
-    _require(
-        same,
-        "step: must leave terminal states as they are, whatever the action; it changes "
-        + _first(broken, last),
+        + first(~undoable, states),
     )
 
 
 def _check_finite(env: Environment, states: PyTree) -> None:
     for name in REWARDS:
         if hasattr(type(env), name):
-            values = _each(getattr(env, name))(states)
-            _require(
+            values = each(getattr(env, name))(states)
+            require(
                 np.isfinite(values),
                 f"{name}: must be finite in every state (floor a zero reward); it is not in "
-                + _first(~np.isfinite(values), states),
+                + first(~np.isfinite(values), states),
             )
     _check_slopes(env, states)
-    for leaf in jax.tree.leaves(_each(env.observe)(states)):
-        _require(np.isfinite(leaf), "observe: must be finite in every state")
+    for leaf in jax.tree.leaves(each(env.observe)(states)):
+        require(np.isfinite(leaf), "observe: must be finite in every state")
 
 
 def _check_slopes(env: Environment, states: PyTree) -> None:
@@ -354,7 +228,7 @@ def _check_slopes(env: Environment, states: PyTree) -> None:
     except (ValueError, TypeError, NotImplementedError):
         return  # a callback, say: only rewards that are learned need slopes
     for grad in grads.values():
-        _require(jnp.isfinite(grad), "log_reward: its gradient in a reward parameter is not finite")
+        require(jnp.isfinite(grad), "log_reward: its gradient in a reward parameter is not finite")
 
 
 def _check_transformations(env: Environment, states: PyTree) -> None:
@@ -365,43 +239,57 @@ def _check_transformations(env: Environment, states: PyTree) -> None:
     def at(tree: PyTree, i: int) -> PyTree:
         return jax.tree.map(lambda x: x[i], tree)
 
-    batched, single = _each(everything), jax.jit(everything)
+    batched, single = each(everything), jax.jit(everything)
     whole = batched(states)
     for i in range(jax.tree.leaves(states)[0].shape[0]):
         state = jax.tree.map(jnp.asarray, at(states, i))
         one = at(batched(jax.tree.map(lambda x: x[None], state)), 0)
         eager, compiled = jax.device_get((everything(state), single(state)))
         for name in calls(env, state):
-            _require(_agree(eager[name], compiled[name]), f"{name}: jit changes the result")
-            _require(_agree(eager[name], at(whole[name], i)), f"{name}: vmap changes the result")
-            _require(_agree(eager[name], one[name]), f"{name}: a batch of one changes the result")
+            require(agree(eager[name], compiled[name]), f"{name}: jit changes the result")
+            require(agree(eager[name], at(whole[name], i)), f"{name}: vmap changes the result")
+            require(agree(eager[name], one[name]), f"{name}: a batch of one changes the result")
+
+
+def _check_canonical(env: Canonical, states: PyTree) -> None:
+    def stands_for(state: PyTree) -> dict[str, Array]:
+        one = env.canonical(state)
+        return {
+            "canonical(canonical(s)) must be canonical(s)": equal(env.canonical(one), one),
+            "must be terminal where s is": env.is_terminal(one) == env.is_terminal(state),
+            "must have the reward of s": equal(env.log_reward(one), env.log_reward(state))
+            | ~env.is_terminal(state),
+        }
+
+    for promise, kept in each(stands_for)(states).items():
+        require(kept, f"canonical: {promise}; broken for {first(~kept, states)}")
 
 
 def _check_enumeration(env: Any, states: PyTree) -> None:
     whole = isinstance(env.num_states, int | np.integer)
-    _require(whole, f"num_states must be an int, got {env.num_states!r}")
+    require(whole, f"num_states must be an int, got {env.num_states!r}")
     indices = np.arange(min(env.num_states, MAX_CHECKED_INDICES), dtype=np.int32)
     if env.num_states > MAX_CHECKED_INDICES:
         rng = np.random.default_rng(0)
         indices = rng.integers(env.num_states, size=MAX_CHECKED_INDICES, dtype=np.int32)
-    found = _each(lambda i: env.state_index(env.state_at(i)))(indices)
-    _require(
+    found = each(lambda i: env.state_index(env.state_at(i)))(indices)
+    require(
         found == indices,
-        f"state_index(state_at(i)) must be i; broken for i = {_first(found != indices, indices)}",
+        f"state_index(state_at(i)) must be i; broken for i = {first(found != indices, indices)}",
     )
 
     def visit(state: PyTree) -> tuple[Array, Array]:
         index = env.state_index(state)
         inside = (index >= 0) & (index < env.num_states)
-        return inside, _equal(env.state_at(index), state)
+        return inside, equal(env.state_at(index), state)
 
-    inside, back = _each(visit)(states)
-    _require(
+    inside, back = each(visit)(states)
+    require(
         inside,
         f"state_index: must lie in [0, num_states = {env.num_states}); it does not for "
-        + _first(~inside, states),
+        + first(~inside, states),
     )
-    _require(back, "state_at(state_index(s)) must be s; it is not for " + _first(~back, states))
+    require(back, "state_at(state_index(s)) must be s; it is not for " + first(~back, states))
 
 
 def _check_sparse_observation(env: Any, states: PyTree) -> None:
@@ -410,11 +298,11 @@ def _check_sparse_observation(env: Any, states: PyTree) -> None:
         observation = jnp.asarray(env.observe(state))
         if observation.shape != dense.shape:
             return jnp.zeros((), bool)
-        return _equal(dense, observation.astype(dense.dtype))
+        return equal(dense, observation.astype(dense.dtype))
 
-    same = _each(agrees)(states)
-    _require(
+    same = each(agrees)(states)
+    require(
         same,
         "active_features: must be the indices of the ones of observe; they are not in "
-        + _first(~same, states),
+        + first(~same, states),
     )

@@ -18,7 +18,7 @@ from gfnjax.objectives.base import Objective, as_objective, weighted_loss
 from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.state import Params
-from gfnjax.testing.environments import ConformanceError
+from gfnjax.testing.claims import require
 from gfnjax.types import Array, Residuals, Scores
 
 
@@ -94,9 +94,9 @@ def check_objective(
     value_and_grad = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (total, extra), grads = value_and_grad(optimum)
     zero = (jnp.sqrt(jnp.abs(total - extra)) < tolerance) & (jnp.abs(extra) < 10 * tolerance)
-    _require(zero, f"{name}: must be 0 at the exact optimum, got {total:.3g}")
+    require(zero, f"{name}: must be 0 at the exact optimum, got {total:.3g}")
     worst = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
-    _require(
+    require(
         worst < tolerance,
         f"{name}: its gradient must be 0 at the exact optimum, got an entry of {worst:.3g}",
     )
@@ -109,9 +109,4 @@ def check_objective(
     (total, _), _ = value_and_grad(perturbed)
     # The surrogate of a policy gradient may have either sign.
     away = jnp.abs(total) > 1e-2
-    _require(away, f"{name}: must be positive away from the optimum, got {total:.3g}")
-
-
-def _require(condition: Array | bool, message: str) -> None:
-    if not condition:
-        raise ConformanceError(message)
+    require(away, f"{name}: must be positive away from the optimum, got {total:.3g}")

@@ -71,7 +71,7 @@ def test_a_rate_that_an_optimiser_remembers_follows_the_schedule(name, key):
     start = gfn.init(key)
     middle = steps(gfn, start, 4)
     assert moved(start.params.policy, middle.params.policy) > 0.05
-    assert moved(start.params.log_z, middle.params.log_z) > 0.05
+    assert moved(start.params.log_z, middle.params.log_z) > 0.02
     end = steps(gfn, middle, 6)
     assert moved(middle.params, end.params) == 0
 
