@@ -6,6 +6,7 @@ from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.model import Model
 from gfnjax.objectives import regression
 from gfnjax.objectives.base import Objective
 from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
@@ -43,6 +44,7 @@ __all__ = [
     "LearnedBackward",
     "LogPartitionVariance",
     "MaximumEntropyBackward",
+    "Model",
     "NonFiniteError",
     "Objective",
     "Params",

@@ -1,7 +1,8 @@
 """Replay buffers: pure, hashable values, at a cost independent of history."""
 
 from gfnjax.replay import by_name as by_name
-from gfnjax.replay.base import Buffer, Experience, Recalled, Replay, Sample
+from gfnjax.replay.base import Buffer, Replay, Sample
+from gfnjax.replay.experience import Experience, Recalled
 from gfnjax.replay.fifo import Fifo
 from gfnjax.replay.records import Record, rebuild, record
 from gfnjax.replay.residual_prioritised import ResidualPrioritised

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.envs.base import Environment
-from gfnjax.replay.base import Buffer, Rebuilds, Recalled, Replay, one_of
+from gfnjax.replay.base import Buffer, Replay, one_of
+from gfnjax.replay.experience import Rebuilds, Recalled
 from gfnjax.replay.records import keep_last, restore_state
 from gfnjax.types import Array, PyTree, Trajectory
 

@@ -1,0 +1,105 @@
+"""What may be imported: `docs/imports.md` lists it, and nothing comes or goes unnoticed.
+
+    python tests/test_public_names.py
+
+writes the page anew, where names are meant to change.
+"""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[1] / "docs" / "imports.md"
+# Module by module, in the order in which a reader meets them.
+MODULES = {
+    "gfnjax": "the names that most programs need",
+    "gfnjax.envs": "environments, and what they may be able to do",
+    "gfnjax.envs.base": "the contract of an environment and its abilities",
+    "gfnjax.envs.drawing": "what an environment shows of its objects",
+    "gfnjax.envs.conditional": "conditions, drawn once a trajectory",
+    "gfnjax.envs.condition_distributions": "how they are drawn",
+    "gfnjax.rewards": "rewards written in NumPy",
+    "gfnjax.rewards.hypergrid": "rewards of grids",
+    "gfnjax.rewards.sets": "energies of sets",
+    "gfnjax.rewards.dags": "posteriors over DAGs",
+    "gfnjax.rewards.gaussian_networks": "their marginal likelihoods",
+    "gfnjax.rewards.dag_data": "data to learn DAGs from",
+    "gfnjax.rewards.ising": "couplings of spins",
+    "gfnjax.actions": "what an action is",
+    "gfnjax.policies": "policies and backward policies",
+    "gfnjax.policies.base": "what a policy is",
+    "gfnjax.model": "what samples and scores",
+    "gfnjax.objectives": "objectives",
+    "gfnjax.objectives.regression": "what a residual costs",
+    "gfnjax.samplers": "where the trajectories of a step come from",
+    "gfnjax.samplers.local_search": "local search",
+    "gfnjax.samplers.back_and_forth": "one move of it, and of Markov chains",
+    "gfnjax.replay": "replay buffers",
+    "gfnjax.exploration": "how sampling departs from the policy",
+    "gfnjax.algorithms": "what contains a GFlowNet, or is compared with one",
+    "gfnjax.algorithms.ebgfn": "rewards that are learned from data",
+    "gfnjax.training": "the loop over compiled chunks of steps",
+    "gfnjax.metrics": "metrics, by module",
+    "gfnjax.metrics.exact": "by dynamic programming",
+    "gfnjax.metrics.sampled": "from samples",
+    "gfnjax.metrics.modes": "coverage",
+    "gfnjax.metrics.distances": "between distributions",
+    "gfnjax.metrics.state_graph": "lists of all states",
+    "gfnjax.metrics.directed_graphs": "marginals of graphs",
+    "gfnjax.testing": "checks for authors of environments and objectives",
+    "gfnjax.rollout": "rollouts",
+    "gfnjax.scoring": "scores of trajectories",
+    "gfnjax.masking": "masked logits",
+    "gfnjax.packing": "evaluate live rows only",
+    "gfnjax.registry": "names on the command line",
+    "gfnjax.run": "runs on disk",
+    "gfnjax.data": "data files",
+}
+
+
+def names(module):
+    """What `__all__` says, else what is defined there under a public name."""
+    if hasattr(module, "__all__"):
+        return sorted(module.__all__)
+    own = (inspect.isclass, inspect.isfunction)
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and any(kind(inspect.unwrap(value)) for kind in own)
+        and getattr(inspect.unwrap(value), "__module__", None) == module.__name__
+    )
+
+
+def page():
+    lines = [
+        "# What may be imported",
+        "",
+        "Everything listed here is supported; anything else is internal and may move. The names of",
+        "the first section are the ones that most programs need: `import gfnjax`.",
+        "",
+    ]
+    for name, what in MODULES.items():
+        found = names(importlib.import_module(name))
+        lines += [f"## `{name}`", "", f"{what[0].upper()}{what[1:]}.", ""]
+        lines += [", ".join(f"`{each}`" for each in found), ""]
+    return "\n".join(lines)
+
+
+def test_the_page_lists_every_supported_import():
+    assert page() == PAGE.read_text(), "names have changed: python tests/test_public_names.py"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_listed_names_are_there_and_documented(name):
+    module = importlib.import_module(name)
+    assert (module.__doc__ or "").strip()
+    for each in names(module):
+        value = getattr(module, each)
+        assert inspect.ismodule(value) or (value.__doc__ or "").strip(), each
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
