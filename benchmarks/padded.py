@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax import GFlowNet, TrainState, Trajectory, masking
-from gfnjax.exploration import epsilon_tempered
+from gfnjax import GFlowNet, TrainState, Trajectory
+from gfnjax.actions import Categorical, epsilon_tempered
 from gfnjax.objectives.base import weighted_loss
 
 
@@ -19,13 +19,14 @@ def padded_rollout(gfn: GFlowNet, state: TrainState) -> Trajectory:
     epsilon = gfn.hyperparameters.epsilon
     epsilon = jnp.asarray(epsilon(state.step) if callable(epsilon) else epsilon)
     key = jax.random.fold_in(state.key, state.step)
-    gumbel = jax.random.gumbel(key, (env.max_steps * gfn.batch_size * env.num_actions,))
+    actions = Categorical(env.num_actions)
+    noise = actions.noise(key, (env.max_steps, gfn.batch_size))
 
     def move(current, noise):
-        def act(s, g):
+        def act(s, u):
             mask = env.forward_mask(s)
             logits = gfn.policy.evaluate(state.params.policy, env, s).forward_logits
-            action = masking.sample(epsilon_tempered(logits, mask, epsilon, 1.0), mask, g)
+            action = actions.sample(epsilon_tempered(logits, mask, epsilon, 1.0), mask, u)
             return env.step(s, action), jnp.where(env.is_terminal(s), 0, action)
 
         following, action = jax.vmap(act)(current, noise)
@@ -33,13 +34,12 @@ def padded_rollout(gfn: GFlowNet, state: TrainState) -> Trajectory:
 
     tile = lambda x: jnp.broadcast_to(x, (gfn.batch_size, *x.shape))  # noqa: E731
     start = jax.tree.map(tile, env.initial_state())
-    gumbel = gumbel.reshape(env.max_steps, gfn.batch_size, -1)
-    terminal, (states, actions, ended) = lax.scan(move, start, gumbel)
+    terminal, (states, taken, ended) = lax.scan(move, start, noise)
     states = jax.tree.map(lambda s0, x: jnp.concatenate([s0[None], x]), start, states)
     batch_first = lambda x: jnp.swapaxes(x, 0, 1)  # noqa: E731
     return Trajectory(
         states=jax.tree.map(batch_first, states),
-        actions=batch_first(actions),
+        actions=batch_first(taken),
         length=(~ended).sum(axis=0).astype(jnp.int32),
         log_reward=jax.vmap(env.log_reward)(terminal),
     )

@@ -7,7 +7,7 @@ score what was sampled.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,9 +43,19 @@ class Decision(NamedTuple):
     said: PyTree = None
 
 
-# (memory, t, states [B, ...], arrivals [B, ...], live [B]) -> (memory, decisions [B, ...]); rows
-# that are not live may hold anything.
-Act = Callable[[PyTree, Array, State, Arrival, Array], tuple[PyTree, Decision]]
+class Turn(NamedTuple):
+    """Where one trajectory stands, how it came there, and the noise of what it does next."""
+
+    state: State
+    arrival: Arrival
+    noise: PyTree
+
+
+# What a decision comes to in one turn: the action, and what is recorded of the visit.
+Finish = Callable[[Turn, Decision], tuple[Action, PyTree]]
+# (memory, t, turns [B, ...], live [B], finish) -> memory, and what `finish` makes of the decision
+# in each turn, [B, ...]; rows that are not live may hold anything.
+Act = Callable[[PyTree, Array, Turn, Array, Finish], tuple[PyTree, tuple[Action, PyTree]]]
 # (said, state, action, undo of the arrival) -> what is recorded of one visit, a few numbers.
 Record = Callable[[PyTree, State, Action, Action], PyTree]
 
@@ -73,8 +83,8 @@ def sample_forward(
         included and arbitrary after the end; None without `record`.
     """
 
-    def act(memory: PyTree, t: Array, state: State, arrival: Arrival, live: Array) -> PyTree:
-        return memory, act_live(decide, state, live)
+    def act(memory: PyTree, t: Array, turns: Turn, live: Array, finish: Finish) -> Any:
+        return memory, act_live(lambda turn: finish(turn, decide(turn.state)), turns, live)
 
     return rollout(env, act, lambda states: (), key, batch_size, window, record)
 
@@ -134,14 +144,15 @@ def rollout(
         length = length + (~ended).astype(jnp.int32)
         return t + 1, done, following, Arrival(action, undo), length, memory, buffers
 
-    _, _, terminal, _, length, _, buffers = lax.while_loop(
+    end, _, terminal, _, length, _, buffers = lax.while_loop(
         lambda carry: (carry[0] < horizon + (record is not None)) & ~carry[1].all(),
         body,
         (time, done, state, arrival, length, memory, buffers),
     )
     states, taken, records = buffers
+    # What ended before the others was written again and again; in place, as nothing else would be.
+    states = lax.fori_loop(end, horizon + 1, lambda t, x: _write(x, terminal, t), states)
     log_reward = _log_rewards(env, terminal, window)
-    states = _repeat_last(states, terminal, length)
     taken = jax.tree.map(lambda x: x[:, :horizon], taken)
     cut = jnp.zeros(batch_size, bool) if window else ~jax.vmap(env.is_terminal)(terminal)
     return Trajectory(states, taken, length, log_reward, cut), records
@@ -169,12 +180,15 @@ def _step(
     done: Array,
 ) -> tuple[PyTree, Action, PyTree]:
     """Memory, actions `[B, ...]` and records `[B, ...]` of one step."""
-    memory, decision = act(memory, t, state, arrival, ~done)
-    now = jax.tree.map(lambda x: x[t], noise)
-    action = jax.vmap(actions.sample)(decision.params, jax.vmap(env.forward_mask)(state), now)
-    row = None
-    if record is not None:
-        row = jax.vmap(record)(decision.said, state, action, arrival.undo)
+
+    def finish(turn: Turn, decision: Decision) -> tuple[Action, PyTree]:
+        action = actions.sample(decision.params, env.forward_mask(turn.state), turn.noise)
+        if record is None:
+            return action, None
+        return action, record(decision.said, turn.state, action, turn.arrival.undo)
+
+    turns = Turn(state, arrival, jax.tree.map(lambda x: x[t], noise))
+    memory, (action, row) = act(memory, t, turns, ~done, finish)
     return memory, action, row
 
 

@@ -14,11 +14,11 @@ from gfnjax import (
     Hypergrid,
     Hyperparameters,
     TrajectoryBalance,
-    masking,
     rollout,
     tabular_policy,
 )
-from gfnjax.exploration import StopFlattening, epsilon_tempered
+from gfnjax.actions import Categorical, epsilon_tempered
+from gfnjax.exploration import StopFlattening
 from gfnjax.testing import diamond
 
 LOGITS = npst.arrays(np.float32, 4, elements=st.floats(-20, 20, width=32))
@@ -64,7 +64,8 @@ def test_epsilon_one_samples_the_uniform_policy():
 
     def behaviour(state):
         mask = env.forward_mask(state)
-        return epsilon_tempered(skewed[state.index], mask, jnp.ones(()), jnp.ones(())), None
+        acting = epsilon_tempered(skewed[state.index], mask, jnp.ones(()), jnp.ones(()))
+        return rollout.Decision(acting)
 
     sample = jax.jit(lambda key: rollout.sample_forward(env, behaviour, key, num_samples)[0])
     paths = Counter(map(tuple, np.asarray(sample(jax.random.key(0)).states.index).tolist()))
@@ -79,10 +80,10 @@ def test_choices_are_made_per_step():
     log_probs = epsilon_tempered(
         jnp.array([50.0, 0.0]), jnp.ones(2, bool), jnp.asarray(0.5), jnp.asarray(1.0)
     )
-    gumbel = jax.random.gumbel(jax.random.key(0), (4000, 6, 2))
-    actions = masking.sample(
-        jnp.broadcast_to(log_probs, gumbel.shape), jnp.ones_like(gumbel, bool), gumbel
-    )
+    coin = Categorical(2)
+    noise = coin.noise(jax.random.key(0), (4000, 6))
+    draw = jax.vmap(jax.vmap(lambda u: coin.sample(log_probs, jnp.ones(2, bool), u)))
+    actions = draw(noise)
     share = float((actions == 0).all(axis=1).mean())
     assert abs(share - 0.75**6) < 4.5 * np.sqrt(0.178 * 0.822 / 4000)
 
@@ -165,11 +166,15 @@ def test_a_run_explores_with_it(key):
     table = params.policy["params"]
     table["forward_logits"] = table["forward_logits"].at[:, STOP].set(6.0)
     values = Hyperparameters(epsilon=jnp.zeros(()), temperature=jnp.asarray(1e4))
-    explore = jax.jit(gfn.explore, static_argnums=2)
-    length = np.asarray(explore(params, key, 2000, values)[0].length)
+
+    @jax.jit
+    def explore(values):
+        return gfn.model.explore(params, key, 2000, gfn.behaviour(values))[0].length
+
+    length = np.asarray(explore(values))
     assert abs((length == 1).mean() - 0.5) < 4.5 * np.sqrt(0.25 / 2000)
     plain = values._replace(temperature=jnp.ones(()))
-    assert (np.asarray(explore(params, key, 2000, plain)[0].length) == 1).mean() > 0.98
+    assert (np.asarray(explore(plain)) == 1).mean() > 0.98
 
 
 def test_stop_flattening_needs_a_stop_action():

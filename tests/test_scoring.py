@@ -12,6 +12,7 @@ from path_enumeration import all_paths, all_trajectories, padded_dag
 
 import gfnjax
 from gfnjax import scoring
+from gfnjax.policies.base import Behaviour
 from gfnjax.testing import diamond
 
 LEARNED = gfnjax.LearnedBackward()
@@ -143,15 +144,19 @@ def grid_run():
         env, gfnjax.mlp_policy(env, (16,)), gfnjax.TrajectoryBalance(), batch_size=12
     )
     params = gfn.init(jax.random.key(0)).params.policy
-    behaviour = lambda state: (jnp.zeros(3), gfn.policy.evaluate(params, env, state))  # noqa: E731
-    sample = jax.jit(lambda key: gfnjax.rollout.sample_forward(env, behaviour, key, 12))
-    trajectories, outputs = sample(jax.random.key(1))
+    act = Behaviour(lambda state, output: jnp.zeros(3), frozenset())
+
+    @jax.jit
+    def sample(key):
+        return gfn.model.explore(gfnjax.Params(params), key, 12, act)
+
+    trajectories, rows = sample(jax.random.key(1))
     assert len(set(trajectories.length.tolist())) > 3
-    return env, gfn.policy, params, trajectories, outputs
+    return env, gfn.policy, params, trajectories, rows
 
 
 def test_dense_packed_and_reused_outputs_agree_on_the_hypergrid(grid_run):
-    env, policy, params, trajectories, outputs = grid_run
+    env, policy, params, trajectories, rows = grid_run
     cotangent = random_cotangent(trajectories, 0)[:3]
 
     def value(params, **kwargs):
@@ -165,7 +170,7 @@ def test_dense_packed_and_reused_outputs_agree_on_the_hypergrid(grid_run):
     dense = grad(chunk_size=None)
     assert_close(grad(chunk_size=CHUNK), dense)
     assert_close(grad(chunk_size=1000), dense)
-    assert_close(grad(chunk_size=CHUNK, outputs=outputs), dense)
+    assert_close(grad(chunk_size=CHUNK, rows=rows), dense)
 
 
 def test_batch_of_one_and_vmapped_parameters(grid_run):
@@ -254,7 +259,8 @@ def test_work_follows_live_transitions_at_a_fixed_horizon():
 
         def behaviour(state):
             walking = state.position.sum() < steps
-            return jnp.where(walking, jnp.array([0.0, 0.0, -1e4]), jnp.array([0.0, 0.0, 1e4])), None
+            go, stop = jnp.array([0.0, 0.0, -1e4]), jnp.array([0.0, 0.0, 1e4])
+            return gfnjax.rollout.Decision(jnp.where(walking, go, stop))
 
         return gfnjax.rollout.sample_forward(env, behaviour, jax.random.key(0), 8)[0]
 

@@ -110,16 +110,16 @@ class CausalPolicy(Comparable):
         def start(sources: State) -> PyTree:
             return jax.vmap(lambda source: self.start(held, self.look(env, source)))(sources)
 
-        def decide(
-            memory: PyTree, t: Array, state: State, arrival: rollout.Arrival, live: Array
-        ) -> tuple[PyTree, rollout.Decision]:
-            token = jnp.where(t == 0, 0, arrival.action + 1)
+        def act_all(
+            memory: PyTree, t: Array, turns: rollout.Turn, live: Array, finish: rollout.Finish
+        ) -> Any:
+            token = jnp.where(t == 0, 0, turns.arrival.action + 1)
             memory, output = step(held, memory, token, t)
             output = in_full_precision(output)
-            params = output.forward_logits if act is None else jax.vmap(act)(state, output)
-            return memory, rollout.Decision(params)
+            params = output.forward_logits if act is None else jax.vmap(act)(turns.state, output)
+            return memory, jax.vmap(finish)(turns, rollout.Decision(params))
 
-        return rollout.rollout(env, decide, start, key, num_samples)[0], None
+        return rollout.rollout(env, act_all, start, key, num_samples)[0], None
 
     def score(
         self,

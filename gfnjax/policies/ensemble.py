@@ -107,20 +107,23 @@ class EnsemblePolicy(Comparable):
         key, member_key = jax.random.split(key)
         members = jax.random.randint(member_key, (num_samples,), 0, self.num_members)
 
-        def decide(row: tuple[State, Array]) -> rollout.Decision:
-            state, member = row
+        def decide(state: State, member: Array) -> rollout.Decision:
             heads = self.heads(params, env, state)
             logits = heads.forward_logits[member]
             acting = act(state, heads._replace(forward_logits=logits))
             return rollout.Decision(acting, None if read is None else heads)
 
-        def decide_all(
-            memory: PyTree, t: Array, state: State, arrival: rollout.Arrival, live: Array
-        ) -> tuple[PyTree, rollout.Decision]:
-            return memory, rollout.act_live(decide, (state, members), live)
+        def act_all(
+            memory: PyTree, t: Array, turns: rollout.Turn, live: Array, finish: rollout.Finish
+        ) -> Any:
+            def one(row: tuple[rollout.Turn, Array]) -> Any:
+                return finish(row[0], decide(row[0].state, row[1]))
+
+            return memory, rollout.act_live(one, (turns, members), live)
 
         record = record_by(None if read is None else jax.vmap(read, (MEMBERS, None)))
-        return rollout.rollout(env, decide_all, lambda states: (), key, num_samples, window, record)
+        options = num_samples, window, record
+        return rollout.rollout(env, act_all, lambda states: (), key, *options)
 
     def score(
         self,

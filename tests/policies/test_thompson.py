@@ -46,11 +46,15 @@ def test_one_member_builds_a_whole_trajectory(num_samples, key):
     env = binary_tree(3)
     gfn, params = turning(env)
     explore = jax.jit(gfn.model.explore, static_argnums=(2, 3))
-    trajectories, heads = explore(params, key, num_samples, gfn.behaviour(VALUES))
+    trajectories, rows = explore(params, key, num_samples, gfn.behaviour(VALUES))
     actions = np.asarray(trajectories.actions)
     assert (actions == actions[:, :1]).all()
     assert abs(actions[:, 0].mean() - 0.5) < 4.5 * np.sqrt(0.25 / num_samples)
-    assert heads.forward_logits.shape == (num_samples, 4, 2, 2)
+    # What is recorded is each member's word: the one that acted was certain, the other not.
+    assert rows.log_pf.shape == (num_samples, 4, 2)
+    taken = np.asarray(rows.log_pf)[:, :3]
+    np.testing.assert_allclose(taken.max(axis=2), 0.0, atol=1e-6)
+    np.testing.assert_allclose(taken.min(axis=2), -60.0, atol=1e-4)
 
 
 def test_without_exploration_the_mixture_acts(key):
