@@ -32,7 +32,7 @@ from gfnjax.policies import (
     ensemble_mlp_policy,
     ensemble_tabular_policy,
 )
-from gfnjax.policies.base import FrozenPolicy
+from gfnjax.policies.base import Behaviour, FrozenPolicy
 from gfnjax.testing import diamond
 
 ENV = diamond()
@@ -127,11 +127,15 @@ def test_a_behaviour_acts_in_the_policys_place(key):
         )
 
     model = Model(ENV, POLICY)
-    trajectories, outputs = model.explore(table(), key, 16, always_the_second)
+    behaviour = Behaviour(always_the_second, frozenset())
+    trajectories, rows = model.explore(table(), key, 16, behaviour)
     np.testing.assert_array_equal(trajectories.states.index, [[0, 2, 3]] * 16)
-    # What is recorded is what the policy says, not what acted.
-    expected = np.log([[3.0, 1], [6, 9]])
-    np.testing.assert_allclose(outputs.forward_logits[0, :2], expected, rtol=1e-6)
+    # What is recorded is what the policy says, not what acted: 1/4 to go to the second child.
+    np.testing.assert_allclose(rows.log_pf[:, 0], np.log(1 / 4), rtol=1e-5)
+    scores = model.score(table(), trajectories)
+    np.testing.assert_allclose(rows.log_pf[:, :2], scores.log_pf[:, :2], rtol=1e-5, atol=1e-6)
+    nothing = model.explore(table(), key, 16, Behaviour())[1]
+    assert nothing is None
 
 
 # ---------------------------------------------------------------- as part of a GFlowNet
