@@ -121,7 +121,7 @@ def test_nothing_but_the_source_and_the_actions(key):
 
     found, batch = kept("trees", OnPolicy(), True)
     assert found.source is None
-    assert num_bytes(found) == num_bytes(batch._replace(states=None))
+    assert num_bytes(found) == num_bytes(batch._replace(states=None, cut=None))
     # Of a source with a condition only the condition.
     found, batch = kept("conditional trees", OnPolicy(), True)
     np.testing.assert_array_equal(found.source.start[0], batch.states.condition[:, 0])
