@@ -52,7 +52,7 @@ class Entry:
     Attributes:
         kind: one of `KINDS`.
         name: on the command line.
-        cls: the dataclass; for backward policies and regressions a function.
+        cls: the dataclass; for backward policies and most regressions a function.
         summary: one line.
         module: where it was registered; importing it does so again.
         values: other defaults than those of the class.
@@ -84,7 +84,7 @@ class Entry:
         return options_of(self.cls, self.values, self.fixed)
 
     def make(self, **options: Any) -> Any:
-        """An instance of the dataclass.
+        """An instance of the dataclass; a function as it is.
 
         Raises:
             TypeError: for an option that it does not have.
@@ -94,6 +94,8 @@ class Entry:
             if name not in known:
                 hint = suggest(name, known)
                 raise TypeError(f"{self.kind} {self.name} has no option {name!r}{hint}")
+        if not isinstance(self.cls, type):
+            return self.cls
         return self.cls(**{**self.values, **self.fixed, **options})
 
 
@@ -185,7 +187,11 @@ def backward(name: str, *, summary: str) -> Callable[[T], T]:
 
 
 def regression(name: str, *, summary: str) -> Callable[[T], T]:
-    """Register a function of a residual: `--regression NAME`."""
+    """Register a function of a residual, or a frozen dataclass that is one: `--regression NAME`.
+
+    Raises:
+        RegistrationError: for a class that is no frozen dataclass.
+    """
     return _function("regression", name, summary)
 
 
@@ -245,6 +251,8 @@ def _function(kind: str, name: str, summary: str) -> Callable[[T], T]:
     module = _caller(3)
 
     def register(function: T) -> T:
+        if isinstance(function, type):
+            _check_class(kind, name, function)
         _add(Entry(kind, name, function, summary, module))
         return function
 
