@@ -131,11 +131,9 @@ def _read(path: Path, file: IO[bytes], template: RunState) -> RunState:
     leaves = _named_leaves(template)
     _check_fit(path, json.loads(description), _describe(leaves))
 
-    # One for all: JAX lets go of what it has copied only later.
-    scratch = np.empty(max((_num_bytes(like) for _, like in leaves), default=0), np.uint8)
-
     def next_leaf(like: Any) -> jax.Array:
-        content = scratch[: _num_bytes(like)]
+        # Memory of its own: JAX copies later than it says, or takes it over.
+        content = np.empty(_num_bytes(like), np.uint8)
         if file.readinto(content.data) != content.size:  # pyrefly: ignore[missing-attribute]
             raise damaged
         digest.update(content.data)
@@ -232,8 +230,7 @@ def _bytes_of(host: np.ndarray) -> memoryview:
 
 
 def _to_device(host: np.ndarray, like: Any) -> jax.Array:
-    # A copy, and awaited: the memory of `host` serves for the next one.
-    value = jax.block_until_ready(jax.device_put(host, may_alias=False))
+    value = jnp.asarray(host)
     return jax.random.wrap_key_data(value, impl=_impl_of(like)) if _is_key(like) else value
 
 

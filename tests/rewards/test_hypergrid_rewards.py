@@ -12,6 +12,7 @@ import pytest
 
 import gfnjax
 from gfnjax.envs.hypergrid import HypergridState
+from gfnjax.identity import classes
 
 STANDARD, EASY, HARD = (gfnjax.corners(name) for name in ("standard", "easy", "hard"))
 LOW = gfnjax.Corners(r0=0.01)
@@ -30,15 +31,16 @@ COSINE_LOG_Z = {(2, 8): 1.895260, (2, 16): 3.403365, (2, 32): 4.798264}
 UNIFORM_TV = {(2, 8): 0.7470, (4, 8): 0.9141, (4, 20): 0.9111}  # easy
 
 
-@jax.jit
-def all_log_rewards(env):
-    """log R of every cell, through the environment."""
+@partial(jax.jit, static_argnums=1)
+def all_log_rewards(env, kinds):
+    """log R of every cell, through the environment; `kinds` tell rewards of equal form apart."""
     index = jnp.arange(env.side**env.num_dims, dtype=jnp.int32)
     return jax.vmap(lambda i: env.log_reward(env.state_at(i)))(index)
 
 
 def rewards(num_dims, side, reward):
-    return np.exp(np.asarray(all_log_rewards(gfnjax.Hypergrid(num_dims, side, reward)), np.float64))
+    env = gfnjax.Hypergrid(num_dims, side, reward)
+    return np.exp(np.asarray(all_log_rewards(env, classes(env)), np.float64))
 
 
 @pytest.mark.parametrize("size", LOG_Z, ids=str)
@@ -128,6 +130,7 @@ def test_variants():
     "make", [gfnjax.corners, gfnjax.Cosine, gfnjax.Deceptive, partial(gfnjax.Sparse, 1e-12)]
 )
 def test_double_precision(make):
-    log_rewards = all_log_rewards(gfnjax.Hypergrid(2, 8, make()))
+    env = gfnjax.Hypergrid(2, 8, make())
+    log_rewards = all_log_rewards(env, classes(env))
     assert log_rewards.dtype == jnp.float64
     assert np.isfinite(log_rewards).all()

@@ -221,3 +221,14 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.undo()
     newer = checkpoint.save(tmp_path, state_at(7))
     assert set(tmp_path.iterdir()) == {path, newer}
+
+
+def test_many_small_arrays_do_not_overwrite_each_other(tmp_path):
+    # Memory that serves for one array after the other is read before JAX has copied it.
+    rng = np.random.default_rng(0)
+    for trial in range(30):
+        sizes = rng.integers(1, 60, 40)
+        many = [jnp.asarray(rng.integers(0, 2**31 - 1, n, np.int32)) for n in sizes]
+        state = state_at(trial)._replace(memory=many)
+        path = checkpoint.save(tmp_path, state)
+        assert bits(checkpoint.read(path, state)) == bits(state)
