@@ -56,12 +56,14 @@ class PessimisticBackward(TrainedBackward):
         return negative_log_likelihood(self.policy, params, env, trajectories, chunk_size)
 
     def start(self, example: Trajectory) -> Buffer:
-        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), example)
+        kept = example._replace(cut=None)
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), kept)
         return self._replay.init(one)
 
     def observe(self, memory: Buffer, trajectories: Trajectory) -> Buffer:
         # Of a batch larger than the memory the last ones stay.
-        newest = jax.tree.map(lambda x: x[-self.capacity :], trajectories)
+        kept = trajectories._replace(cut=None)
+        newest = jax.tree.map(lambda x: x[-self.capacity :], kept)
         return self._replay.add(memory, newest, newest.log_reward)
 
     def recall(self, memory: Buffer, trajectories: Trajectory, key: Array) -> Trajectory:

@@ -125,7 +125,12 @@ def test_a_move_without_a_way_back_is_refused_whatever_is_drawn(key, monkeypatch
     model = tabular(env)
     params = model.init(key, key)
     states = terminal_states(model.sample(params, key, 64))
-    zeros = lambda key, shape, dtype: jnp.zeros(shape, dtype)  # noqa: E731
+    uniform = jax.random.uniform
+
+    def zeros(key, shape, dtype=None):
+        """Of whether to accept; actions are drawn as always."""
+        return uniform(key, shape) if dtype is None else jnp.zeros(shape, dtype)
+
     monkeypatch.setattr(jax.random, "uniform", zeros)
     moved = jax.jit(lambda states: back_and_forth(model, params, key, states, 2))(states)
     possible = np.asarray(moved.log_ratio) > masking.FILL / 2
