@@ -95,8 +95,7 @@ class GFlowNet(Comparable):
         object.__setattr__(self, "hyperparameters", given)
         for name in ("batch_size", "num_updates", "chunk_size"):
             if (value := getattr(self, name)) is not None:
-                least = 1 if name == "chunk_size" else None
-                object.__setattr__(self, name, whole(name, value, least))
+                object.__setattr__(self, name, whole(name, value))
         check_model(self)
         nodes = self.env, self.policy, self.backward, self.hyperparameters, self.prior
         object.__setattr__(self, "classes", classes(nodes))

@@ -52,7 +52,7 @@ class Model(Comparable):
 
     def __post_init__(self) -> None:
         if self.chunk_size is not None:
-            object.__setattr__(self, "chunk_size", whole("chunk_size", self.chunk_size, least=1))
+            object.__setattr__(self, "chunk_size", whole("chunk_size", self.chunk_size))
         check_model(self)
         nodes = self.env, self.policy, self.backward, self.prior
         object.__setattr__(self, "classes", classes(nodes))
@@ -182,6 +182,8 @@ def check_model(model: Any) -> None:
         raise TypeError(
             f"prior must be a FrozenPolicy(policy, params), got {type(model.prior).__name__}"
         )
+    if model.chunk_size is not None and model.chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1 or None, got {model.chunk_size}")
     networks = {
         "policy": policy,
         "prior": getattr(model.prior, "policy", None),

@@ -347,7 +347,7 @@ def test_double_precision(objective, x64):
         ({"objective": "tb"}, TypeError, "objective must be an Objective .*, got 'tb'"),
         ({"objective": TargetDetailedBalance()}, ValueError, "needs a target network: set target_"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1, got 0"),
+        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1 or None, got 0"),
         ({"max_grad_norm": 0.0}, ValueError, "max_grad_norm must be positive, got 0.0"),
         ({"target_rate": 1.5}, ValueError, r"target_rate must be in \(0, 1\], got 1.5"),
         ({"hyperparameters": {"epsilon": 0.1}}, TypeError, "must be gfnjax.Hyperparameters"),

@@ -213,7 +213,7 @@ class Rules:
         ({"backward": "uniform"}, TypeError, "backward must be a backward policy such as"),
         ({"backward": UniformBackward}, TypeError, "backward must be a backward policy such as"),
         ({"prior": NETWORK}, TypeError, r"prior must be a FrozenPolicy\(policy, params\), got P"),
-        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1, got 0"),
+        ({"chunk_size": 0}, ValueError, "chunk_size must be at least 1 or None, got 0"),
         ({"chunk_size": 2.5}, (TypeError, ValueError), "chunk_size"),
         ({"env": Hypergrid(2, 5)}, ValueError, "^policy was made for an environment with num_f"),
         (

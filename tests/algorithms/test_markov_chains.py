@@ -11,8 +11,12 @@ import pytest
 from gfnjax import Hypergrid, random_dag, tabular_policy
 from gfnjax.algorithms import MarkovChains, mars, metropolis_hastings
 from gfnjax.envs import additive_set
+from gfnjax.envs.amp import VariableSequence
 from gfnjax.metrics import exact, sampled
 from gfnjax.metrics.state_graph import build_graph
+from gfnjax.model import Model
+from gfnjax.policies import LikelihoodBackward, causal_transformer_policy
+from gfnjax.policies.base import Policy
 from gfnjax.rewards.sets import set_truth
 from gfnjax.rollout import terminal_states
 
@@ -90,6 +94,36 @@ def test_samples_are_trajectories_and_transitions_are_counted(key):
     np.testing.assert_allclose(trajectories.log_reward, jax.vmap(env.log_reward)(ends))
     moves = np.asarray(ends.position.sum(axis=1)) + 1
     np.testing.assert_array_equal(trajectories.length, moves)
+
+
+PROPOSALS = {
+    "trained-backward": lambda: Model(GRID, TABLE, LikelihoodBackward(TABLE)),
+    "causal": lambda: Model(WORDS, causal_transformer_policy(WORDS, 8, 2, 1)),
+    "causal-by-states": lambda: Model(WORDS, by_states(causal_transformer_policy(WORDS, 8, 2, 1))),
+}
+GRID = Hypergrid(2, 3, slope)
+TABLE = tabular_policy(GRID)
+WORDS = VariableSequence(4, 3, lambda tokens: (tokens == 2).sum().astype(float))
+
+
+def by_states(causal):
+    """The same function of a state, read state by state."""
+    return Policy(
+        lambda key, s: causal.init(key, causal.observe(WORDS, s)),
+        lambda params, s: causal.evaluate(params, WORDS, s),
+        lambda env, s: s,
+    )
+
+
+def test_any_model_may_propose_and_learn(key):
+    found = {}
+    for name, make in PROPOSALS.items():
+        chains = MarkovChains(make(), 32, 3, learn=True)
+        found[name] = jax.jit(chains.step)(init(chains, key))
+        assert np.isfinite(found[name][1].loss)
+        assert float(found[name][1].grad_norm) > 0
+    for x, y in zip(*(found[name][1] for name in ("causal", "causal-by-states")), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-3)
 
 
 @pytest.mark.slow
