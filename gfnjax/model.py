@@ -153,6 +153,12 @@ class Model(Comparable):
         )
 
 
+def require_model(model: Any) -> None:
+    """Raise a `TypeError` for anything but a `Model`; a GFlowNet has one."""
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a Model, such as gfn.model, got {type(model).__name__}")
+
+
 def check_model(model: Any) -> None:
     """Raise a `TypeError` or `ValueError` that names the part that does not fit.
 

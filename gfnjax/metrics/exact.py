@@ -17,7 +17,7 @@ from gfnjax.actions import require_categorical
 from gfnjax.envs.base import check_indexable
 from gfnjax.metrics import distances
 from gfnjax.metrics.state_graph import StateGraph
-from gfnjax.model import Model
+from gfnjax.model import Model, require_model
 from gfnjax.state import Params
 from gfnjax.types import Array
 
@@ -71,6 +71,7 @@ def policy_table(model: Model, params: Params, batch_size: int = 4096) -> Policy
     Raises:
         TypeError, ValueError: if the states of the environment have no int32 indices.
     """
+    require_model(model)
     if not hasattr(type(model.env), "num_states"):
         name = type(model.env).__name__
         raise TypeError(f"model.env must be Enumerable, one with num_states; {name} is not")

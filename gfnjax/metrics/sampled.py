@@ -23,7 +23,7 @@ from gfnjax.envs.base import Enumerable, State
 from gfnjax.metrics import distances
 from gfnjax.metrics.exact import target_distribution
 from gfnjax.metrics.state_graph import StateGraph
-from gfnjax.model import Model
+from gfnjax.model import Model, require_model
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
 
@@ -96,6 +96,8 @@ def log_likelihood(
         `[B]` nats.
     """
 
+    require_model(model)
+
     def log_ratio(key: Array) -> Array:
         trajectories = model.sample_backward(params, key, terminal_states)
         scores = model.score(params, trajectories)
@@ -111,6 +113,7 @@ def log_weights(model: Model, params: Params, trajectories: Trajectory) -> Array
 
     Where the model is relative to a prior, sum log prior takes the place of sum log P_B.
     """
+    require_model(model)
     needs = frozenset() if model.prior is None else frozenset({"log_prior"})
     scores = model.score(params, trajectories, needs=needs)
     log_reference = scores.log_pb if model.prior is None else scores.log_prior

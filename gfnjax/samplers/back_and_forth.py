@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from gfnjax import masking, rollout
 from gfnjax.envs.base import State
-from gfnjax.model import Model, score_states
+from gfnjax.model import Model, require_model, score_states
 from gfnjax.policies.base import Behaviour
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
@@ -119,6 +119,7 @@ def back_and_forth(
     Raises:
         ValueError: if an argument is out of range, or both or neither of the two lengths given.
     """
+    require_model(model)
     check(model.env.max_steps, num_back, back_share, acceptance, least_back)
     steps = Steps(num_back, least_back, back_share)
     back_key, forth_key, accept_key, steps_key = jax.random.split(key, 4)

@@ -53,7 +53,7 @@ def test_ising_4x4():
     )
     state, history = train(gfn, jax.random.key(0), num_steps, chunk_size=num_steps)
     samples = jax.jit(gfn.sample, static_argnums=2)(state.params, jax.random.key(1), 4000)
-    weights = np.array(jax.jit(log_weights)(gfn, state.params, samples))
+    weights = np.array(jax.jit(log_weights)(gfn.model, state.params, samples))
     estimate = np.log(np.exp(weights - weights.max()).mean()) + weights.max()
     learned = float(state.params.log_z)
     print(

@@ -213,3 +213,13 @@ def test_noise_floor_of_the_reference_grids(num_dims, side, observed):
     log_reward = jax.jit(jax.vmap(lambda i: env.log_reward(env.state_at(i))))(cells)
     log_p = jax.nn.log_softmax(log_reward)
     np.testing.assert_allclose(noise_floor(log_p, num_samples=200_000), observed, atol=1.5e-3)
+
+
+def test_a_gflownet_in_place_of_its_model_is_told_so(key):
+    params = GFN.init(key).params
+    for call in (
+        lambda: sampled.elbo(GFN, params, key, 8),
+        lambda: exact.policy_table(GFN, params),
+    ):
+        with pytest.raises(TypeError, match=r"model must be a Model, such as gfn\.model, got GFl"):
+            call()
