@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import masking
+from gfnjax.errors import ArgumentError
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.types import Array, PyTree
 
@@ -125,9 +126,11 @@ def require_categorical(env: Any, what: str) -> None:
     """Raise a `TypeError` where the actions of `env` are not numbered, which `what` needs."""
     for actions in (actions_of(env), backward_actions_of(env)):
         if not isinstance(actions, Categorical):
-            raise TypeError(
-                f"{what} sums over all actions: it needs an environment whose actions are "
-                f"Categorical, those of {type(env).__name__} are {type(actions).__name__}"
+            raise ArgumentError(
+                "env",
+                "sums over all actions: it needs an environment whose actions are Categorical, "
+                f"those of {type(env).__name__} are {type(actions).__name__}",
+                subject=what,
             )
 
 

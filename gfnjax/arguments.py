@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 
@@ -21,9 +22,9 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
     """
     number = _whole(value)
     if number is None:
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
+        raise ArgumentError(name, f"must be a whole number, got {value!r}")
     if least is not None and number < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+        raise ArgumentError(name, f"must be at least {least}, got {value}")
     return number
 
 
@@ -47,11 +48,12 @@ def check_key(name: str, key: Any, *, seeds: bool = False) -> Array:
     if seeds and _whole(key) is not None:
         return jax.random.key(whole(name, key))
     if not is_key(key):
-        hint = f"{name} must be a typed PRNG key: use jax.random.key, not PRNGKey"
         legacy = getattr(key, "dtype", None) == jnp.uint32
-        raise TypeError(hint if legacy else f"{hint} (got {_short(key)})")
+        got = "" if legacy else f" (got {_short(key)})"
+        remedy = f"use jax.random.key, not PRNGKey{got}"
+        raise ArgumentError(name, "must be a typed PRNG key", remedy)
     if key.shape != ():
-        raise TypeError(f"{name} must be one key, got {key.shape}: use jax.vmap over several")
+        raise ArgumentError(name, f"must be one key, got {key.shape}", "use jax.vmap over several")
     return key
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 NON_NEGATIVE = (lambda x: x >= 0), "not be negative"
@@ -78,8 +79,8 @@ def check(given: Any) -> None:
     """Plain numbers must be in range; schedules and arrays are taken as they are."""
     if not isinstance(given, Hyperparameters):
         kind = "a dict" if isinstance(given, dict) else type(given).__name__
-        raise TypeError(f"hyperparameters must be gfnjax.Hyperparameters(...), got {kind}")
+        raise ArgumentError("hyperparameters", f"must be gfnjax.Hyperparameters(...), got {kind}")
     for name, (valid, words) in RANGES.items():
         value = getattr(given, name)
         if isinstance(value, int | float) and not valid(value):
-            raise ValueError(f"{name} must {words}, got {value}")
+            raise ArgumentError(name, f"must {words}, got {value}")

@@ -11,6 +11,7 @@ from gfnjax import rollout, scoring
 from gfnjax.actions import Categorical, actions_of, backward_actions_of
 from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State, source_state
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable, classes
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward, UniformBackward
 from gfnjax.policies.base import AnyPolicy, Behaviour, FrozenPolicy, check_made_for, check_output
@@ -167,26 +168,29 @@ def check_model(model: Any) -> None:
     """
     env, policy, backward = model.env, model.policy, model.backward
     if isinstance(policy, type) or not all(hasattr(policy, n) for n in ("rollout", "score")):
-        raise TypeError(
-            "policy must be a gfnjax.Policy (or a CausalPolicy, an EnsemblePolicy), "
-            f"got {type(policy).__name__}"
+        raise ArgumentError(
+            "policy",
+            "must be a gfnjax.Policy (or a CausalPolicy, an EnsemblePolicy), "
+            f"got {type(policy).__name__}",
         )
     if jax.tree_util.all_leaves([env]):
-        raise TypeError(
-            f"env must be a pytree: decorate {type(env).__name__} with flax.struct.dataclass, "
-            "sizes as struct.field(pytree_node=False)"
+        raise ArgumentError(
+            "env",
+            f"must be a pytree: decorate {type(env).__name__} with flax.struct.dataclass, "
+            "sizes as struct.field(pytree_node=False)",
         )
     policy.check(env)
     if isinstance(backward, type) or not (
         callable(backward) or isinstance(backward, TrainedBackward)
     ):
-        raise TypeError(
-            "backward must be a backward policy such as UniformBackward() or LearnedBackward(), "
-            f"got {backward!r}"
+        raise ArgumentError(
+            "backward",
+            "must be a backward policy such as UniformBackward() or LearnedBackward(), "
+            f"got {backward!r}",
         )
     if not isinstance(model.prior, FrozenPolicy | None):
-        raise TypeError(
-            f"prior must be a FrozenPolicy(policy, params), got {type(model.prior).__name__}"
+        raise ArgumentError(
+            "prior", f"must be a FrozenPolicy(policy, params), got {type(model.prior).__name__}"
         )
     if model.chunk_size is not None and model.chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1 or None, got {model.chunk_size}")

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from gfnjax.errors import ArgumentError
+
 SCALARS = (bool, int, float, str, Path, NoneType)
 
 
@@ -104,7 +106,7 @@ def from_plain(name: str, hint: Any, value: Any) -> Any:
     """
     found = _read(hint, value)
     if found is _NO:
-        raise TypeError(f"{name} must be {describe(hint)}, got {value!r}")
+        raise ArgumentError(name, f"must be {describe(hint)}, got {value!r}")
     return found
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gfnjax.arguments import suggest
+from gfnjax.errors import ArgumentError
 from gfnjax.options import Option, options_of
 
 OWN = "gfnjax"
@@ -93,7 +94,8 @@ class Entry:
         for name in options:
             if name not in known:
                 hint = suggest(name, known)
-                raise TypeError(f"{self.kind} {self.name} has no option {name!r}{hint}")
+                problem = f"has no option {name!r}{hint}"
+                raise ArgumentError(name, problem, subject=f"{self.kind} {self.name}")
         return self.cls(**{**self.values, **self.fixed, **options})
 
 
@@ -197,7 +199,8 @@ def find(kind: str, name: str) -> Entry:
     """
     if (kind, name) not in _ENTRIES:
         hint = suggest(name, [entry.name for entry in entries(kind)])
-        raise ValueError(f"there is no {kind} {name!r}{hint} (see gfnjax list)")
+        problem = f"{kind} {name!r}{hint} (see gfnjax list)"
+        raise ArgumentError(kind, problem, subject="there is no")
     return _ENTRIES[kind, name]
 
 

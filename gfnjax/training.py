@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from gfnjax.arguments import check_key, whole
+from gfnjax.errors import ArgumentError
 from gfnjax.learning import diagnosis
 from gfnjax.state import is_finite, settle
 from gfnjax.types import Array
@@ -134,16 +135,17 @@ def copy(state: RunState) -> RunState:
 
 def _first_state(gfn: Trainable, start: Any) -> RunState:
     if not isinstance(gfn, Trainable):
-        raise TypeError(
-            f"gfn must be a GFlowNet or the like, with init and step, got {type(gfn).__name__}"
+        raise ArgumentError(
+            "gfn", f"must be a GFlowNet or the like, with init and step, got {type(gfn).__name__}"
         )
     if hasattr(start, "step"):
         return start
     if isinstance(start, jax.Array | np.ndarray):
         return init(gfn, check_key("start", start))
-    raise TypeError(
-        "start must be a typed PRNG key, such as jax.random.key(0), or the state to go on from, "
-        f"got {type(start).__name__}"
+    raise ArgumentError(
+        "start",
+        "must be a typed PRNG key, such as jax.random.key(0), or the state to go on from, "
+        f"got {type(start).__name__}",
     )
 
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from gfnjax.envs.base import Environment, State, log_reward_of
+from gfnjax.errors import ArgumentError, Words
 from gfnjax.gflownet import GFlowNet
 from gfnjax.identity import Comparable
 from gfnjax.learning import updates
@@ -99,23 +100,26 @@ class EnergyGFlowNet(Comparable):
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_back <= self.gfn.env.max_steps:
-            raise ValueError(
-                f"num_back must be between 1 and max_steps = {self.gfn.env.max_steps}, "
-                f"got {self.num_back}"
+            raise ArgumentError(
+                "num_back",
+                f"must be between 1 and max_steps = {self.gfn.env.max_steps}, got {self.num_back}",
             )
         if not 0 <= self.data_share < 1:
-            raise ValueError(f"data_share must be in [0, 1), got {self.data_share}")
+            raise ArgumentError("data_share", f"must be in [0, 1), got {self.data_share}")
         batch_size = self.gfn.batch_size
         if self.data_share > 0 and not 0 < round(self.data_share * batch_size) < batch_size:
-            raise ValueError(
-                f"data_share must leave trajectories to data and policy: {self.data_share} of a "
-                f"batch of {batch_size} is {round(self.data_share * batch_size)}"
+            raise ArgumentError(
+                "data_share",
+                f"must leave trajectories to data and policy: {self.data_share} of a "
+                f"batch of {batch_size} is {round(self.data_share * batch_size)}",
             )
         self._check_sampler()
         for name in ("target_rate", "max_grad_norm"):
             value = getattr(self.gfn, name)
             if value is not None:
-                raise ValueError(f"gfn.{name} is not supported here: leave it None, got {value}")
+                raise ArgumentError(
+                    f"gfn.{name}", f"is not supported here: leave it None, got {value}"
+                )
 
     def _check_sampler(self) -> None:
         """Refuse what a `GFlowNet.step` would do and `step` here does not."""
@@ -129,10 +133,11 @@ class EnergyGFlowNet(Comparable):
         }
         for name, wrong in refused.items():
             if wrong:
-                raise ValueError(
-                    f"gfn.{name} is not supported here, where half the batch comes from data: use "
-                    "one update a batch on OnPolicy() samples, TrajectoryBalance() and a learned "
-                    f"or uniform backward policy"
+                raise ArgumentError(
+                    f"gfn.{name}",
+                    "is not supported here, where half the batch comes from data",
+                    "use one update a batch on OnPolicy() samples, TrajectoryBalance() and a "
+                    "learned or uniform backward policy",
                 )
 
     def init(self, key: Array) -> EnergyState:
@@ -166,7 +171,7 @@ class EnergyGFlowNet(Comparable):
 
     def diagnose(self, state: EnergyState) -> str | None:
         """What is wrong with the rewards that `step` meets, in words; None if nothing."""
-        remedy = "the reward is learned: try a smaller learning_rate for it"
+        remedy = Words("the reward is learned: try a smaller {EnergyGFlowNet.learning_rate} for it")
         log_rewards = EnergyGFlowNet._log_rewards
         return diagnose_rewards(log_rewards, self, state, "trajectories", remedy)
 

@@ -9,6 +9,7 @@ import optax
 from gfnjax import registry
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.envs.ising import Ising, IsingState
+from gfnjax.errors import ArgumentError
 from gfnjax.gflownet import GFlowNet
 from gfnjax.rewards.ising import IsingReward, lattice, sample_ising
 
@@ -46,7 +47,11 @@ class LearnedIsingConfig:
         """The run that learns the couplings with `sampler`; the truth is known for comparison."""
         numbers = sampler.hyperparameters
         if (numbers.epsilon, numbers.temperature) != (0.0, 1.0):
-            raise ValueError("epsilon and temperature are not used here: data do the exploring")
+            raise ArgumentError(
+                "epsilon" if numbers.epsilon else "temperature",
+                "are not used here: data do the exploring",
+                subject="{epsilon} and {temperature}",
+            )
         truth = lattice(self.side, self.sigma)
         sample = jax.jit(sample_ising, static_argnums=2)
         key = jax.random.key(self.data_seed)

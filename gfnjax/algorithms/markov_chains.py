@@ -20,6 +20,7 @@ from jax import lax
 from gfnjax import registry
 from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State, log_reward_of
+from gfnjax.errors import ArgumentError
 from gfnjax.hyperparameters import Hyperparameters, as_pytree, check, numbers, values_at
 from gfnjax.identity import Comparable
 from gfnjax.learning import updates
@@ -99,8 +100,8 @@ class MarkovChains(Comparable):
         check(self.hyperparameters)
         longest = self.env.max_steps
         if not 1 <= self.num_back <= longest:
-            raise ValueError(
-                f"num_back must be between 1 and max_steps = {longest}, got {self.num_back}"
+            raise ArgumentError(
+                "num_back", f"must be between 1 and max_steps = {longest}, got {self.num_back}"
             )
 
     @property
@@ -258,9 +259,10 @@ class MetropolisHastingsConfig:
 
     def _check(self, env: Environment) -> None:
         if self.chain_back > env.max_steps:
-            raise ValueError(
-                f"chain_back must be between 1 and {env.max_steps}, the steps of the longest "
-                f"trajectory, got {self.chain_back}"
+            raise ArgumentError(
+                "chain_back",
+                f"must be between 1 and {env.max_steps}, the steps of the longest "
+                f"trajectory, got {self.chain_back}",
             )
 
 

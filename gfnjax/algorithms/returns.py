@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from gfnjax.errors import ArgumentError
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, Scores
 
@@ -13,7 +14,7 @@ Return = Literal["log_reward", "reward"]
 def check_return(name: object) -> None:
     """Raise a `ValueError` for another name."""
     if name not in ("log_reward", "reward"):
-        raise ValueError(f'returns must be "log_reward" or "reward", got {name!r}')
+        raise ArgumentError("returns", f'must be "log_reward" or "reward", got {name!r}')
 
 
 def with_return(scores: Scores, returns: Return) -> Scores:

@@ -8,6 +8,7 @@ from jax import lax
 
 from gfnjax import registry
 from gfnjax.algorithms.returns import Return, check_return, entropy, with_return
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.entropy_ppo import clipped_surrogate
 from gfnjax.objectives.policy_gradient import generalised_advantages, value_regression
@@ -63,13 +64,15 @@ class RewardPPO(Objective):
 
     def __post_init__(self) -> None:
         if not 0 < self.clip < 1:
-            raise ValueError(f"clip must be in (0, 1), got {self.clip}")
+            raise ArgumentError("clip", f"must be in (0, 1), got {self.clip}")
         if not 0 <= self.lambda_ <= 1:
-            raise ValueError(f"lambda_ must be in [0, 1], got {self.lambda_}")
+            raise ArgumentError("lambda_", f"must be in [0, 1], got {self.lambda_}")
         if not self.entropy_weight >= 0:
-            raise ValueError(f"entropy_weight must not be negative, got {self.entropy_weight}")
+            raise ArgumentError(
+                "entropy_weight", f"must not be negative, got {self.entropy_weight}"
+            )
         if not self.policy_weight > 0:
-            raise ValueError(f"policy_weight must be positive, got {self.policy_weight}")
+            raise ArgumentError("policy_weight", f"must be positive, got {self.policy_weight}")
         check_return(self.returns)
 
     def adapt(self, scores: Scores) -> Scores:

@@ -10,6 +10,7 @@ from jax import lax
 from gfnjax import masking, registry
 from gfnjax.algorithms.returns import Return, check_return, entropy, with_return
 from gfnjax.envs.base import Environment, source_state
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.policies.base import Policy
 from gfnjax.policies.mlp import mlp_policy
@@ -75,9 +76,11 @@ class RewardSAC(Objective):
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"temperature must be positive, got {self.temperature}")
+            raise ArgumentError("temperature", f"must be positive, got {self.temperature}")
         if self.target_entropy is not None and not 0 < self.target_entropy < 1:
-            raise ValueError(f"target_entropy must be in (0, 1) or None, got {self.target_entropy}")
+            raise ArgumentError(
+                "target_entropy", f"must be in (0, 1) or None, got {self.target_entropy}"
+            )
         check_return(self.returns)
 
     def init(self, key: Array, env: Environment) -> CriticParams:

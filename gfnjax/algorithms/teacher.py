@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from gfnjax.envs.base import Conditioned, Environment
+from gfnjax.errors import ArgumentError, Use
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters, as_pytree, check
 from gfnjax.identity import Comparable
@@ -20,6 +21,9 @@ from gfnjax.pytree import pytree, static
 from gfnjax.samplers.base import Batch, OnPolicy
 from gfnjax.state import Params, StepInfo, TrainState, step_keys
 from gfnjax.types import Array, Scores, Trajectory
+
+# What there is to be done about an objective that no teacher suits.
+NONE = Use("no Teacher", without=("Teacher.share",))
 
 
 def teacher_log_reward(
@@ -94,43 +98,47 @@ class Teacher(Comparable):
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):
-            raise TypeError(
-                "policy must be a gfnjax.Policy, such as mlp_policy(env), "
-                f"got {type(self.policy).__name__}"
+            raise ArgumentError(
+                "policy",
+                "must be a gfnjax.Policy, such as mlp_policy(env), "
+                f"got {type(self.policy).__name__}",
             )
         if not isinstance(self.student, GFlowNet):
-            raise TypeError(f"student must be a GFlowNet, got {type(self.student).__name__}")
+            raise ArgumentError("student", f"must be a GFlowNet, got {type(self.student).__name__}")
         if not 0 < self.share < 1:
-            raise ValueError(f"share must be in (0, 1), got {self.share}")
+            raise ArgumentError("share", f"must be in (0, 1), got {self.share}")
         for name in ("undersampled", "mixing"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+                raise ArgumentError(name, f"must not be negative, got {getattr(self, name)}")
         object.__setattr__(self, "hyperparameters", as_pytree(self.hyperparameters))
         check(self.hyperparameters)
-        check_made_for(self.policy.made_for, self.student.env, "the teacher's policy")
+        check_made_for(self.policy.made_for, self.student.env, subject="the teacher's policy")
         self._check_student()
 
     def _check_student(self) -> None:
-        student = self.student
+        student, name = self.student, name_of(self.student.objective)
         if student.sampler != OnPolicy():
-            raise ValueError(
-                "student.sampler must be OnPolicy(): a teacher samples the rest of the batch, "
-                f"got {student.sampler!r}"
+            raise ArgumentError(
+                "student.sampler",
+                "must be OnPolicy(): a teacher samples the rest of the batch, "
+                f"got {student.sampler!r}",
             )
         if student.objective.on_policy:
-            raise ValueError(
-                f"{name_of(student.objective)} learns from the policy's own trajectories: "
-                "no Teacher"
+            raise ArgumentError(
+                "student.objective", "learns from the policy's own trajectories", NONE, name
             )
         if student.objective.needs & {"log_prior", "log_inflow", "log_policy"}:
-            raise ValueError(
-                f"{name_of(student.objective)} does not vanish with the residual of trajectory "
-                "balance, which a teacher goes by: no Teacher"
+            raise ArgumentError(
+                "student.objective",
+                "does not vanish with the residual of trajectory balance, which a teacher goes by",
+                NONE,
+                name,
             )
         if not 0 < self.num_taught < student.batch_size:
-            raise ValueError(
-                f"share must leave trajectories to both: {self.share} of a batch of "
-                f"{student.batch_size} is {self.num_taught}"
+            raise ArgumentError(
+                "share",
+                f"must leave trajectories to both: {self.share} of a batch of "
+                f"{student.batch_size} is {self.num_taught}",
             )
 
     @property

@@ -8,6 +8,7 @@ import numpy as np
 
 from gfnjax.data.delimited import read_delimited
 from gfnjax.data.files import existing
+from gfnjax.errors import ArgumentError
 
 
 def read_matrix(path: str | Path) -> np.ndarray:
@@ -29,7 +30,7 @@ def read_matrix(path: str | Path) -> np.ndarray:
     parquet = dict.fromkeys((".parquet", ".pq"), _read_parquet)
     readers = {".npy": _read_npy, ".npz": _read_npz, **text, **parquet}
     if path.suffix.lower() not in readers:
-        raise ValueError(f"data must be a {', '.join(readers)} file, got {path}")
+        raise ArgumentError("data", f"must be a {', '.join(readers)} file, got {path}")
     matrix = readers[path.suffix.lower()](path)
     if matrix.dtype.kind not in "iuf":
         raise ValueError(f"{path}: must hold real numbers, got {matrix.dtype}")

@@ -14,6 +14,7 @@ import numpy as np
 import pooch
 
 from gfnjax.data.files import read_text
+from gfnjax.errors import ArgumentError
 
 ENVIRONMENT_VARIABLE = "GFNJAX_DATA"
 
@@ -115,7 +116,7 @@ def cache_directory() -> Path:
 
 def _find(name: str) -> Path | None:
     if name not in FILES:
-        raise ValueError(f"name must be one of {', '.join(FILES)}, got {name!r}")
+        raise ArgumentError("name", f"must be one of {', '.join(FILES)}, got {name!r}")
     directories = [cache_directory()]
     chosen = os.environ.get(ENVIRONMENT_VARIABLE)
     if chosen:

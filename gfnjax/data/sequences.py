@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gfnjax.data.files import existing, read_text
+from gfnjax.errors import ArgumentError
 
 _SUFFIXES = {
     "JSON": (".json",),
@@ -49,7 +50,7 @@ def read_sequences(path: str | Path) -> dict[str, str]:
     kinds += [kind for kind, suffixes in _SUFFIXES.items() if path.suffix.lower() in suffixes]
     if not kinds:
         suffixes = ", ".join(sum(_SUFFIXES.values(), ()))
-        raise ValueError(f"sequences must be a {suffixes} file, got {path}")
+        raise ArgumentError("sequences", f"must be a {suffixes} file, got {path}")
     readers = {"JSON": _read_json, "FASTA": _fasta, "PHYLIP": _phylip, "NEXUS": _nexus}
     try:
         pairs = list(readers[kinds[0]](text))

@@ -13,6 +13,7 @@ from flax import struct
 from gfnjax import registry
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.drawing import Panel, histogram, measure_tokens, sequence_panels
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.rewards.amp import MAX_LENGTH, NUM_RESIDUES, RESIDUES, amp_reward
 from gfnjax.types import Array
@@ -53,12 +54,12 @@ class VariableSequence(Comparable):
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+            raise ArgumentError("max_length", f"must be at least 1, got {self.max_length}")
         if self.alphabet_size < 1:
-            raise ValueError(f"alphabet_size must be at least 1, got {self.alphabet_size}")
+            raise ArgumentError("alphabet_size", f"must be at least 1, got {self.alphabet_size}")
         if not 0 <= self.min_length <= self.max_length:
-            raise ValueError(
-                f"min_length must be in 0..max_length = {self.max_length}, got {self.min_length}"
+            raise ArgumentError(
+                "min_length", f"must be in 0..max_length = {self.max_length}, got {self.min_length}"
             )
         if inspect.isfunction(self.reward):
             object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array, PyTree
 
 State = Any
@@ -98,8 +99,8 @@ def log_partial_reward_of(env: "PartialReward", state: State) -> Array:
 def _one_float(name: str, value: Any) -> Array:
     shape, dtype = jnp.shape(value), jnp.result_type(value)
     if shape != () or jnp.issubdtype(dtype, jnp.complexfloating):
-        raise TypeError(
-            f"{name} must return one real number for one state, got shape {shape} of {dtype}"
+        raise ArgumentError(
+            name, f"must return one real number for one state, got shape {shape} of {dtype}"
         )
     return jnp.asarray(value).astype(jnp.result_type(float))
 
@@ -148,9 +149,8 @@ def check_num_states(env: Any, purpose: str, limit: int = MAX_INDEXED_STATES) ->
         count = env.num_states
         # Python does not print integers of some thousand digits.
         shown = f"{count:,}" if count < 10**15 else f"about 10^{round(math.log10(count))}"
-        raise ValueError(
-            f"{type(env).__name__} has {shown} states, more than the {limit:,} that {purpose}"
-        )
+        problem = f"has {shown} states, more than the {limit:,} that {purpose}"
+        raise ArgumentError("env", problem, subject=type(env).__name__)
 
 
 def check_indexable(env: Any) -> None:

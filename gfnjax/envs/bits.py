@@ -13,6 +13,7 @@ from flax import struct
 from gfnjax import registry
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.drawing import Panel, measure_tokens, sequence_panels
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.types import Array
@@ -47,11 +48,11 @@ class BitSequence(Comparable):
 
     def __post_init__(self) -> None:
         if self.num_bits < 1:
-            raise ValueError(f"num_bits must be at least 1, got {self.num_bits}")
+            raise ArgumentError("num_bits", f"must be at least 1, got {self.num_bits}")
         if not 1 <= self.word_size <= 16 or self.num_bits % self.word_size:
-            raise ValueError(
-                f"word_size must be in 1..16 and divide num_bits = {self.num_bits}, "
-                f"got {self.word_size}"
+            raise ArgumentError(
+                "word_size",
+                f"must be in 1..16 and divide num_bits = {self.num_bits}, got {self.word_size}",
             )
         if inspect.isfunction(self.reward):
             object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 # Each choice is evaluated on its own; the first ones stand for many.
@@ -77,7 +78,7 @@ class LogUniform:
     def __post_init__(self) -> None:
         _check_range(self.low, self.high)
         if isinstance(self.low, int | float) and self.low <= 0:
-            raise ValueError(f"low must be positive, got {self.low}")
+            raise ArgumentError("low", f"must be positive, got {self.low}")
 
     def draw(self, key: Array) -> Array:
         return jnp.exp(self._logs().draw(key))
@@ -115,9 +116,9 @@ class Dirichlet:
 
     def __post_init__(self) -> None:
         if self.num_weights < 2:
-            raise ValueError(f"num_weights must be at least 2, got {self.num_weights}")
+            raise ArgumentError("num_weights", f"must be at least 2, got {self.num_weights}")
         if isinstance(self.concentration, int | float) and not self.concentration > 0:
-            raise ValueError(f"concentration must be positive, got {self.concentration}")
+            raise ArgumentError("concentration", f"must be positive, got {self.concentration}")
 
     def draw(self, key: Array) -> Array:
         dtype = jnp.result_type(float)
@@ -168,11 +169,11 @@ def choice(values: object) -> Choice:
     table = np.asarray(values, np.float64)
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or table.size == 0 or not np.isfinite(table).all():
-        raise ValueError(f"values must be n finite numbers or vectors, got {values!r}")
+        raise ArgumentError("values", f"must be n finite numbers or vectors, got {values!r}")
     return Choice(jnp.asarray(table, jnp.result_type(float)))
 
 
 def _check_range(low: object, high: object) -> None:
     # While JAX maps trees these are arrays, tracers or placeholders.
     if isinstance(low, int | float) and isinstance(high, int | float) and not low < high:
-        raise ValueError(f"low must be less than high, got {low} and {high}")
+        raise ArgumentError("low", f"must be less than high, got {low} and {high}")

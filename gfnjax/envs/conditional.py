@@ -29,6 +29,7 @@ from gfnjax.envs.base import (
 )
 from gfnjax.envs.condition_distributions import Conditions, Dirichlet, LogUniform, Uniform
 from gfnjax.envs.drawing import Panel, Renderable
+from gfnjax.errors import ArgumentError
 from gfnjax.rewards.scalarisation import Temperature, WeightedSum
 from gfnjax.types import Array, PyTree
 
@@ -73,7 +74,7 @@ class Conditional:
         value = jnp.atleast_1d(jnp.asarray(condition, jnp.result_type(float)))
         expected = jax.eval_shape(self.conditions.centre).shape
         if value.shape != expected:
-            raise ValueError(f"condition must be of shape {expected}, got {value.shape}")
+            raise ArgumentError("condition", f"must be of shape {expected}, got {value.shape}")
         return _build(self.envs, self.conditions, self.reward, value)
 
     @property
@@ -224,10 +225,10 @@ def conditional(
     """
     given = tuple(envs) if isinstance(envs, Sequence) else (envs,)
     if not given:
-        raise ValueError("envs must hold at least one environment, got none")
+        raise ArgumentError("envs", "must hold at least one environment, got none")
     sizes = {(type(e), e.num_actions, e.num_backward_actions, e.max_steps) for e in given}
     if len(sizes) > 1:
-        raise ValueError("envs must have the same rules and differ in their rewards only")
+        raise ArgumentError("envs", "must have the same rules and differ in their rewards only")
     if callable(reward) and jax.tree_util.all_leaves([reward]):
         reward = jax.tree_util.Partial(reward)
     return _build(given, conditions, reward, None)
@@ -266,12 +267,18 @@ def preference_conditional(
     """
     fields = dataclasses.fields(env) if dataclasses.is_dataclass(env) else ()
     if "reward" not in {field.name for field in fields}:
-        raise TypeError(
-            f"preference_conditional needs an environment with a field reward, got "
-            f"{type(env).__name__}; use conditional((env_1, env_2), Dirichlet(), WeightedSum())"
+        raise ArgumentError(
+            "env",
+            f"needs an environment with a field reward, got {type(env).__name__}; use "
+            "conditional((env_1, env_2), Dirichlet(), WeightedSum())",
+            subject="preference_conditional",
         )
     if len(rewards) < 2:
-        raise ValueError(f"preference_conditional needs at least 2 rewards, got {len(rewards)}")
+        raise ArgumentError(
+            "rewards",
+            f"needs at least 2 rewards, got {len(rewards)}",
+            subject="preference_conditional",
+        )
     envs = [dataclasses.replace(env, reward=each) for each in rewards]
     combine = WeightedSum() if reward is None else reward
     return conditional(envs, Dirichlet(len(rewards), concentration), combine)

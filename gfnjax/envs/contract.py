@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gfnjax.actions import Categorical, actions_of, backward_actions_of, usual
 from gfnjax.envs.base import Environment, PartialReward, source_state
+from gfnjax.errors import ArgumentError
 
 REWARDS = "log_reward", "log_partial_reward"
 
@@ -34,7 +35,8 @@ def check_traceable(env: Environment) -> None:
             trace(env, name, arguments)
         except Exception as error:
             if (reason := outside_of_jax(name, error)) is not None:
-                raise TypeError(f"env.{reason}") from error
+                problem = reason.removeprefix(f"{name}: ")
+                raise ArgumentError("env", problem, subject=f"{{env}}.{name}:") from error
             raise
 
 

@@ -15,6 +15,7 @@ from flax import struct
 from gfnjax import registry
 from gfnjax.data import absolute, read_matrix
 from gfnjax.envs.drawing import Panel
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.rewards.dag_data import erdos_renyi_dag, linear_gaussian_data
 from gfnjax.rewards.dags import UNIFORM, EdgePrior, posterior
@@ -63,7 +64,7 @@ class DAGs(Comparable):
 
     def __post_init__(self) -> None:
         if self.num_nodes < 1:
-            raise ValueError(f"num_nodes must be at least 1, got {self.num_nodes}")
+            raise ArgumentError("num_nodes", f"must be at least 1, got {self.num_nodes}")
         if inspect.isfunction(self.reward):
             object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
 
@@ -203,9 +204,9 @@ def dag_codes(num_nodes: int) -> np.ndarray:
         ValueError: for more than 6 nodes.
     """
     if num_nodes > MAX_ENUMERATED_NODES:
-        raise ValueError(
-            f"num_nodes must be at most {MAX_ENUMERATED_NODES} to enumerate all DAGs, "
-            f"got {num_nodes}"
+        raise ArgumentError(
+            "num_nodes",
+            f"must be at most {MAX_ENUMERATED_NODES} to enumerate all DAGs, got {num_nodes}",
         )
     if num_nodes == 1:
         return np.zeros(1, np.int32)

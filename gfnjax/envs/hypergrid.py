@@ -14,6 +14,7 @@ from gfnjax import registry
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.conditional import Condition, Conditional
 from gfnjax.envs.drawing import Panel
+from gfnjax.errors import ArgumentError
 from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
 from gfnjax.types import Array
 
@@ -51,9 +52,9 @@ class Hypergrid:
 
     def __post_init__(self) -> None:
         if self.num_dims < 1:
-            raise ValueError(f"num_dims must be at least 1, got {self.num_dims}")
+            raise ArgumentError("num_dims", f"must be at least 1, got {self.num_dims}")
         if self.side < 2:
-            raise ValueError(f"side must be at least 2, got {self.side}")
+            raise ArgumentError("side", f"must be at least 2, got {self.side}")
         # A function, compiled or partial, would be a leaf that no transformation accepts.
         if callable(self.reward) and jax.tree_util.all_leaves([self.reward]):
             object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
@@ -185,11 +186,11 @@ class HypergridConfig(Condition, _Grid):
 
     def make(self) -> Hypergrid | Conditional:
         if self.variant != "standard" and self.reward != "corners":
-            raise ValueError(
-                f"variant must be standard with reward {self.reward}, got {self.variant}"
+            raise ArgumentError(
+                "variant", f"must be standard with reward {self.reward}, got {self.variant}"
             )
         if self.r0 is not None and not self.r0 > 0:
-            raise ValueError(f"r0 must be positive, got {self.r0}")
+            raise ArgumentError("r0", f"must be positive, got {self.r0}")
         return self.impose(Hypergrid(self.num_dims, self.side, self._reward()), Cosine())
 
     def _reward(self) -> Corners | Cosine | Deceptive | Sparse:

@@ -12,6 +12,7 @@ from flax import struct
 
 from gfnjax import registry
 from gfnjax.envs.drawing import Panel, Target
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.rewards.ising import (
     IsingReward,
@@ -58,7 +59,7 @@ class Ising(Comparable):
 
     def __post_init__(self) -> None:
         if self.side < 2:
-            raise ValueError(f"side must be at least 2, got {self.side}")
+            raise ArgumentError("side", f"must be at least 2, got {self.side}")
         if inspect.isfunction(self.reward):
             object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
 
@@ -161,8 +162,8 @@ class Ising(Comparable):
 
     def _places(self) -> Array:
         if self.num_spins > MAX_INDEXED_SPINS:
-            raise ValueError(
-                f"side must be at most 4 to number all states with int32, got {self.side}"
+            raise ArgumentError(
+                "side", f"must be at most 4 to number all states with int32, got {self.side}"
             )
         return jnp.asarray(3 ** np.arange(self.num_spins), jnp.int32)
 

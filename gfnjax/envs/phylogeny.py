@@ -13,6 +13,7 @@ from gfnjax import registry
 from gfnjax.data import absolute, read_sequences
 from gfnjax.envs.drawing import Panel, histogram
 from gfnjax.envs.trees import draw_forest, to_newick
+from gfnjax.errors import ArgumentError
 from gfnjax.rewards.parsimony import (
     NUM_CHARACTERS,
     OFFSETS,
@@ -314,7 +315,7 @@ def phylogeny_benchmark(name: str) -> Phylogeny:
 
 def _from_alignment(alignment: Alignment, offset: float, temperature: float) -> Phylogeny:
     if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
+        raise ArgumentError("temperature", f"must be positive, got {temperature}")
     arrays = jnp.asarray(alignment.characters), jnp.asarray(alignment.weights)
     options = float(offset), float(temperature), alignment.species
     if len(alignment.species) > MAX_ENUMERATED:

@@ -14,6 +14,7 @@ from gfnjax import registry
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.bits import SETTINGS, BitsConfig
 from gfnjax.envs.drawing import Panel, measure_tokens, sequence_panels
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.rewards.tables import qm9_small_reward, tfbind8_reward
@@ -54,9 +55,9 @@ class FixedSequence(Comparable):
 
     def __post_init__(self) -> None:
         if self.length < 1:
-            raise ValueError(f"length must be at least 1, got {self.length}")
+            raise ArgumentError("length", f"must be at least 1, got {self.length}")
         if self.alphabet_size < 1:
-            raise ValueError(f"alphabet_size must be at least 1, got {self.alphabet_size}")
+            raise ArgumentError("alphabet_size", f"must be at least 1, got {self.alphabet_size}")
         if inspect.isfunction(self.reward):
             object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
 

@@ -17,6 +17,7 @@ from gfnjax import registry
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.conditional import Condition, Conditional
 from gfnjax.envs.drawing import Panel, Target
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.rewards.sets import SetEnergy, check_energies, published_energies, set_truth
 from gfnjax.types import Array
@@ -51,9 +52,9 @@ class Set(Comparable):
 
     def __post_init__(self) -> None:
         if not 1 <= self.set_size <= self.num_elements:
-            raise ValueError(
-                f"set_size must be between 1 and num_elements = {self.num_elements}, "
-                f"got {self.set_size}"
+            raise ArgumentError(
+                "set_size",
+                f"must be between 1 and num_elements = {self.num_elements}, got {self.set_size}",
             )
         if inspect.isfunction(self.reward):
             object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.types import Array
 
@@ -111,7 +112,9 @@ def tabular_dag(children: Sequence[Sequence[int]], log_rewards: Sequence[float])
     depth = [0] * len(listed)
     for state, below in enumerate(listed):
         if state > 0 and not arrivals[state]:
-            raise ValueError(f"children: no edge leads to state {state}")
+            raise ArgumentError(
+                "children", f"no edge leads to state {state}", subject="{children}:"
+            )
         for action, child in enumerate(below):
             arrivals[child].append((state, action))
             depth[child] = max(depth[child], depth[state] + 1)
@@ -137,17 +140,20 @@ def _listed(children: Sequence[Sequence[int]]) -> list[list[int]]:
     try:
         listed = [[operator.index(child) for child in below] for below in children]
     except TypeError as error:
-        raise ValueError(
-            f"children must be a list of lists of state numbers, one a state ({error})"
+        raise ArgumentError(
+            "children", f"must be a list of lists of state numbers, one a state ({error})"
         ) from error
     if not listed or not listed[0]:
-        raise ValueError("children: s_0, the first state, must have at least one child")
+        problem = "s_0, the first state, must have at least one child"
+        raise ArgumentError("children", problem, subject="{children}:")
     for state, below in enumerate(listed):
         for child in below:
             if not state < child < len(listed):
-                raise ValueError(
-                    f"children: {state} -> {child} is not in topological order: number the states "
-                    f"0 to {len(listed) - 1} so that each comes after its parents"
+                raise ArgumentError(
+                    "children",
+                    f"{state} -> {child} is not in topological order: number the states "
+                    f"0 to {len(listed) - 1} so that each comes after its parents",
+                    subject="{children}:",
                 )
     return listed
 
@@ -157,19 +163,20 @@ def _checked_log_rewards(log_rewards: Sequence[float], terminal: np.ndarray) -> 
     try:
         values = np.asarray(log_rewards, float)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"log_rewards must be numbers, one a state ({error})") from error
+        raise ArgumentError("log_rewards", f"must be numbers, one a state ({error})") from error
     if values.shape != terminal.shape:
         found = values.size if values.ndim == 1 else f"an array of shape {values.shape}"
-        raise ValueError(f"log_rewards must have {terminal.size} entries, got {found}")
+        raise ArgumentError("log_rewards", f"must have {terminal.size} entries, got {found}")
     wrong = terminal & ~(values < np.inf)
     if wrong.any():
         state = int(np.argmax(wrong))
-        raise ValueError(
-            f"log_rewards: {values[state]} of terminal state {state} must be a number, or -inf "
-            "where R = 0"
+        raise ArgumentError(
+            "log_rewards",
+            f"{values[state]} of terminal state {state} must be a number, or -inf where R = 0",
+            subject="{log_rewards}:",
         )
     if not np.isfinite(values[terminal]).any():
-        raise ValueError("log_rewards must be finite in at least one terminal state")
+        raise ArgumentError("log_rewards", "must be finite in at least one terminal state")
     return np.where(terminal | np.isfinite(values), values, 0.0)
 
 
@@ -188,9 +195,10 @@ def random_dag(
         ValueError: if a size is out of range.
     """
     if num_states < 2 or max_parents < 1:
-        raise ValueError(
-            f"num_states must be at least 2 and max_parents at least 1, got {num_states} and "
-            f"{max_parents}"
+        raise ArgumentError(
+            "num_states" if num_states < 2 else "max_parents",
+            f"must be at least 2 and max_parents at least 1, got {num_states} and {max_parents}",
+            subject="{num_states}",
         )
     rng = np.random.default_rng(seed)
     interior = [0]

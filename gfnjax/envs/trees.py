@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from gfnjax.errors import ArgumentError
+
 Tree = Any  # a species number, or a pair of trees
 
 
@@ -33,7 +35,7 @@ def to_newick(into: Any, rank: Any, species: Sequence[str]) -> str:
     """
     trees = to_nested(into, rank)
     if len(trees) > 1:
-        raise ValueError(f"newick needs a finished tree, got a forest of {len(trees)} trees")
+        raise ArgumentError("newick", f"needs a finished tree, got a forest of {len(trees)} trees")
 
     def write(tree: Tree) -> str:
         if isinstance(tree, tuple):

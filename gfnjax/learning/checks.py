@@ -5,6 +5,7 @@ from typing import Any, get_args
 import optax
 
 from gfnjax import hyperparameters
+from gfnjax.errors import ArgumentError, Use
 from gfnjax.exploration import Exploration, StopFlattening
 from gfnjax.learning.starting import check_log_z_init
 from gfnjax.model import Model
@@ -12,6 +13,14 @@ from gfnjax.objectives.base import LogZ, Objective, check_abilities, name_of
 from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.base import check_made_for
 from gfnjax.samplers.base import Sampler
+
+CRITIC = "the objective's critic"
+# What members of an ensemble can be trained with, each on its own.
+FOR_MEMBERS = Use(
+    "use TrajectoryBalance, DetailedBalance or SubTrajectoryBalance",
+    objective=lambda other: _suits_members(other),
+    without=("EnsemblePolicy.num_members",),
+)
 
 
 def check_learning(model: Model, learning: Any) -> None:
@@ -27,15 +36,18 @@ def check_learning(model: Model, learning: Any) -> None:
     hyperparameters.check(learning.hyperparameters)
     sampler = learning.sampler
     if isinstance(sampler, type) or not isinstance(sampler, Sampler):
-        raise TypeError(
-            "sampler must be a Sampler such as OnPolicy(), Windows(8) or Mixed(Fifo(10_000)), "
-            f"got {sampler!r}"
+        raise ArgumentError(
+            "sampler",
+            "must be a Sampler such as OnPolicy(), Windows(8) or Mixed(Fifo(10_000)), "
+            f"got {sampler!r}",
         )
     _check_numbers(learning)
     objective = learning.objective
     check_objective(objective, model, learning)
     critic = getattr(objective, "critic", None)
-    check_made_for(getattr(critic, "made_for", ()), model.env, "the objective's critic")
+    check_made_for(
+        getattr(critic, "made_for", ()), model.env, "objective", "the objective's critic"
+    )
     _check_exploration(learning.exploration, model)
     sampler.check(model, objective, learning.batch_size)
 
@@ -45,44 +57,51 @@ def check_optimizer(name: str, optimizer: Any) -> None:
     if not isinstance(optimizer, optax.GradientTransformation) and callable(optimizer):
         return
     if name == "optimizer":
-        raise TypeError(
-            "optimizer must be a function of the learning rate, such as optax.adam (not "
+        raise ArgumentError(
+            "optimizer",
+            "must be a function of the learning rate, such as optax.adam (not "
             "optax.adam(1e-3)): the rates are hyperparameters.learning_rate and "
-            "hyperparameters.log_z_learning_rate"
+            "hyperparameters.log_z_learning_rate",
         )
-    raise TypeError(
-        f"{name} must be a function of the learning rate, such as optax.adam: the rate "
-        "is hyperparameters.log_z_learning_rate"
+    raise ArgumentError(
+        name,
+        "must be a function of the learning rate, such as optax.adam: the rate "
+        "is hyperparameters.log_z_learning_rate",
     )
 
 
 def _check_numbers(learning: Any) -> None:
     for name in ("batch_size", "num_updates"):
         if getattr(learning, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(learning, name)}")
+            raise ArgumentError(name, f"must be at least 1, got {getattr(learning, name)}")
     if learning.max_grad_norm is not None and not learning.max_grad_norm > 0:
-        raise ValueError(f"max_grad_norm must be positive, got {learning.max_grad_norm}")
+        raise ArgumentError("max_grad_norm", f"must be positive, got {learning.max_grad_norm}")
     if learning.target_rate is not None and not 0 < learning.target_rate <= 1:
-        raise ValueError(f"target_rate must be in (0, 1], got {learning.target_rate}")
+        raise ArgumentError("target_rate", f"must be in (0, 1], got {learning.target_rate}")
 
 
 def check_objective(objective: Objective, model: Model, learning: Any) -> None:
     """Raise an error for an objective that does not go with the model, or the way it learns."""
     name = name_of(objective)
     if objective.log_z not in get_args(LogZ):
-        raise ValueError(
-            f"{name}: log_z must be one of {', '.join(get_args(LogZ))}, got {objective.log_z!r}"
+        raise ArgumentError(
+            "objective",
+            f"must be one of {', '.join(get_args(LogZ))}, got {objective.log_z!r}",
+            subject=f"{name}: log_z",
         )
     if learning.batch_size < objective.least_batch:
-        raise ValueError(
-            f"{name} compares the trajectories of a batch: batch_size must be at least "
-            f"{objective.least_batch}, got {learning.batch_size}"
+        raise ArgumentError(
+            "batch_size",
+            f"must be at least {objective.least_batch}, got {learning.batch_size}",
+            subject=f"{name} compares the trajectories of a batch: {{batch_size}}",
         )
     if "target" in objective.needs and learning.target_rate is None:
-        raise ValueError(f"{name} needs a target network: set target_rate")
+        raise ArgumentError("target_rate", "needs a target network", "set {target_rate}", name)
     check_abilities(objective, model.env)
     if "log_prior" in objective.needs and model.prior is None:
-        raise ValueError(f"{name} needs a prior: set prior=FrozenPolicy(policy, params)")
+        raise ArgumentError(
+            "prior", "needs a prior", "set prior=FrozenPolicy(policy, params)", name
+        )
     if model.policy.num_members is not None:
         _check_members(objective, name)
     if objective.on_policy:
@@ -90,48 +109,69 @@ def check_objective(objective: Objective, model: Model, learning: Any) -> None:
     untrained = type(model.backward) is LearnedBackward and not objective.trains_backward
     # Off-policy ones without P_B in the loss (flow matching) may leave it as it is.
     if untrained and objective.on_policy and model.env.num_backward_actions > 1:
-        raise ValueError(
-            f"{name} does not train P_B: backward must not be LearnedBackward(), "
-            "take UniformBackward() or one with a training of its own"
+        raise ArgumentError(
+            "backward",
+            "must not be LearnedBackward()",
+            Use(
+                "take UniformBackward() or one with a training of its own",
+                joint=", ",
+                backward=None,
+            ),
+            f"{name} does not train P_B: {{backward}}",
         )
+
+
+def _suits_members(objective: Objective) -> bool:
+    return not (objective.on_policy or objective.needs & {"log_value", "log_inflow"})
 
 
 def _check_members(objective: Objective, name: str) -> None:
     """What the members of an ensemble cannot be trained with, each on its own."""
     if "log_value" in objective.needs:
-        raise ValueError(
-            f"{name} reads values off logits, of which the members of an EnsemblePolicy have one "
-            "set each: use TrajectoryBalance, DetailedBalance or SubTrajectoryBalance"
+        raise ArgumentError(
+            "objective",
+            "reads values off logits, of which the members of an EnsemblePolicy have one set each",
+            FOR_MEMBERS,
+            name,
         )
     if "log_inflow" in objective.needs:
-        raise ValueError(
-            f"{name} looks at all parents of a state, which is not done for each member of an "
-            "EnsemblePolicy: use TrajectoryBalance, DetailedBalance or SubTrajectoryBalance"
+        raise ArgumentError(
+            "objective",
+            "looks at all parents of a state, which is not done for each member of an "
+            "EnsemblePolicy",
+            FOR_MEMBERS,
+            name,
         )
     if objective.on_policy:
-        raise ValueError(
-            f"{name} learns from the policy's own trajectories; those of an EnsemblePolicy "
-            "are built by single members"
+        raise ArgumentError(
+            "policy",
+            "learns from the policy's own trajectories; those of an EnsemblePolicy are built by "
+            "single members",
+            Use("use a Policy", without=("EnsemblePolicy.num_members",)),
+            name,
         )
 
 
 def _check_on_policy(objective: Objective, name: str, learning: Any) -> None:
     if learning.num_updates > 1 and "previous" not in objective.needs:
-        raise ValueError(
-            f"{name} takes one update a batch: num_updates must be 1, got {learning.num_updates}; "
-            "EntropyPPO takes more"
+        raise ArgumentError(
+            "num_updates",
+            f"must be 1, got {learning.num_updates}",
+            Use("EntropyPPO takes more", objective=lambda other: "previous" in other.needs),
+            f"{name} takes one update a batch: {{num_updates}}",
         )
     for field, plain in (("epsilon", 0.0), ("temperature", 1.0)):
         value = getattr(learning.hyperparameters, field, plain)
         if callable(value) or (isinstance(value, int | float) and value != plain):
-            raise ValueError(
-                f"{name} learns from the policy's own trajectories: {field} must be {plain}"
-            )
+            subject = f"{name} learns from the policy's own trajectories: {{{field}}}"
+            raise ArgumentError(field, f"must be {plain}", subject=subject)
 
 
 def _check_exploration(exploration: Exploration, model: Model) -> None:
     if isinstance(exploration, StopFlattening) and not hasattr(type(model.env), "stop_action"):
-        raise TypeError(
-            "StopFlattening needs a Stoppable environment, with log_partial_reward and "
-            f"stop_action; {type(model.env).__name__} is not one"
+        raise ArgumentError(
+            "exploration",
+            "needs a Stoppable environment, with log_partial_reward and stop_action; "
+            f"{type(model.env).__name__} is not one",
+            subject="StopFlattening",
         )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import rollout
+from gfnjax.errors import ArgumentError
 from gfnjax.model import Model, nowhere, score_inflow, score_policies, score_prior
 from gfnjax.objectives.base import (
     Objective,
@@ -55,7 +56,8 @@ def score(
     if "target" in needs:
         if target is None:
             name = name_of(objective)
-            raise ValueError(f"{name} needs target=, the target network's parameters, got None")
+            problem = "needs target=, the target network's parameters, got None"
+            raise ArgumentError("target", problem, subject=name)
         scores = scores._replace(target=lax.stop_gradient(look(target)))
     if "previous" in needs:
         before = scores if previous is None else look(previous)

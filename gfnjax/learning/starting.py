@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.envs.base import Environment, log_partial_reward_of
+from gfnjax.errors import ArgumentError
 from gfnjax.learning.scores import path_scores
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective
@@ -28,7 +29,7 @@ def check_log_z_init(log_z_init: Any) -> None:
     """Raise a `ValueError` for anything but a finite number or "batch"."""
     number = isinstance(log_z_init, Real) and not isinstance(log_z_init, bool)
     if log_z_init != "batch" and not (number and math.isfinite(log_z_init)):
-        raise ValueError(f'log_z_init must be "batch" or a finite number, got {log_z_init!r}')
+        raise ArgumentError("log_z_init", f'must be "batch" or a finite number, got {log_z_init!r}')
 
 
 def first_log_z(

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jax import lax
 
+from gfnjax.errors import ArgumentError
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective
@@ -66,10 +67,11 @@ def _init_group(name: str, optimizers: OptStates, params: Params) -> PyTree:
             state = optimizer.init(_full(group))
             jax.eval_shape(optimizer.update, _full(group), state, _full(group))
     except Exception as error:
-        raise ValueError(
-            f"{argument} cannot train the {name} parameters: it must need nothing but gradients "
+        raise ArgumentError(
+            argument,
+            f"cannot train the {name} parameters: it must need nothing but gradients "
             "(L-BFGS needs the loss itself), and labels or masks must be a function of the "
-            f"parameters or fit theirs ({type(error).__name__}: {str(error).splitlines()[0]})"
+            f"parameters or fit theirs ({type(error).__name__}: {str(error).splitlines()[0]})",
         ) from error
     return state
 
@@ -212,9 +214,11 @@ def following(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransfor
     """
     optimizer = make(rate)
     if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            "an optimizer must be a function of the learning rate that returns an "
-            f"optax.GradientTransformation, such as optax.adam, got {type(optimizer).__name__}"
+        raise ArgumentError(
+            "optimizer",
+            "must be a function of the learning rate that returns an "
+            f"optax.GradientTransformation, such as optax.adam, got {type(optimizer).__name__}",
+            subject="an {optimizer}",
         )
 
     def update(

@@ -15,6 +15,7 @@ from jax import lax
 from gfnjax import masking
 from gfnjax.actions import require_categorical
 from gfnjax.envs.base import check_indexable
+from gfnjax.errors import ArgumentError
 from gfnjax.metrics import distances
 from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.model import Model, require_model
@@ -74,7 +75,7 @@ def policy_table(model: Model, params: Params, batch_size: int = 4096) -> Policy
     require_model(model)
     if not hasattr(type(model.env), "num_states"):
         name = type(model.env).__name__
-        raise TypeError(f"model.env must be Enumerable, one with num_states; {name} is not")
+        raise ArgumentError("model.env", f"must be Enumerable, one with num_states; {name} is not")
     check_indexable(model.env)
     require_categorical(model.env, "a policy table")
     return _policy_table(model, params, batch_size)

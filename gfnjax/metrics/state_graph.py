@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.envs.base import Enumerable, Environment, check_num_states, log_reward_of, source_state
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import classes
 from gfnjax.types import Array
 
@@ -59,7 +60,8 @@ def build_graph(env: Environment) -> StateGraph:
             env, "exact metrics enumerate; use gfnjax.metrics.sampled instead", MAX_STATES
         )
     if not isinstance(env, Enumerable):
-        raise TypeError(f"exact metrics need an Enumerable environment, got {type(env).__name__}")
+        problem = f"need an Enumerable environment, got {type(env).__name__}"
+        raise ArgumentError("env", problem, subject="exact metrics")
     rows, source = _tabulate(env, classes(env))
     _check_rewards(np.asarray(rows["log_reward"]), np.asarray(rows["terminal"]))
     children, forward_mask = np.asarray(rows["children"]), np.asarray(rows["forward_mask"])
@@ -97,14 +99,18 @@ def _check_rewards(log_reward: np.ndarray, terminal: np.ndarray) -> None:
     wrong = terminal & ~(log_reward < np.inf)
     if wrong.any():
         state = int(np.argmax(wrong))
-        raise ValueError(
-            f"log_reward is {log_reward[state]} in terminal state {state}: it must be a number, or "
-            "-inf where R = 0"
+        raise ArgumentError(
+            "env",
+            f"is {log_reward[state]} in terminal state {state}: it must be a number, or -inf where "
+            "R = 0",
+            subject="log_reward",
         )
     if terminal.any() and (log_reward[terminal] == -np.inf).all():
-        raise ValueError(
-            f"log_reward is -inf in all {terminal.sum()} terminal states: R / Z is undefined, "
-            "let R be positive somewhere"
+        raise ArgumentError(
+            "env",
+            f"is -inf in all {terminal.sum()} terminal states: R / Z is undefined, let R be "
+            "positive somewhere",
+            subject="log_reward",
         )
 
 
@@ -119,9 +125,11 @@ def _levels(children: np.ndarray, mask: np.ndarray, source: int, max_steps: int)
         if frontier.size == 0:
             break
     else:
-        raise ValueError(f"a trajectory is longer than max_steps = {max_steps}")
+        problem = f"is longer than max_steps = {max_steps}"
+        raise ArgumentError("env", problem, subject="a trajectory")
     if (depth < 0).any():
-        raise ValueError(f"state {int(np.argmin(depth))} cannot be reached from s_0")
+        problem = "cannot be reached from s_0"
+        raise ArgumentError("env", problem, subject=f"state {int(np.argmin(depth))}")
     order = np.argsort(depth, kind="stable")
     counts = np.bincount(depth)
     levels = np.full((counts.size, counts.max()), num_states, np.int32)

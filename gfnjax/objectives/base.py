@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from gfnjax import masking
 from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment
+from gfnjax.errors import ArgumentError, Use
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
 Regression = Callable[[Array], Array]
@@ -131,9 +133,10 @@ def as_objective(objective: Objective | Callable[[Scores], Residuals]) -> Object
     if isinstance(objective, Objective):
         return objective
     if isinstance(objective, type) or not callable(objective):
-        raise TypeError(
-            "objective must be an Objective such as TrajectoryBalance() or a function from "
-            f"Scores to Residuals, got {objective!r}"
+        raise ArgumentError(
+            "objective",
+            "must be an Objective such as TrajectoryBalance() or a function from "
+            f"Scores to Residuals, got {objective!r}",
         )
     return FunctionObjective(objective)
 
@@ -158,10 +161,20 @@ def require_flows(base: Objective, *, adapted: bool = False) -> None:
     allowed = {"adapt"} if adapted and base.looks_forward else set()
     reads_more = base.needs & {"log_inflow", "log_prior", "log_value"}
     if set(own) - allowed or reads_more or base.least_batch > 1 or base.on_policy:
-        raise ValueError(
-            "base must balance flows along a trajectory and nothing else, as DetailedBalance(), "
-            f"SubTrajectoryBalance() and TrajectoryBalance() do, got {base!r}"
+        raise ArgumentError(
+            "base",
+            "must balance flows along a trajectory and nothing else, as DetailedBalance(), "
+            f"SubTrajectoryBalance() and TrajectoryBalance() do, got {base!r}",
         )
+
+
+def suits(objective: Objective, env: Environment, **wanted: Any) -> bool:
+    """Whether `objective` can be had in `env` and has attributes of these values."""
+    try:
+        check_abilities(objective, env)
+    except ArgumentError:
+        return False
+    return all(getattr(objective, name) == value for name, value in wanted.items())
 
 
 def check_abilities(objective: Objective, env: Environment) -> None:
@@ -171,18 +184,20 @@ def check_abilities(objective: Objective, env: Environment) -> None:
         require_categorical(env, name)
     for need in sorted(objective.needs):
         if need not in NEEDS:
-            raise ValueError(f"{name}: needs must be among {', '.join(NEEDS)}, got {need!r}")
+            problem = f"must be among {', '.join(NEEDS)}, got {need!r}"
+            raise ArgumentError("objective", problem, subject=f"{name}: needs")
         ability = NEEDS[need]
         if ability is not None and not hasattr(type(env), ability[1]):
-            raise TypeError(
-                f"{name} needs a {ability[0]} environment, one with {ability[1]}; "
-                f"{type(env).__name__} has none"
-            )
+            problem = f"needs a {ability[0]} environment, one with {ability[1]}"
+            problem = f"{problem}; {type(env).__name__} has none"
+            raise ArgumentError("objective", problem, subject=name)
     if hasattr(type(env), "draw_initial_state") and objective.log_z != "flow":
-        raise ValueError(
-            f"{name} takes log Z to be one number, but {type(env).__name__} has one for each "
-            'condition: use an objective whose log_z is "flow", such as '
-            'TrajectoryBalance(log_z="flow")'
+        words = 'use an objective whose log_z is "flow", such as TrajectoryBalance(log_z="flow")'
+        raise ArgumentError(
+            "objective",
+            f"takes log Z to be one number, but {type(env).__name__} has one for each condition",
+            Use(words, objective=partial(suits, env=env)),
+            name,
         )
 
 
@@ -212,13 +227,12 @@ def loss_and_errors(
     """
     residuals = jax.vmap(objective.residuals)(scores)
     if not isinstance(residuals, Residuals):
-        raise TypeError(f"an objective must return Residuals, got {type(residuals).__name__}")
+        problem = f"must return Residuals, got {type(residuals).__name__}"
+        raise ArgumentError("objective", problem, subject="an objective")
     values, weights = residuals
     if values.shape != weights.shape:
-        raise ValueError(
-            "an objective's residuals and weights must have the same shape, got "
-            f"{values.shape[1:]} and {weights.shape[1:]}"
-        )
+        problem = f"must have the same shape, got {values.shape[1:]} and {weights.shape[1:]}"
+        raise ArgumentError("objective", problem, subject="an objective's residuals and weights")
     # Padding must not reach g: an overflow there would turn 0 * inf into NaN.
     losses = weights * regression(jnp.where(weights > 0, values, 0.0))
     tiny = jnp.finfo(values.dtype).tiny

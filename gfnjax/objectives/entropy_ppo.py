@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import registry
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.policy_gradient import generalised_advantages, value_regression
 from gfnjax.types import Array, Residuals, Scores
@@ -69,13 +70,13 @@ class EntropyPPO(Objective):
 
     def __post_init__(self) -> None:
         if not self.clip > 0:
-            raise ValueError(f"clip must be positive, got {self.clip}")
+            raise ArgumentError("clip", f"must be positive, got {self.clip}")
         if not 0 <= self.lambda_ <= 1:
-            raise ValueError(f"lambda_ must be in [0, 1], got {self.lambda_}")
+            raise ArgumentError("lambda_", f"must be in [0, 1], got {self.lambda_}")
         if self.kl_weight < 0:
-            raise ValueError(f"kl_weight must not be negative, got {self.kl_weight}")
+            raise ArgumentError("kl_weight", f"must not be negative, got {self.kl_weight}")
         if not self.policy_weight > 0:
-            raise ValueError(f"policy_weight must be positive, got {self.policy_weight}")
+            raise ArgumentError("policy_weight", f"must be positive, got {self.policy_weight}")
 
     def residuals(self, scores: Scores) -> Residuals:
         assert scores.previous is not None  # promised by `needs`

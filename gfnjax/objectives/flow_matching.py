@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gfnjax import registry
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Residuals, Scores
@@ -50,9 +51,9 @@ class FlowMatching(Objective):
 
     def __post_init__(self) -> None:
         if self.epsilon < 0:
-            raise ValueError(f"epsilon must not be negative, got {self.epsilon}")
+            raise ArgumentError("epsilon", f"must not be negative, got {self.epsilon}")
         if not self.terminal_weight > 0:
-            raise ValueError(f"terminal_weight must be positive, got {self.terminal_weight}")
+            raise ArgumentError("terminal_weight", f"must be positive, got {self.terminal_weight}")
 
     def residuals(self, scores: Scores) -> Residuals:
         return flow_matching(scores, self.epsilon, self.terminal_weight)

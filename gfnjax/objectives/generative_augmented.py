@@ -10,6 +10,7 @@ from jax import lax
 
 from gfnjax import masking, registry
 from gfnjax.envs.base import Environment, source_state
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective, require_flows
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
@@ -73,13 +74,13 @@ class GAFlowNet(Objective):
     def __post_init__(self) -> None:
         require_flows(self.base, adapted=True)
         if "target" in self.base.needs:
-            raise ValueError(f"base must not need a target network, got {self.base!r}")
+            raise ArgumentError("base", f"must not need a target network, got {self.base!r}")
         for name in ("edge_scale", "terminal_scale"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
-                raise ValueError(f"{name} must not be negative, got {value}")
+                raise ArgumentError(name, f"must not be negative, got {value}")
         if self.num_features < 1:
-            raise ValueError(f"num_features must be at least 1, got {self.num_features}")
+            raise ArgumentError("num_features", f"must be at least 1, got {self.num_features}")
         check_sizes(self.hidden_sizes)
 
     @property

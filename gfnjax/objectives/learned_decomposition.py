@@ -9,6 +9,7 @@ from jax import lax
 
 from gfnjax import registry
 from gfnjax.envs.base import Environment, source_state
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective, require_flows
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
@@ -65,7 +66,7 @@ class LEDGFN(Objective):
     def __post_init__(self) -> None:
         require_flows(self.base)
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+            raise ArgumentError("dropout", f"must be in [0, 1), got {self.dropout}")
         check_sizes(self.hidden_sizes)
 
     @property

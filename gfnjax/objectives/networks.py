@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array, PyTree
 
 
@@ -32,4 +33,4 @@ def flatten(observation: PyTree) -> Array:
 def check_sizes(hidden_sizes: tuple[int, ...]) -> None:
     """Raise a `ValueError` if a width is not positive."""
     if any(width < 1 for width in hidden_sizes):
-        raise ValueError(f"hidden_sizes must be positive widths, got {hidden_sizes}")
+        raise ArgumentError("hidden_sizes", f"must be positive widths, got {hidden_sizes}")

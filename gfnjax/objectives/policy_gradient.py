@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import registry
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, Residuals, Scores
@@ -112,13 +113,14 @@ class PolicyGradient(Objective):
 
     def __post_init__(self) -> None:
         if self.advantage not in get_args(Advantage):
-            raise ValueError(
-                f"advantage must be one of {', '.join(get_args(Advantage))}, got {self.advantage!r}"
+            raise ArgumentError(
+                "advantage",
+                f"must be one of {', '.join(get_args(Advantage))}, got {self.advantage!r}",
             )
         if not 0 <= self.lambda_ <= 1:
-            raise ValueError(f"lambda_ must be in [0, 1], got {self.lambda_}")
+            raise ArgumentError("lambda_", f"must be in [0, 1], got {self.lambda_}")
         if not self.policy_weight > 0:
-            raise ValueError(f"policy_weight must be positive, got {self.policy_weight}")
+            raise ArgumentError("policy_weight", f"must be positive, got {self.policy_weight}")
 
     @property
     def has_value(self) -> bool:

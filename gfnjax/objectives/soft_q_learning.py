@@ -6,6 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gfnjax import registry
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Residuals, Scores
@@ -72,9 +73,11 @@ class SoftDQN(Objective):
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < 1:
-            raise ValueError(f"alpha must be in [0, 1), got {self.alpha}")
+            raise ArgumentError("alpha", f"must be in [0, 1), got {self.alpha}")
         if not self.log_policy_floor < 0:
-            raise ValueError(f"log_policy_floor must be negative, got {self.log_policy_floor}")
+            raise ArgumentError(
+                "log_policy_floor", f"must be negative, got {self.log_policy_floor}"
+            )
 
     @property
     def value_scale(self) -> float:

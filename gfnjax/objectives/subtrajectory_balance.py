@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gfnjax import registry
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.types import Array, Residuals, Scores
 
@@ -75,7 +76,7 @@ class SubTrajectoryBalance(Objective):
 
     def __post_init__(self) -> None:
         if not 0 < self.lambda_ < math.inf:
-            raise ValueError(f"lambda_ must be positive and finite, got {self.lambda_}")
+            raise ArgumentError("lambda_", f"must be positive and finite, got {self.lambda_}")
 
     def residuals(self, scores: Scores) -> Residuals:
         return subtrajectory_balance(scores, self.lambda_)

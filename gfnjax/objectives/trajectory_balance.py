@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gfnjax import registry
+from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.types import Residuals, Scores
 
@@ -35,7 +36,7 @@ class TrajectoryBalance(Objective):
 
     def __post_init__(self) -> None:
         if self.log_z not in ("learned", "flow"):
-            raise ValueError(f'log_z must be "learned" or "flow", got {self.log_z!r}')
+            raise ArgumentError("log_z", f'must be "learned" or "flow", got {self.log_z!r}')
 
     def residuals(self, scores: Scores) -> Residuals:
         return trajectory_balance(scores)

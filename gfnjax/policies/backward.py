@@ -11,6 +11,7 @@ import optax
 from flax import struct
 
 from gfnjax.envs.base import Enumerable, Environment, State, source_state
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.policies.base import Policy, check_output
 from gfnjax.pytree import pytree, static
@@ -100,14 +101,15 @@ class TrainedBackward(Comparable):
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):
-            raise TypeError(
-                "policy must be a gfnjax.Policy, such as mlp_policy(env), "
-                f"got {type(self.policy).__name__}"
+            raise ArgumentError(
+                "policy",
+                "must be a gfnjax.Policy, such as mlp_policy(env), "
+                f"got {type(self.policy).__name__}",
             )
         if self.num_updates < 1:
-            raise ValueError(f"num_updates must be at least 1, got {self.num_updates}")
+            raise ArgumentError("num_updates", f"must be at least 1, got {self.num_updates}")
         if self.target_rate is not None and not 0 < self.target_rate <= 1:
-            raise ValueError(f"target_rate must be in (0, 1], got {self.target_rate}")
+            raise ArgumentError("target_rate", f"must be in (0, 1], got {self.target_rate}")
 
     def loss(
         self, params: PyTree, env: Environment, trajectories: Trajectory, chunk_size: int

@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from gfnjax import rollout, scoring
 from gfnjax.actions import actions_of, backward_actions_of
 from gfnjax.envs.base import Environment, State, source_state
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.pytree import pytree, static
 from gfnjax.scoring import BackwardPolicy, StatePolicy, Visit, VisitScores
@@ -224,7 +225,9 @@ def in_full_precision(output: PolicyOutput) -> PolicyOutput:
     """Log-probabilities are summed and compared: half precision ends at the network."""
     dtype = jnp.result_type(float)
     if not isinstance(output, PolicyOutput):
-        raise TypeError(f"policy.apply must return a PolicyOutput, got {type(output).__name__}")
+        raise ArgumentError(
+            "policy.apply", f"must return a PolicyOutput, got {type(output).__name__}"
+        )
     return jax.tree.map(lambda x: jnp.asarray(x).astype(dtype), output)
 
 
@@ -266,8 +269,8 @@ def _frozen_flax(
     def init(key: Array, observation: PyTree) -> PyTree:
         variables = flatten_dict(module.init(key, observation))
         if missing := names - variables.keys():
-            raise ValueError(
-                f"frozen holds {_dotted(missing)}, which {type(module).__name__} lacks"
+            raise ArgumentError(
+                "frozen", f"holds {_dotted(missing)}, which {type(module).__name__} lacks"
             )
         return unflatten_dict({path: x for path, x in variables.items() if path not in names})
 
@@ -297,7 +300,9 @@ class FrozenPolicy(Comparable):
         return self.policy.evaluate(self.params, env, state)
 
 
-def check_made_for(made_for: Sizes, env: Environment, argument: str = "policy") -> None:
+def check_made_for(
+    made_for: Sizes, env: Environment, argument: str = "policy", subject: str = ""
+) -> None:
     """Raise a `ValueError` naming the number of `env` that a network was not built for.
 
     Look-ups are clipped to the table: a network of another size would be silently wrong.
@@ -305,9 +310,12 @@ def check_made_for(made_for: Sizes, env: Environment, argument: str = "policy") 
     for name, size in made_for:
         actual = getattr(env, name, None)
         if actual != size:
-            raise ValueError(
-                f"{argument} was made for an environment with {name} = {size}, but that of this "
-                f"{type(env).__name__} is {actual}: make a network for this environment"
+            raise ArgumentError(
+                argument,
+                f"was made for an environment with {name} = {size}, but that of this "
+                f"{type(env).__name__} is {actual}",
+                "make a network for this environment",
+                subject,
             )
 
 
@@ -322,9 +330,10 @@ def check_output(policy: StatePolicy, params: PyTree, env: Environment) -> None:
     for name, like in expected.items():
         actual, wanted = _shapes(getattr(output, name)), _shapes(like)
         if actual != wanted:
-            raise ValueError(
-                f"policy.apply must return {name} of shape {wanted} for one observation of "
-                f"{type(env).__name__}, got {actual}"
+            raise ArgumentError(
+                "policy.apply",
+                f"must return {name} of shape {wanted} for one observation of "
+                f"{type(env).__name__}, got {actual}",
             )
 
 

@@ -13,6 +13,7 @@ from gfnjax import registry, rollout, scoring
 from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Conditioned, Environment, State, source_state
 from gfnjax.envs.conditional import Conditional
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.policies.base import (
     Read,
@@ -69,9 +70,12 @@ class CausalPolicy(Comparable):
     def check(self, env: Environment) -> None:
         check_causal(env)
         if isinstance(env, Conditioned) and not _size(lambda: self.look(env, source_state(env))):
-            raise ValueError(
-                "a CausalPolicy that sees nothing of where a trajectory starts is none for a "
-                "conditional environment: make it for this one, or give it a `look`"
+            raise ArgumentError(
+                "policy",
+                "that sees nothing of where a trajectory starts is none for a conditional "
+                "environment",
+                "make it for this one, or give it a `look`",
+                subject="a CausalPolicy",
             )
 
     def observe(self, env: Environment, state: State) -> tuple[PyTree, Array]:
@@ -178,9 +182,11 @@ def check_causal(env: Environment) -> None:
     """Raise a `ValueError` if source and actions do not tell the state they lead to in `env`."""
     require_categorical(env, "a CausalPolicy")
     if env.num_backward_actions != 1:
-        raise ValueError(
-            "a CausalPolicy needs an environment with one path to each state: its "
-            f"num_backward_actions must be 1, got {env.num_backward_actions}"
+        raise ArgumentError(
+            "env",
+            "needs an environment with one path to each state: its num_backward_actions must be "
+            f"1, got {env.num_backward_actions}",
+            subject="a CausalPolicy",
         )
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gfnjax import masking, rollout, scoring
 from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment, State
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.policies.base import Policy, Read, Sizes, record_by, rollout_of_states
 from gfnjax.policies.mlp import mlp_policy
@@ -48,9 +49,9 @@ class EnsemblePolicy(Comparable):
 
     def __post_init__(self) -> None:
         if self.num_members < 1:
-            raise ValueError(f"num_members must be at least 1, got {self.num_members}")
+            raise ArgumentError("num_members", f"must be at least 1, got {self.num_members}")
         if not 0 < self.keep <= 1:
-            raise ValueError(f"keep must be in (0, 1], got {self.keep}")
+            raise ArgumentError("keep", f"must be in (0, 1], got {self.keep}")
 
     @property
     def made_for(self) -> Sizes:
@@ -75,9 +76,10 @@ class EnsemblePolicy(Comparable):
         output = self.network.evaluate(params, env, state)
         shape = self.num_members, env.num_actions
         if output.forward_logits.shape != (math.prod(shape),):
-            raise ValueError(
-                f"network must return {shape[0]} x {shape[1]} forward logits, num_members x "
-                f"num_actions, got shape {output.forward_logits.shape}"
+            raise ArgumentError(
+                "network",
+                f"must return {shape[0]} x {shape[1]} forward logits, num_members x "
+                f"num_actions, got shape {output.forward_logits.shape}",
             )
         return output._replace(forward_logits=output.forward_logits.reshape(shape))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from gfnjax import registry
 from gfnjax.envs.phylogeny import ForestView, Phylogeny
+from gfnjax.errors import ArgumentError
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.policies.transformer import AttentionSizes, Block, check_sizes
 from gfnjax.types import Array, PolicyOutput
@@ -81,7 +82,9 @@ def forest_policy(
         ValueError: if a size is out of range.
     """
     if not isinstance(env, Phylogeny):
-        raise TypeError(f"forest_policy needs a Phylogeny, got {type(env).__name__}")
+        raise ArgumentError(
+            "env", f"needs a Phylogeny, got {type(env).__name__}", subject="forest_policy"
+        )
     check_sizes(width, num_heads, num_layers)
     made_for = sizes_of(env, "num_actions", "num_backward_actions")
     module = ForestNetwork(width, num_heads, num_layers, read_sets)

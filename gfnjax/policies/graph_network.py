@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gfnjax import registry
 from gfnjax.arguments import whole
 from gfnjax.envs.dags import DAGs
+from gfnjax.errors import ArgumentError
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
@@ -76,9 +77,10 @@ def graph_policy(env: DAGs, width: int = 128) -> Policy:
         ValueError: if `width` is not positive.
     """
     if not isinstance(env, DAGs):
-        raise TypeError(f"graph_policy needs a DAGs environment, got {type(env).__name__}")
+        got = type(env).__name__
+        raise ArgumentError("env", f"needs a DAGs environment, got {got}", subject="graph_policy")
     if width < 1:
-        raise ValueError(f"width must be at least 1, got {width}")
+        raise ArgumentError("width", f"must be at least 1, got {width}")
     made_for = sizes_of(env, "num_actions", "num_backward_actions")
     return from_flax(GraphNetwork(width), made_for=made_for)
 

@@ -4,6 +4,7 @@ import jax
 
 from gfnjax import scoring
 from gfnjax.envs.base import Environment
+from gfnjax.errors import ArgumentError
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward
 from gfnjax.policies.base import Policy
 from gfnjax.pytree import pytree, static
@@ -48,7 +49,7 @@ class PessimisticBackward(TrainedBackward):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {self.capacity}")
+            raise ArgumentError("capacity", f"must be at least 1, got {self.capacity}")
 
     def loss(
         self, params: PyTree, env: Environment, trajectories: Trajectory, chunk_size: int

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gfnjax import registry
 from gfnjax.arguments import whole
 from gfnjax.envs.base import Environment, SparselyObserved, State
+from gfnjax.errors import ArgumentError
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
@@ -95,12 +96,14 @@ def mlp_policy(
         ValueError: for an unknown activation, an empty trunk or no members.
     """
     if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        raise ArgumentError(
+            "activation", f"must be one of {', '.join(ACTIVATIONS)}, got {activation!r}"
+        )
     hidden_sizes = tuple(whole("hidden_sizes", size) for size in hidden_sizes)
     if not hidden_sizes or min(hidden_sizes) < 1:
-        raise ValueError(f"hidden_sizes must be positive widths, got {tuple(hidden_sizes)}")
+        raise ArgumentError("hidden_sizes", f"must be positive widths, got {tuple(hidden_sizes)}")
     if num_members < 1:
-        raise ValueError(f"num_members must be at least 1, got {num_members}")
+        raise ArgumentError("num_members", f"must be at least 1, got {num_members}")
     num_logits = num_members * env.num_actions
     sizes = num_logits, env.num_backward_actions, tuple(hidden_sizes), activation
     if isinstance(env, SparselyObserved):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from flax import nnx
 
+from gfnjax.errors import ArgumentError
 from gfnjax.policies.base import Policy
 from gfnjax.types import Array, PolicyOutput, PyTree
 
@@ -21,7 +22,9 @@ def from_nnx(make: Callable[[nnx.Rngs], nnx.Module]) -> Policy:
     graph, _, rest = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Param, ...)
     if nnx.to_flat_state(rest):
         names = [".".join(map(str, path)) for path, _ in nnx.to_flat_state(rest)]
-        raise ValueError(f"from_nnx takes modules of nnx.Param only, found {', '.join(names)}")
+        found = ", ".join(names)
+        problem = f"takes modules of nnx.Param only, found {found}"
+        raise ArgumentError("make", problem, subject="from_nnx")
 
     def init(key: Array, observation: PyTree) -> PyTree:
         return nnx.to_pure_dict(nnx.split(make(nnx.Rngs(key)))[1])

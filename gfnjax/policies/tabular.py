@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from gfnjax.envs.base import Enumerable, Environment, State, check_indexable
+from gfnjax.errors import ArgumentError
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
@@ -48,9 +49,12 @@ def tabular_policy(env: Environment, num_members: int = 1) -> Policy:
     if hasattr(type(env), "num_states"):
         check_indexable(env)
     if not isinstance(env, Enumerable):
-        raise TypeError(f"tabular_policy needs an Enumerable environment, got {type(env).__name__}")
+        got = type(env).__name__
+        raise ArgumentError(
+            "env", f"needs an Enumerable environment, got {got}", subject="tabular_policy"
+        )
     if num_members < 1:
-        raise ValueError(f"num_members must be at least 1, got {num_members}")
+        raise ArgumentError("num_members", f"must be at least 1, got {num_members}")
     table = Table(env.num_states, num_members * env.num_actions, env.num_backward_actions)
     made_for = sizes_of(env, "num_actions", "num_backward_actions", "num_states")
     return from_flax(table, _state_index, made_for)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from gfnjax import masking, registry
 from gfnjax.arguments import whole
 from gfnjax.envs.base import SparselyObserved, State
+from gfnjax.errors import ArgumentError
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
@@ -119,9 +120,9 @@ def transformer_policy(
         ValueError: if a size is out of range.
     """
     if not isinstance(env, SparselyObserved):
-        raise TypeError(
-            f"transformer_policy needs a SparselyObserved environment, got {type(env).__name__}"
-        )
+        got = type(env).__name__
+        problem = f"needs a SparselyObserved environment, got {got}"
+        raise ArgumentError("env", problem, subject="transformer_policy")
     check_sizes(width, num_heads, num_layers)
     sizes = env.num_features, env.num_actions, env.num_backward_actions
     made_for = sizes_of(env, "num_actions", "num_backward_actions", "num_features")
@@ -131,12 +132,14 @@ def transformer_policy(
 def check_sizes(width: int, num_heads: int, num_layers: int) -> None:
     """Raise a `ValueError` naming the size of a transformer that is impossible."""
     if num_heads < 1 or num_layers < 1:
-        raise ValueError(
-            f"num_heads and num_layers must be at least 1, got {num_heads} and {num_layers}"
+        raise ArgumentError(
+            "num_heads" if num_heads < 1 else "num_layers",
+            f"must be at least 1, got {num_heads} and {num_layers}",
+            subject="{num_heads} and {num_layers}",
         )
     if width < 1 or width % num_heads:
-        raise ValueError(
-            f"width must be a positive multiple of num_heads = {num_heads}, got {width}"
+        raise ArgumentError(
+            "width", f"must be a positive multiple of num_heads = {num_heads}, got {width}"
         )
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gfnjax.arguments import whole
 from gfnjax.envs.base import Environment, canonical_of
+from gfnjax.errors import ArgumentError
 from gfnjax.replay import unique
 from gfnjax.replay.experience import Rebuilds, Recalled
 from gfnjax.replay.records import last_states, rebuild, record, starts_at_s0
@@ -200,9 +201,11 @@ class Replay:
             keep: `[]` bool, False for the buffer as it was.
         """
         if priorities.size > self.room:
-            raise ValueError(
-                f"capacity {self.capacity} takes at most {self.room} items at a time, got "
-                f"{priorities.size}: raise the capacity"
+            raise ArgumentError(
+                "capacity",
+                f"takes at most {self.room} items at a time, got {priorities.size}",
+                "raise the capacity",
+                f"{{capacity}} {self.capacity}",
             )
         if complete is None:
             complete = jnp.ones(priorities.size, bool)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from gfnjax import registry
+from gfnjax.errors import ArgumentError
 from gfnjax.replay.base import Buffer, Replay, draw_slots
 from gfnjax.types import Array, Trajectory
 
@@ -33,7 +34,7 @@ class ResidualPrioritised(Replay):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.exponent < 0:
-            raise ValueError(f"exponent must not be negative, got {self.exponent}")
+            raise ArgumentError("exponent", f"must not be negative, got {self.exponent}")
 
     def priority(
         self, log_reward: Array, errors: Array, trajectories: Trajectory | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from gfnjax import registry
+from gfnjax.errors import ArgumentError
 from gfnjax.replay.base import Buffer, Replay, draw_slots
 from gfnjax.types import Array
 
@@ -40,15 +41,15 @@ class RewardPrioritised(Replay):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.top_share < 1:
-            raise ValueError(f"top_share must be in (0, 1), got {self.top_share}")
+            raise ArgumentError("top_share", f"must be in (0, 1), got {self.top_share}")
         if not 0 <= self.top_fraction_of_batch <= 1:
-            raise ValueError(
-                f"top_fraction_of_batch must be in [0, 1], got {self.top_fraction_of_batch}"
+            raise ArgumentError(
+                "top_fraction_of_batch", f"must be in [0, 1], got {self.top_fraction_of_batch}"
             )
         if self.room < 1:
-            raise ValueError(
-                f"capacity must leave a slot besides the top {self._largest_top}, "
-                f"got {self.capacity}"
+            raise ArgumentError(
+                "capacity",
+                f"must leave a slot besides the top {self._largest_top}, got {self.capacity}",
             )
 
     @property

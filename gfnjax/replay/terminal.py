@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.envs.base import Environment
+from gfnjax.errors import ArgumentError
 from gfnjax.replay.base import Buffer, Replay, one_of
 from gfnjax.replay.experience import Rebuilds, Recalled
 from gfnjax.replay.records import keep_last, restore_state
@@ -33,9 +34,10 @@ class TerminalReplay:
 
     def __post_init__(self) -> None:
         if not isinstance(self.buffer, Replay):
-            raise TypeError(
-                "buffer must be a buffer such as Fifo(10_000), "
-                f"got {type(self.buffer).__name__} {self.buffer!r}"
+            raise ArgumentError(
+                "buffer",
+                "must be a buffer such as Fifo(10_000), "
+                f"got {type(self.buffer).__name__} {self.buffer!r}",
             )
 
     @property

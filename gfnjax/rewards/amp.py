@@ -10,6 +10,7 @@ from flax import struct
 
 from gfnjax import masking
 from gfnjax.data import published
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 RESIDUES = "ARNDCEQGHILKMFPSTWYV"
@@ -124,7 +125,7 @@ def from_weights(weights: Mapping[str, np.ndarray]) -> AMPReward:
         array = weights.get(name)
         if array is None or array.shape != shape:
             found = "nothing" if array is None else f"shape {array.shape}"
-            raise ValueError(f"weights must hold {name} of shape {shape}, got {found}")
+            raise ArgumentError("weights", f"must hold {name} of shape {shape}, got {found}")
         return jnp.asarray(array, jnp.result_type(float))
 
     def linear(name: str, size: int = WIDTH) -> Linear:

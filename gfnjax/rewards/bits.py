@@ -10,6 +10,7 @@ import numpy as np
 from flax import struct
 
 from gfnjax.envs.drawing import Panel
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 PATTERNS = ("00000000", "11111111", "11110000", "00001111", "00111100")
@@ -41,7 +42,9 @@ class HammingReward:
             ValueError: if `words` is not as long as the modes.
         """
         if words.shape != self.modes.shape[1:]:
-            raise ValueError(f"words must be of shape {self.modes.shape[1:]}, got {words.shape}")
+            raise ArgumentError(
+                "words", f"must be of shape {self.modes.shape[1:]}, got {words.shape}"
+            )
         return jnp.bitwise_count(words[None] ^ self.modes).sum(axis=1, dtype=jnp.int32)
 
     def modes_found(self, words: Array, radius: int) -> Array:
@@ -86,7 +89,7 @@ def hamming_reward(modes: np.ndarray, word_size: int = 8, beta: float = 3.0) -> 
     """
     modes = np.asarray(modes)
     if modes.ndim != 2 or modes.size == 0:
-        raise ValueError(f"modes must be [M, n] bits, got shape {modes.shape}")
+        raise ArgumentError("modes", f"must be [M, n] bits, got shape {modes.shape}")
     return HammingReward(jnp.asarray(to_words(modes, word_size)), beta, modes.shape[1])
 
 
@@ -97,14 +100,16 @@ def make_modes(num_bits: int = 120, num_modes: int = 60, seed: int = 0) -> np.nd
         ValueError: if a size is not positive, or there are not that many different modes.
     """
     if num_bits < 1 or num_modes < 1:
-        raise ValueError(
-            f"num_bits and num_modes must be at least 1, got {num_bits} and {num_modes}"
+        raise ArgumentError(
+            "num_bits" if num_bits < 1 else "num_modes",
+            f"must be at least 1, got {num_bits} and {num_modes}",
+            subject="{num_bits} and {num_modes}",
         )
     whole, rest = divmod(num_bits, 8)
     possible = len(PATTERNS) ** whole * len({pattern[:rest] for pattern in PATTERNS})
     if num_modes > possible:
-        raise ValueError(
-            f"num_modes must be at most {possible} for {num_bits} bits, got {num_modes}"
+        raise ArgumentError(
+            "num_modes", f"must be at most {possible} for {num_bits} bits, got {num_modes}"
         )
     rng = np.random.default_rng(seed)
     # A dict keeps the order of the draws, so that more modes of one seed extend fewer.
@@ -137,12 +142,12 @@ def to_words(bits: np.ndarray, word_size: int) -> np.ndarray:
     """
     bits = np.asarray(bits)
     if not 1 <= word_size <= 30 or bits.shape[-1] % word_size:
-        raise ValueError(
-            f"word_size must be in 1..30 and divide the number of bits {bits.shape[-1]}, "
-            f"got {word_size}"
+        raise ArgumentError(
+            "word_size",
+            f"must be in 1..30 and divide the number of bits {bits.shape[-1]}, got {word_size}",
         )
     if not np.isin(bits, (0, 1)).all():
-        raise ValueError("bits must be 0 or 1")
+        raise ArgumentError("bits", "must be 0 or 1")
     places = 1 << np.arange(word_size)[::-1]
     return (bits.reshape(*bits.shape[:-1], -1, word_size) * places).sum(axis=-1).astype(np.int32)
 

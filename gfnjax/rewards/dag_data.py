@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 
@@ -28,11 +29,12 @@ def erdos_renyi_dag(key: Array, num_nodes: int, edges_per_node: float = 1.0) -> 
         ValueError: if a number is out of range.
     """
     if num_nodes < 1:
-        raise ValueError(f"num_nodes must be at least 1, got {num_nodes}")
+        raise ArgumentError("num_nodes", f"must be at least 1, got {num_nodes}")
     if not 0 <= edges_per_node <= (num_nodes - 1) / 2:
-        raise ValueError(
-            f"edges_per_node must be between 0 and (num_nodes - 1) / 2 = {(num_nodes - 1) / 2}, "
-            f"got {edges_per_node}"
+        raise ArgumentError(
+            "edges_per_node",
+            f"must be between 0 and (num_nodes - 1) / 2 = {(num_nodes - 1) / 2}, "
+            f"got {edges_per_node}",
         )
     order_key, edge_key = jax.random.split(key)
     rank = jax.random.permutation(order_key, num_nodes)
@@ -56,9 +58,9 @@ def linear_gaussian_data(
         ValueError: if a number is out of range.
     """
     if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        raise ArgumentError("num_samples", f"must be at least 1, got {num_samples}")
     if not noise_variance > 0:
-        raise ValueError(f"noise_variance must be positive, got {noise_variance}")
+        raise ArgumentError("noise_variance", f"must be positive, got {noise_variance}")
     weight_key, noise_key = jax.random.split(key)
     num_nodes = adjacency.shape[0]
     weights = jnp.where(adjacency, jax.random.normal(weight_key, adjacency.shape), 0.0)

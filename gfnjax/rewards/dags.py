@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.errors import ArgumentError
 from gfnjax.rewards.gaussian_networks import subsets
 from gfnjax.types import Array
 
@@ -36,7 +37,7 @@ class EdgePrior:
 
     def __post_init__(self) -> None:
         if isinstance(self.probability, float) and not 0 < self.probability < 1:
-            raise ValueError(f"probability must be between 0 and 1, got {self.probability}")
+            raise ArgumentError("probability", f"must be between 0 and 1, got {self.probability}")
 
     def __call__(self, parents: Array) -> Array:
         log_odds = jnp.log(self.probability) - jnp.log1p(-self.probability)

@@ -14,6 +14,7 @@ import numpy as np
 from flax import struct
 from jax import lax
 
+from gfnjax.errors import ArgumentError, Use, Words
 from gfnjax.types import Array
 
 L = TypeVar("L", "LinearGaussian", "BGe")
@@ -21,6 +22,8 @@ L = TypeVar("L", "LinearGaussian", "BGe")
 TOLERANCE = 1e-3
 # Root mean squares of a column over the standard deviation of the noise.
 WARNED_SCALES, ALLOWED_SCALES = (1e-2, 1e2), (1e-3, 1e3)
+
+STANDARDISE = Use("use standardise=True", standardise=None)
 
 
 @struct.dataclass
@@ -157,9 +160,10 @@ def linear_gaussian(
             columns are so collinear that double precision does not do.
     """
     if not (weight_variance > 0 and noise_variance > 0):
-        raise ValueError(
-            "weight_variance and noise_variance must be positive, got "
-            f"{weight_variance} and {noise_variance}"
+        raise ArgumentError(
+            "noise_variance" if weight_variance > 0 else "weight_variance",
+            f"must be positive, got {weight_variance} and {noise_variance}",
+            subject="{weight_variance} and {noise_variance}",
         )
     data = standardised(data) if standardise else check_data(data)
     _check_scale(data, noise_variance)
@@ -194,9 +198,10 @@ def bge(
     num_samples, num_nodes = data.shape
     alpha_w = num_nodes + 2.0 if alpha_w is None else alpha_w
     if not (alpha_mu > 0 and alpha_w > num_nodes + 1):
-        raise ValueError(
-            f"alpha_mu must be positive and alpha_w above num_nodes + 1 = {num_nodes + 1}, got "
-            f"{alpha_mu} and {alpha_w}"
+        raise ArgumentError(
+            "alpha_mu",
+            f"must be positive and alpha_w above num_nodes + 1 = {num_nodes + 1}, got "
+            f"{alpha_mu} and {alpha_w}",
         )
     mean = data.mean(axis=0)
     centred, shrunk = data - mean, num_samples * alpha_mu / (num_samples + alpha_mu)
@@ -236,8 +241,8 @@ def standardised(data: Array | np.ndarray) -> np.ndarray:
     deviation = data.std(axis=0)
     constant = np.flatnonzero(np.ptp(data, axis=0) <= 0)
     if constant.size:
-        raise ValueError(
-            f"data must vary to be standardised: drop column {constant[0]}, which is constant"
+        raise ArgumentError(
+            "data", f"must vary to be standardised: drop column {constant[0]}, which is constant"
         )
     return (data - data.mean(axis=0)) / deviation
 
@@ -251,21 +256,25 @@ def check_data(data: Array | np.ndarray) -> np.ndarray:
     """
     data = np.asarray(data)
     if data.ndim != 2:
-        raise ValueError(f"data must be a matrix [samples, nodes], got {data.ndim} dimensions")
+        raise ArgumentError(
+            "data", f"must be a matrix [samples, nodes], got {data.ndim} dimensions"
+        )
     if not (np.issubdtype(data.dtype, np.floating) or np.issubdtype(data.dtype, np.integer)):
-        raise ValueError(f"data must hold real numbers, got {data.dtype}")
+        raise ArgumentError("data", f"must hold real numbers, got {data.dtype}")
     num_samples, num_nodes = data.shape
     if num_samples < 2 or num_nodes < 1:
-        raise ValueError(
-            "data must have at least 2 rows (samples) and 1 column (nodes), got "
-            f"{num_samples} and {num_nodes}"
+        raise ArgumentError(
+            "data",
+            "must have at least 2 rows (samples) and 1 column (nodes), got "
+            f"{num_samples} and {num_nodes}",
         )
     bad = np.argwhere(~np.isfinite(data))
     if bad.size:
         row, column = map(int, bad[0])
-        raise ValueError(
-            "data must be finite: drop or impute missing values, got "
-            f"{data[row, column]} in row {row}, column {column}"
+        raise ArgumentError(
+            "data",
+            "must be finite: drop or impute missing values, got "
+            f"{data[row, column]} in row {row}, column {column}",
         )
     return data.astype(np.float64)
 
@@ -339,14 +348,18 @@ def _rescale(posterior: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarr
     with np.errstate(invalid="ignore"):
         correlation = posterior / np.sqrt(scale[:, None] * scale[None, :])
     if not np.isfinite(correlation).all():
-        raise ValueError("data must be standardised: its squares are out of range")
+        raise ArgumentError(
+            "data", "must be standardised: its squares are out of range", STANDARDISE
+        )
     values, vectors = np.linalg.eigh(correlation)
     rounding = len(scale) * np.finfo(np.float64).eps * weight / 2
     if rounding > TOLERANCE * values[0]:
         columns = ", ".join(map(str, np.flatnonzero(np.abs(vectors[:, 0]) > 0.1)))
-        raise ValueError(
-            f"data must be standardised, or lose a column: columns {columns} are too collinear "
-            "in these units"
+        raise ArgumentError(
+            "data",
+            f"must be standardised, or lose a column: columns {columns} are too collinear "
+            "in these units",
+            STANDARDISE,
         )
     return correlation, scale
 
@@ -359,13 +372,13 @@ def _check_scale(data: np.ndarray, noise_variance: float) -> None:
     for column in np.argsort(-np.abs(np.log(scale)))[:1]:
         value = scale[column]
         message = (
-            f"data must be standardised, or noise_variance fit it: column {column} is {value:.3g}"
+            f"must be standardised, or {{noise_variance}} fit it: column {column} is {value:.3g}"
             " times the standard deviation of the noise"
         )
         if not ALLOWED_SCALES[0] < value < ALLOWED_SCALES[1]:
-            raise ValueError(message)
+            raise ArgumentError("data", message, STANDARDISE)
         if not WARNED_SCALES[0] < value < WARNED_SCALES[1]:
-            warnings.warn(message.replace("must", "should"), stacklevel=3)
+            warnings.warn(f"data {Words(message)}".replace("must", "should"), stacklevel=3)
 
 
 _log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])

@@ -9,6 +9,7 @@ import numpy as np
 from flax import struct
 from jax import lax
 
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 
@@ -70,11 +71,11 @@ def host(fn: Callable[..., Any]) -> HostReward:
         TypeError: if `fn` cannot be called or hashed.
     """
     if not callable(fn):
-        raise TypeError(f"fn must be a function of a batch of states, got {fn!r}")
+        raise ArgumentError("fn", f"must be a function of a batch of states, got {fn!r}")
     try:
         hash(fn)
     except TypeError as error:
-        raise TypeError(f"fn must be hashable, as functions are, got {_name(fn)}") from error
+        raise ArgumentError("fn", f"must be hashable, as functions are, got {_name(fn)}") from error
     return HostReward(fn)
 
 

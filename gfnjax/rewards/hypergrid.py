@@ -7,6 +7,7 @@ inequalities such as a > 3/10 are decided in integers: floats disagree on grid l
 import jax.numpy as jnp
 from flax import struct
 
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 VARIANTS = {"standard": (0.1, 0.5, 2.0), "easy": (1e-3, 0.5, 2.0), "hard": (1e-4, 1.0, 3.0)}
@@ -78,5 +79,5 @@ class Sparse:
 def corners(variant: str = "standard") -> Corners:
     """`Corners` with the parameters of "standard", "easy" or "hard"."""
     if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+        raise ArgumentError("variant", f"must be one of {', '.join(VARIANTS)}, got {variant!r}")
     return Corners(*VARIANTS[variant])

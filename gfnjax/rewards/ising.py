@@ -7,6 +7,7 @@ from flax import struct
 from jax import lax
 
 from gfnjax.envs.drawing import Panel
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 
@@ -36,7 +37,7 @@ def lattice_adjacency(side: int) -> np.ndarray:
         ValueError: if `side` is below 2.
     """
     if side < 2:
-        raise ValueError(f"side must be at least 2, got {side}")
+        raise ArgumentError("side", f"must be at least 2, got {side}")
     site = np.arange(side**2).reshape(side, side)
     adjacency = np.zeros((side**2, side**2))
     for axis in (0, 1):
@@ -107,9 +108,13 @@ def sample_ising(
         ValueError: if a count is out of range.
     """
     if num_samples < 1 or num_sweeps < 1 or num_temperatures < 2:
-        raise ValueError(
-            "num_samples and num_sweeps must be at least 1 and num_temperatures at least 2, got "
-            f"{num_samples}, {num_sweeps} and {num_temperatures}"
+        numbers = {"num_samples": num_samples, "num_sweeps": num_sweeps}
+        wrong = [name for name, number in numbers.items() if number < 1]
+        raise ArgumentError(
+            [*wrong, "num_temperatures"][0],
+            "must be at least 1 and num_temperatures at least 2, got "
+            f"{num_samples}, {num_sweeps} and {num_temperatures}",
+            subject="{num_samples} and {num_sweeps}",
         )
     num_spins = couplings.shape[0]
     pairs = (couplings + couplings.T) * (1 - jnp.eye(num_spins, dtype=couplings.dtype))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.data import published
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 NUM_CHARACTERS = 5
@@ -78,22 +79,24 @@ def encode_alignment(sequences: Mapping[str, str]) -> Alignment:
         ValueError: naming the species, and the place where a sequence does not fit.
     """
     if len(sequences) < 2:
-        raise ValueError(f"sequences must hold at least 2 species, got {len(sequences)}")
+        raise ArgumentError("sequences", f"must hold at least 2 species, got {len(sequences)}")
     first, length = next((name, len(text)) for name, text in sequences.items())
     if length == 0:
-        raise ValueError(f"sequences must not be empty, got length 0 for {first}")
+        raise ArgumentError("sequences", f"must not be empty, got length 0 for {first}")
     for name, text in sequences.items():
         if len(text) != length:
-            raise ValueError(
-                f"sequences must be aligned: {name} must have length {length} as {first} has, "
-                f"got {len(text)}"
+            raise ArgumentError(
+                "sequences",
+                f"must be aligned: {name} must have length {length} as {first} has, "
+                f"got {len(text)}",
             )
         known = CODES if name == first else {**CODES, ".": 0}
         bad = next((i for i, letter in enumerate(text) if letter.upper() not in known), None)
         if bad is not None:
-            raise ValueError(
-                f"sequences must consist of {' '.join(CODES)}, and points after the first, "
-                f"got {text[bad]!r} in {name}, column {bad + 1}"
+            raise ArgumentError(
+                "sequences",
+                f"must consist of {' '.join(CODES)}, and points after the first, "
+                f"got {text[bad]!r} in {name}, column {bad + 1}",
             )
     table = [[CODES.get(letter.upper(), 0) for letter in text] for text in sequences.values()]
     codes = np.array(table, np.uint8)
@@ -116,5 +119,5 @@ def benchmark_alignment(name: str) -> Alignment:
         FileNotFoundError: if the file is missing.
     """
     if name not in OFFSETS:
-        raise ValueError(f"name must be one of {', '.join(OFFSETS)}, got {name!r}")
+        raise ArgumentError("name", f"must be one of {', '.join(OFFSETS)}, got {name!r}")
     return encode_alignment(published.load(f"phylo/{name}.json"))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 # Ten energies a variant, each repeated; with the number of elements n and of chosen ones k: those
@@ -54,7 +55,9 @@ class SetEnergy:
             ValueError: if there are not as many energies.
         """
         if members.shape != self.energies.shape:
-            raise ValueError(f"members must be of shape {self.energies.shape}, got {members.shape}")
+            raise ArgumentError(
+                "members", f"must be of shape {self.energies.shape}, got {members.shape}"
+            )
         return -jnp.where(members, self.energies, 0.0).sum()
 
 
@@ -105,7 +108,7 @@ def best_log_rewards(energies: np.ndarray, set_size: int, count: int = 100) -> n
     """
     log_weights = -check_energies(energies, set_size)
     if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+        raise ArgumentError("count", f"must be at least 1, got {count}")
     best = np.full((set_size + 1, count), -np.inf)
     best[0, 0] = 0.0
     for log_weight in log_weights:
@@ -126,7 +129,7 @@ def draw_sets(
     """
     log_weights = -check_energies(energies, set_size)
     if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        raise ArgumentError("num_samples", f"must be at least 1, got {num_samples}")
     members = np.zeros((num_samples, log_weights.size), bool)
     needed = np.full(num_samples, set_size)
     after = [np.concatenate([[0.0], np.full(set_size, -np.inf)])]
@@ -147,7 +150,7 @@ def published_energies(variant: str) -> tuple[np.ndarray, int]:
         ValueError: for another name.
     """
     if variant not in PUBLISHED:
-        raise ValueError(f"variant must be one of {', '.join(PUBLISHED)}, got {variant!r}")
+        raise ArgumentError("variant", f"must be one of {', '.join(PUBLISHED)}, got {variant!r}")
     num_elements, set_size, values = PUBLISHED[variant]
     return np.repeat(values, num_elements // len(values)), set_size
 
@@ -156,10 +159,11 @@ def check_energies(energies: np.ndarray, set_size: int) -> np.ndarray:
     """`energies` as a finite float64 vector of at least `set_size` >= 1 numbers, or ValueError."""
     energies = np.asarray(energies, np.float64)
     if energies.ndim != 1 or not np.isfinite(energies).all():
-        raise ValueError(f"energies must be a vector of finite numbers, got {energies!r}")
+        raise ArgumentError("energies", f"must be a vector of finite numbers, got {energies!r}")
     if not 1 <= set_size <= energies.size:
-        raise ValueError(
-            f"set_size must be between 1 and the number of elements {energies.size}, got {set_size}"
+        raise ArgumentError(
+            "set_size",
+            f"must be between 1 and the number of elements {energies.size}, got {set_size}",
         )
     return energies
 

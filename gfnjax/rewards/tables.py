@@ -7,6 +7,7 @@ import numpy as np
 from flax import struct
 
 from gfnjax.data import published
+from gfnjax.errors import ArgumentError
 from gfnjax.types import Array
 
 
@@ -27,8 +28,8 @@ class TableReward:
             ValueError: if `tokens` is not of length L.
         """
         if tokens.shape != (self.log_rewards.ndim,):
-            raise ValueError(
-                f"tokens must be of shape ({self.log_rewards.ndim},), got {tokens.shape}"
+            raise ArgumentError(
+                "tokens", f"must be of shape ({self.log_rewards.ndim},), got {tokens.shape}"
             )
         return self.log_rewards[tuple(tokens)]
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from gfnjax import masking, rollout
 from gfnjax.envs.base import State
+from gfnjax.errors import ArgumentError
 from gfnjax.model import Model, require_model, score_states
 from gfnjax.policies.base import Behaviour
 from gfnjax.state import Params
@@ -169,18 +170,24 @@ def check(
 ) -> None:
     """Raise a `ValueError` that names the argument; no `max_steps`, no upper bound."""
     if acceptance not in ACCEPTANCES:
-        raise ValueError(f"acceptance must be one of {', '.join(ACCEPTANCES)}, got {acceptance!r}")
+        raise ArgumentError(
+            "acceptance", f"must be one of {', '.join(ACCEPTANCES)}, got {acceptance!r}"
+        )
     if (num_back is None) == (back_share is None):
-        raise ValueError(f"give num_back or back_share, not both, got {num_back} and {back_share}")
+        raise ArgumentError(
+            "num_back",
+            f"not both, got {num_back} and {back_share}",
+            subject="give {num_back} or {back_share},",
+        )
     if num_back is not None and (num_back < 1 or (max_steps is not None and num_back > max_steps)):
         limit = "at least 1" if max_steps is None else f"between 1 and max_steps = {max_steps}"
-        raise ValueError(f"num_back must be {limit}, got {num_back}")
+        raise ArgumentError("num_back", f"must be {limit}, got {num_back}")
     if least_back is not None and not 1 <= least_back <= (num_back or 0):
-        raise ValueError(
-            f"least_back must be between 1 and num_back = {num_back}, got {least_back}"
+        raise ArgumentError(
+            "least_back", f"must be between 1 and num_back = {num_back}, got {least_back}"
         )
     if back_share is not None and not 0 < back_share <= 1:
-        raise ValueError(f"back_share must be in (0, 1], got {back_share}")
+        raise ArgumentError("back_share", f"must be in (0, 1], got {back_share}")
 
 
 def _tail(trajectories: Trajectory, cut: Array) -> Trajectory:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gfnjax.errors import ArgumentError, Use
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective, name_of
 from gfnjax.policies.base import Behaviour
@@ -64,18 +65,26 @@ class Mixed:
 
     def __post_init__(self) -> None:
         if self.replay is None and self.local_search is None:
-            raise ValueError("replay or local_search must be given: there is nothing to mix")
+            raise ArgumentError(
+                "replay",
+                "must be given: there is nothing to mix",
+                subject="{replay} or {local_search}",
+            )
         if not isinstance(self.replay, Experience | None):
-            raise TypeError(f"replay must be a buffer such as Fifo(10_000), got {self.replay!r}")
+            raise ArgumentError(
+                "replay", f"must be a buffer such as Fifo(10_000), got {self.replay!r}"
+            )
         if not isinstance(self.local_search, LocalSearch | None):
-            raise TypeError(f"local_search must be a LocalSearch, got {self.local_search!r}")
+            raise ArgumentError("local_search", f"must be a LocalSearch, got {self.local_search!r}")
         for name, share in self._shares.items():
             if not 0 < share < 1:
-                raise ValueError(f"{name} must be in (0, 1), got {share}")
+                raise ArgumentError(name, f"must be in (0, 1), got {share}")
         if sum(self._shares.values()) >= 1:
-            raise ValueError(
-                "replay_share + search_share must be below 1, to leave fresh trajectories, got "
-                f"{self.replay_share} + {self.search_share}"
+            raise ArgumentError(
+                "replay_share",
+                "must be below 1, to leave fresh trajectories, got "
+                f"{self.replay_share} + {self.search_share}",
+                subject="{replay_share} + {search_share}",
             )
 
     @property
@@ -97,29 +106,38 @@ class Mixed:
         given = {"search_share": counts.searched, "replay_share": counts.replayed}
         for name, count in given.items():
             if name in self._shares and count < 1:
-                raise ValueError(
-                    f"batch_size {batch_size} is too small for {name} = "
-                    f"{self._shares[name]}: raise one of them"
+                raise ArgumentError(
+                    "batch_size",
+                    f"is too small for {{{name}}} = {self._shares[name]}",
+                    "raise one of them",
+                    f"{{batch_size}} {batch_size}",
                 )
         if counts.fresh < objective.least_batch:
-            raise ValueError(
-                f"batch_size {batch_size} leaves {counts.fresh} fresh trajectories: raise it"
-            )
+            problem = f"leaves {counts.fresh} fresh trajectories"
+            raise ArgumentError("batch_size", problem, "raise it", f"{{batch_size}} {batch_size}")
         if objective.on_policy:
-            raise ValueError(
-                f"{name_of(objective)} learns from the policy's own trajectories: it cannot "
-                "be trained on replayed or searched ones; use sampler=OnPolicy()"
+            raise ArgumentError(
+                "sampler",
+                "learns from the policy's own trajectories: it cannot be trained on replayed or "
+                "searched ones",
+                Use("use sampler=OnPolicy()", without=("sampler",)),
+                name_of(objective),
             )
         if self.replay is not None and counts.fresh + counts.searched > self.replay.room:
-            raise ValueError(
-                f"capacity: the buffer takes {self.replay.room} items at a time, a step adds "
-                f"{counts.fresh + counts.searched}; raise the capacity"
+            raise ArgumentError(
+                "capacity",
+                f"the buffer takes {self.replay.room} items at a time, a step adds "
+                f"{counts.fresh + counts.searched}",
+                "raise the capacity",
+                "{capacity}:",
             )
         whole_only = self.replay is not None and self.replay.whole_only
         if isinstance(self.fresh, Windows) and (whole_only or self.local_search is not None):
-            raise ValueError(
-                "fresh=Windows(...) gives parts of trajectories: TerminalReplay and local_search "
-                "need whole ones, from fresh=OnPolicy()"
+            raise ArgumentError(
+                "fresh",
+                "gives parts of trajectories: TerminalReplay and {local_search} need whole ones",
+                Use("from fresh=OnPolicy()", joint=", ", without=("Windows.length",)),
+                "fresh=Windows(...)",
             )
         if self.local_search is not None:
             self.local_search.check(model.env)

@@ -1,13 +1,15 @@
 """Incomplete trajectories: learn from every few steps of rollouts that are still under way."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 
 from gfnjax import rollout
 from gfnjax.arguments import whole
+from gfnjax.errors import ArgumentError, Use
 from gfnjax.model import Model
-from gfnjax.objectives.base import Objective, name_of
+from gfnjax.objectives.base import Objective, name_of, suits
 from gfnjax.policies.base import Behaviour
 from gfnjax.samplers.base import Batch
 from gfnjax.state import Params
@@ -37,14 +39,26 @@ class Windows:
 
     def check(self, model: Model, objective: Objective, batch_size: int) -> None:
         if not objective.incomplete:
-            raise ValueError(
-                f"{name_of(objective)} needs complete trajectories; learn from windows with "
-                "one whose `incomplete` is True, such as DetailedBalance, SubTrajectoryBalance, "
-                "their forward-looking forms or FlowMatching"
+            raise ArgumentError(
+                "sampler",
+                "needs complete trajectories",
+                Use(
+                    "learn from windows with one whose `incomplete` is True, such as "
+                    "DetailedBalance, SubTrajectoryBalance, their forward-looking forms or "
+                    "FlowMatching",
+                    joint="; ",
+                    objective=partial(suits, env=model.env, incomplete=True),
+                    without=("Windows.length",),
+                ),
+                name_of(objective),
             )
         if not model.policy.from_any_state:
-            name = type(model.policy).__name__
-            raise ValueError(f"a {name} reads trajectories from their start: no Windows")
+            raise ArgumentError(
+                "sampler",
+                "reads trajectories from their start",
+                Use("no Windows", without=("Windows.length",)),
+                f"a {type(model.policy).__name__}",
+            )
 
     def init(self, model: Model, params: Params, key: Array, batch_size: int) -> PyTree:
         return rollout.draw_sources(model.env, key, batch_size)
