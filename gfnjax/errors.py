@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Self
 
-ARGUMENT = re.compile(r"\{([A-Za-z_][\w.]*)\}")
+ARGUMENT = re.compile(r"\{([A-Za-z_][\w.]*)(?:\|([^{}]*))?\}")
 OWNER = re.compile(r"^[A-Z]\w*\.")
 # Whether a value of an argument would do; None for any other one.
 Suits = Callable[[Any], bool] | None
@@ -14,7 +14,8 @@ class Words(str):
     """A text that names arguments, in braces where it is written: `Words("set {target_rate}")`.
 
     In Python it is the text without braces, "set target_rate"; `said` puts in other names. The
-    class that has an argument may come first, `{EnergyGFlowNet.learning_rate}`, and is not shown.
+    class that has an argument may come first, `{EnergyGFlowNet.learning_rate}`, and is not shown;
+    other words for Python may come last, `{Windows.length|fresh=Windows(...)}`.
     """
 
     template: str
@@ -23,7 +24,7 @@ class Words(str):
     def __new__(cls, template: str) -> Self:
         """A text; words stay what they are."""
         template = getattr(template, "template", template)
-        words = super().__new__(cls, ARGUMENT.sub(lambda m: OWNER.sub("", m[1]), template))
+        words = super().__new__(cls, ARGUMENT.sub(lambda m: m[2] or OWNER.sub("", m[1]), template))
         words.template = template
         return words
 
@@ -47,7 +48,9 @@ class Use(Words):
     without: tuple[str, ...]
     suits: dict[str, Suits]
 
-    def __new__(cls, template: str, *, joint: str = "", without: tuple[str, ...] = (), **suits: Suits) -> Self:
+    def __new__(
+        cls, template: str, *, joint: str = "", without: tuple[str, ...] = (), **suits: Suits
+    ) -> Self:
         """`template` is how Python says it."""
         words = super().__new__(cls, template)
         words.joint, words.without, words.suits = joint, without, suits

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from gfnjax.arguments import check_key, whole
-from gfnjax.errors import ArgumentError
+from gfnjax.errors import ArgumentError, Words
 from gfnjax.learning import diagnosis
 from gfnjax.state import is_finite, settle
 from gfnjax.types import Array
@@ -50,14 +50,14 @@ class NonFiniteError(FloatingPointError):
     Attributes:
         step: the step that failed.
         state: the training state right before it.
-        reason: one sentence on what is not finite, and the remedy.
+        reason: one sentence on what is not finite, and the remedy; it knows the arguments it names.
     """
 
     def __init__(self, step: int, state: RunState, reason: str):
         super().__init__(f"{reason} (the state before step {step} is in the error's `state`)")
         self.step = step
         self.state = state
-        self.reason = reason
+        self.reason = Words(reason)
 
 
 class Chunk(NamedTuple):

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from gfnjax.envs.base import Environment, State, log_reward_of
-from gfnjax.errors import ArgumentError, Words
+from gfnjax.errors import ArgumentError, Use, Words
 from gfnjax.gflownet import GFlowNet
 from gfnjax.identity import Comparable
 from gfnjax.learning import updates
@@ -117,9 +117,8 @@ class EnergyGFlowNet(Comparable):
         for name in ("target_rate", "max_grad_norm"):
             value = getattr(self.gfn, name)
             if value is not None:
-                raise ArgumentError(
-                    f"gfn.{name}", f"is not supported here: leave it None, got {value}"
-                )
+                remedy = Use(f"leave it None, got {value}", without=(name,))
+                raise ArgumentError(f"gfn.{name}", "is not supported here", remedy)
 
     def _check_sampler(self) -> None:
         """Refuse what a `GFlowNet.step` would do and `step` here does not."""

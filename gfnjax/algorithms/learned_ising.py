@@ -1,6 +1,7 @@
 """EB-GFN on the command line: the couplings of an Ising model, learned from samples of it."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +40,9 @@ class LearnedIsingConfig:
     """weight of the sum of their absolute values"""
     data_share: float = 0.5
     """share of the batch that is taken back from data"""
+
+    # What the command line calls the arguments of what is made here.
+    stands_for: ClassVar[dict[str, str]] = {"EnergyGFlowNet.learning_rate": "coupling_rate"}
 
     def make(self) -> Ising:
         return Ising(self.side, IsingReward(jnp.zeros((self.side**2,) * 2)))

@@ -15,9 +15,11 @@ from gfnjax import run
 from gfnjax.cli.listing import listing
 from gfnjax.cli.parser import List, Plot, Resume, Train, parse
 from gfnjax.cli.reports import conclude, names
+from gfnjax.cli.wording import Told, speaking_of
 from gfnjax.plot import pictures
 from gfnjax.run.checkpoint import CheckpointError
 from gfnjax.run.config import UsageError
+from gfnjax.run.directory import RunDirectory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for note in notes:
                 _say(f"warning: {note}")
             return 0 if command is None else _carry_out(command)
+        except Told as told:
+            return _fail(1 if isinstance(told.__cause__, run.RunFailedError) else 2, told)
         except (UsageError, CheckpointError) as error:
             return _fail(2, error)
         except BrokenPipeError:
@@ -56,9 +60,11 @@ def _say(text: str) -> None:
 def _carry_out(command: Train | Resume | Plot | List) -> int:
     match command:
         case Train(config, output):
-            return conclude(run.start(config, output))
+            with speaking_of(lambda: config):
+                return conclude(run.start(config, output))
         case Resume(path, steps):
-            return conclude(run.resume(path, steps))
+            with speaking_of(RunDirectory(path).read_config):
+                return conclude(run.resume(path, steps))
         case Plot(path):
             print(f"pictures: {names(pictures.draw(path))}")
         case List():

@@ -14,11 +14,11 @@ import tyro
 from gfnjax import registry
 from gfnjax.cli.form import make_form, read_form, with_tyro
 from gfnjax.cli.spelling import command_flags, rewrite
+from gfnjax.cli.wording import in_flags
 from gfnjax.options import one_of
 from gfnjax.run import plugins
 from gfnjax.run.choices import Parts, assemble, default_values, select
 from gfnjax.run.config import CHOICES, Config, UsageError
-from gfnjax.run.flags import in_flags
 
 DESCRIPTION = (
     "Train, evaluate and draw GFlowNets: networks that sample objects x with p(x) ~ R(x). "
@@ -134,7 +134,7 @@ def _parse_train(
     try:
         config = assemble(parts, values)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(in_flags(str(error))) from error
+        raise UsageError(in_flags(error, parts)) from error
     return Train(config, parsed.output), list(map(str, failures))
 
 

@@ -131,7 +131,7 @@ def _unknown(word: str, body: str, known: dict[str, Flag], parts: Parts) -> str:
             e for e in registry.entries(kind) if (kind, e.name) not in chosen and _has(e, word)
         ]
         if owners:
-            names = _any_of(entry.name for entry in owners)
+            names = any_of(entry.name for entry in owners)
             if kind == "environment":
                 return f"--{body} is a flag of environment {names}, not of {parts.environment.name}"
             return f"--{body} is a flag of {kind} {names}, to be chosen with --{kind}"
@@ -148,6 +148,7 @@ def _has(entry: Entry, word: str) -> bool:
     return any(word == prefix + o.word for o in entry.options for prefix in prefixes)
 
 
-def _any_of(names: Iterable[str]) -> str:
+def any_of(names: Iterable[str]) -> str:
+    """`a, b or c`."""
     *most, last = names
     return f"{', '.join(most)} or {last}" if most else last

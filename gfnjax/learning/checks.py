@@ -145,8 +145,8 @@ def _check_members(objective: Objective, name: str) -> None:
     if objective.on_policy:
         raise ArgumentError(
             "policy",
-            "learns from the policy's own trajectories; those of an EnsemblePolicy are built by "
-            "single members",
+            "learns from the policy's own trajectories; those of an "
+            "EnsemblePolicy are built by single members",
             Use("use a Policy", without=("EnsemblePolicy.num_members",)),
             name,
         )

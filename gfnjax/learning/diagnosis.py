@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfnjax.errors import Words
 from gfnjax.scoring import terminal_step
 from gfnjax.types import Array, PyTree, Scores
 
@@ -20,7 +21,8 @@ class Learner(Protocol):
         ...
 
 
-SLOWER = "try a smaller learning rate or max_grad_norm"
+SLOWER = Words("try a smaller {learning_rate|learning rate} or {max_grad_norm}")
+LOOK = Words("look at the network and at what observe returns")
 KINDS = {
     "NaN": "look for 0 / 0, inf - inf or the logarithm of a negative number",
     "inf": "cap the reward",
@@ -56,15 +58,16 @@ def diagnose(gfn: Learner, state: Any) -> str | None:
             return reason
     if found.parameters.any():
         kind, _ = _worst(found.parameters)
-        return f"the parameters are no longer finite before step {step} ({kind}): {SLOWER}"
+        what = f"the parameters are no longer finite before step {step} ({kind})"
+        return Words(f"{what}: {SLOWER.template}")
     names = {"log_pf": "log P_F", "log_pb": "log P_B", "log_flow": "log F"}
     for field, name in names.items():
         counts = getattr(found, field)
         if counts.any():
             kind, count = _worst(counts)
             where = f"{name} of the policy is {kind} at step {step} in {count} of {size}"
-            hint = "look at the network and at what observe returns" if step == 0 else SLOWER
-            return f"{where} trajectories, log R is finite; {hint}"
+            hint = LOOK if step == 0 else SLOWER
+            return Words(f"{where} trajectories, log R is finite; {hint.template}")
     return None
 
 
@@ -103,8 +106,8 @@ def rewards(
     what = "log R" if name == "log_reward" else "the log partial reward"
     others = counts.sum() - count
     more = f" (and not finite in {others} more)" if others else ""
-    remedy = KINDS[kind] if remedy is None else remedy
-    return f"{what} is {kind} at step {step} in {count} of {size} {of}{more}; {remedy}"
+    remedy = Words(KINDS[kind] if remedy is None else remedy).template
+    return Words(f"{what} is {kind} at step {step} in {count} of {size} {of}{more}; {remedy}")
 
 
 def of_numbers(step: int, loss: float, grad_norm: float, log_reward: float) -> str:
@@ -113,10 +116,11 @@ def of_numbers(step: int, loss: float, grad_norm: float, log_reward: float) -> s
         word = _word(log_reward)
         return f"the mean log R is {word} at step {step}; {KINDS[word]}"
     if not np.isfinite(loss):
-        return f"the loss is {_word(loss)} at step {step}, its rewards are finite: {SLOWER}"
-    return (
+        what = f"the loss is {_word(loss)} at step {step}, its rewards are finite"
+        return Words(f"{what}: {SLOWER.template}")
+    return Words(
         f"the gradient is {_word(grad_norm)} at step {step}, its loss of {loss:.4g} is finite: "
-        f"{SLOWER}; at the first steps look for a square root or a division at 0"
+        f"{SLOWER.template}; at the first steps look for a square root or a division at 0"
     )
 
 

@@ -17,6 +17,7 @@ from gfnjax.algorithms.markov_chains import MarkovChains
 from gfnjax.algorithms.teacher import Teacher
 from gfnjax.envs.base import Environment, source_state
 from gfnjax.envs.conditional import Conditional
+from gfnjax.errors import ArgumentError
 from gfnjax.exploration import EpsilonTempered, StopFlattening
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
@@ -29,7 +30,6 @@ from gfnjax.policies.uniform import uniform_policy
 from gfnjax.replay import Experience
 from gfnjax.run.backward import Setting, make_backward
 from gfnjax.run.config import CHOICES, Choice, Config, UsageError
-from gfnjax.run.flags import in_flags
 from gfnjax.run.settings import Training
 from gfnjax.run.state_graphs import make_environment
 from gfnjax.samplers import Mixed, OnPolicy, Sampler, Windows
@@ -89,7 +89,7 @@ def build(config: Config) -> Described:
     gfn = _gflownet(config)
     if isinstance(config.env, LearnsReward):
         if config.sampling.teacher_share > 0:
-            raise ValueError("teacher_share must be 0 where the reward is learned")
+            raise ArgumentError("teacher_share", "must be 0 where the reward is learned")
         return config.env.learn_reward(gfn)
     return gfn if config.sampling.teacher_share == 0 else _taught(gfn, config)
 
@@ -107,7 +107,7 @@ def describe(config: Config) -> Described:
     try:
         return build(config)
     except (TypeError, ValueError, OverflowError, OSError) as error:
-        raise UsageError(in_flags(str(error))) from error
+        raise UsageError.of(error) from error
 
 
 def require_device() -> None:
@@ -155,14 +155,16 @@ def _chains(config: Config, options: MakesChains) -> MarkovChains:
     what = f"objective {config.objective.name} samples by Markov chains"
     for field in fields(sampling):
         if getattr(sampling, field.name) != field.default:
-            raise ValueError(f"{what}: {field.name} must be {field.default}")
+            raise ArgumentError(field.name, f"must be {field.default}").inside(what)
     if config.replay.name != CHOICES["replay"]:
-        raise ValueError(f"{what}: replay must be {CHOICES['replay']}")
+        raise ArgumentError("replay", f"must be {CHOICES['replay']}").inside(what)
     if settings.backward not in (None, "uniform"):
-        raise ValueError(f"{what} and takes steps back uniformly: backward must be uniform")
+        what = f"{what} and takes steps back uniformly"
+        raise ArgumentError("backward", "must be uniform").inside(what)
     env = _environment(config)
     if isinstance(env, Conditional) or isinstance(config.env, LearnsReward):
-        raise ValueError(f"{what}, which need one fixed reward: leave out condition and learning")
+        problem, remedy = "which need one fixed reward", "leave out {condition} and learning"
+        raise ArgumentError("environment", problem, remedy, f"{what},")
 
     def network() -> Policy:
         return _state_network(env, config, f"objective {config.objective.name}")
@@ -178,8 +180,8 @@ def _environment(config: Config) -> Environment:
 def _objective(config: Config) -> Objective:
     try:
         return as_objective(_made("objective", config.objective))
-    except TypeError as error:
-        raise TypeError(f"objective {config.objective.name}: {error}") from error
+    except ArgumentError as error:
+        raise error.inside(f"objective {config.objective.name}") from error
 
 
 def _made(kind: str, choice: Choice, *arguments: Any) -> Any:
@@ -193,7 +195,9 @@ def _guarded(kind: str, name: str, make: Callable[..., Any], *arguments: Any) ->
     """`make(*arguments)`; what only a mistake in a plug-in can raise is said in one line."""
     try:
         return make(*arguments)
-    except (TypeError, ValueError, OverflowError, OSError, MemoryError):
+    except (TypeError, ValueError, OverflowError, OSError, MemoryError) as error:
+        if isinstance(error, ArgumentError):
+            error.owner = kind
         raise
     except Exception as error:
         raise UsageError(f"{kind} {name} fails: {type(error).__name__}: {error}") from error
@@ -205,6 +209,8 @@ def _network(env: Environment, config: Config) -> Policy | CausalPolicy:
         return _made("network", config.network, env)
     except UsageError:
         raise
+    except ArgumentError as error:
+        raise error.inside(f"network {name} does not fit") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"network {name} does not fit: {error}") from error
 
@@ -212,9 +218,8 @@ def _network(env: Environment, config: Config) -> Policy | CausalPolicy:
 def _state_network(env: Environment, config: Config, what: str) -> Policy:
     network = _network(env, config)
     if not isinstance(network, Policy):
-        raise ValueError(
-            f"{what} needs a network that looks at one state at a time: "
-            f"network must be another one than {config.network.name}"
+        raise ArgumentError("network", f"must be another one than {config.network.name}").inside(
+            f"{what} needs a network that looks at one state at a time"
         )
     return network
 
@@ -244,7 +249,7 @@ def _policy(env: Environment, config: Config) -> Policy | CausalPolicy | Ensembl
         return _network(env, config)
     options = config.network.options
     if not isinstance(options, MakesMembers):
-        raise ValueError(f"thompson needs network mlp, got {config.network.name}")
+        raise ArgumentError("thompson", f"needs {{network}} mlp, got {config.network.name}")
     network = options.make_members(env, members)
     return EnsemblePolicy(network, members, config.sampling.thompson_keep)
 
@@ -263,10 +268,8 @@ def _sampler(config: Config) -> Sampler:
     fresh = OnPolicy() if sampling.window is None else Windows(sampling.window)
     replay = _made("replay", config.replay)
     if not isinstance(replay, Experience | None):
-        raise TypeError(
-            f"replay {config.replay.name} must be a gfnjax.replay.Replay or make one, got "
-            f"{type(replay).__name__}"
-        )
+        problem = f"must be a gfnjax.replay.Replay or make one, got {type(replay).__name__}"
+        raise ArgumentError("replay", problem, subject=f"replay {config.replay.name}")
     search = None
     if sampling.local_search > 0:
         search = LocalSearch(

@@ -6,6 +6,7 @@ from typing import Any, get_type_hints
 
 from gfnjax import registry
 from gfnjax.arguments import suggest
+from gfnjax.errors import ArgumentError
 from gfnjax.options import from_plain
 from gfnjax.registry import Entry
 from gfnjax.run.config import CHOICES, Choice, Config, Sampling, Training, UsageError
@@ -56,7 +57,7 @@ def select(
         found = {kind: registry.find(kind, name) for kind, name in names.items()}
         others = tuple(registry.find("logger", name) for name in dict.fromkeys(loggers))
     except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError.of(error) from error
     return Parts(entry, loggers=others, **found)
 
 
@@ -116,7 +117,7 @@ def assemble(parts: Parts, values: Values) -> Config[Any]:
     Raises:
         ValueError, TypeError: for values that are out of range.
     """
-    made = {part: entry.make(**values.get(part, {})) for part, entry in parts.entries.items()}
+    made = {part: _make(part, entry, values) for part, entry in parts.entries.items()}
     return Config(
         parts.environment.name,
         made["environment"],
@@ -125,6 +126,14 @@ def assemble(parts: Parts, values: Values) -> Config[Any]:
         loggers=tuple(Choice(e.name, made[f"logger {e.name}"]) for e in parts.loggers),
         **{kind: Choice(getattr(parts, kind).name, made[kind]) for kind in CHOICES},
     )
+
+
+def _make(part: str, entry: Entry, values: Values) -> Any:
+    try:
+        return entry.make(**values.get(part, {}))
+    except ArgumentError as error:
+        error.owner = part
+        raise
 
 
 def configure(
@@ -160,7 +169,7 @@ def configure(
                 values[part][field] = from_plain(field, hint, given)
         return assemble(parts, values)
     except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError.of(error) from error
 
 
 def _find(parts: Parts, name: str, value: Any) -> list[tuple[str, str, Any, Any]]:

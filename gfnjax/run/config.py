@@ -9,9 +9,11 @@ from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
 from gfnjax import registry
 from gfnjax.envs.base import Environment
+from gfnjax.errors import ArgumentError
 from gfnjax.options import default_of, from_plain, to_plain
 from gfnjax.registry import Entry
 from gfnjax.run.errors import UsageError as UsageError
+from gfnjax.run.settings import WITHOUT_TEACHER
 from gfnjax.run.settings import Sampling as Sampling
 from gfnjax.run.settings import Training as Training
 
@@ -83,9 +85,9 @@ class Config(Generic[E]):
     def __post_init__(self) -> None:
         replayed = self.replay.name != "none"
         if not replayed and self.sampling.replay_share != Sampling.replay_share:
-            raise ValueError("replay_share does nothing without replay")
+            raise ArgumentError("replay_share", "does nothing without {replay}")
         if replayed and self.sampling.teacher_share > 0:
-            raise ValueError("teacher_share must be 0 with replay, local_search or window")
+            raise ArgumentError("teacher_share", WITHOUT_TEACHER)
 
     @property
     def plugins(self) -> tuple[str, ...]:
@@ -126,7 +128,7 @@ def _entry(kind: str, name: str) -> Entry:
     try:
         return registry.find(kind, name)
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError.of(error) from error
 
 
 def _choice(kind: str, choice: Choice) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -13,13 +14,13 @@ from typing import Any, Literal, Self
 import jax
 
 from gfnjax import training
+from gfnjax.errors import ArgumentError, Words
 from gfnjax.run import checkpoint, directory
 from gfnjax.run.build import Described, describe, initial_state
 from gfnjax.run.config import Config, UsageError, to_dict
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.display import Display, Status, make_display
 from gfnjax.run.evaluation import Evaluator, make_evaluator
-from gfnjax.run.flags import in_flags
 from gfnjax.run.loggers import Logger, check_loggers, make_loggers
 from gfnjax.run.plugins import one_line
 from gfnjax.training import RunInfo, RunState
@@ -32,6 +33,17 @@ REPEAT_SECONDS = 1.0
 
 class RunFailedError(RuntimeError):
     """Training could not go on; the message says at which step and where the state is."""
+
+    def __init__(self, reason: str, where: str):
+        super().__init__(reason, where)
+        self.reason, self.where = Words(reason), where
+
+    def __str__(self) -> str:
+        return self.said(str)
+
+    def said(self, say: Callable[[Words], str]) -> str:
+        """As `gfnjax.errors.ArgumentError.said`."""
+        return f"{say(self.reason)}; {self.where}"
 
 
 @dataclass(frozen=True)
@@ -117,9 +129,8 @@ def resume(directory: Path, steps: int | None = None, display: Display | None = 
         state, _ = checkpoint.load_latest(run.checkpoints, initial_state(config, gfn))
         step = int(state.step)
         if steps is not None and steps < step:
-            raise UsageError(
-                f"steps must be at least {step:,}, which the run has taken, got {steps}"
-            )
+            problem = f"must be at least {step:,}, which the run has taken, got {steps}"
+            raise UsageError.of(ArgumentError("steps", problem))
         records = run.read_metrics(last_step=step)
         known = [r for r in records if r["kind"] == "evaluation" and r["step"] == step]
         evaluation = known[-1] if known else _evaluate(session, state)
@@ -162,7 +173,7 @@ def _extended(config: Config, steps: int) -> Config:
             planned = config.training.planned_steps
             training = dataclasses.replace(training, schedule_steps=planned)
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError.of(error) from error
     return dataclasses.replace(config, training=training)
 
 
@@ -189,9 +200,8 @@ def _train(session: _Session, state: RunState, evaluation: Record) -> Outcome:
     except training.NonFiniteError as error:
         path = session.run.checkpoints / f"nan-before-step-{error.step}.ckpt"
         checkpoint.write(path, error.state)
-        raise RunFailedError(
-            f"{in_flags(error.reason)}; the state right before step {error.step} is in {path}"
-        ) from error
+        where = f"the state right before step {error.step} is in {path}"
+        raise RunFailedError(error.reason, where) from error
     finally:
         display.close()
         for logger in loggers:

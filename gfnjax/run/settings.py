@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gfnjax.arguments import whole
+from gfnjax.errors import ArgumentError, require
 
 ExplorationName = Literal["epsilon", "stop-flattening"]
 AcceptanceName = Literal["greedy", "metropolis"]
 
 
+WITHOUT_TEACHER = "must be 0 with {replay}, {local_search} or {window}"
+
+
 def _require(condition: bool, name: str, what: str, value: Any) -> None:
-    if not condition:
-        raise ValueError(f"{name} must be {what}, got {value}")
+    require(condition, name, f"must be {what}", value)
 
 
 def _settle(settings: Any, name: str, least: int | None = None) -> None:
@@ -157,7 +160,7 @@ class Sampling:
         share = self.teacher_share
         _require(0 <= share < 1, "teacher_share", "in [0, 1)", share)
         if share > 0 and (self.local_search > 0 or self.window is not None):
-            raise ValueError("teacher_share must be 0 with replay, local_search or window")
+            raise ArgumentError("teacher_share", WITHOUT_TEACHER)
 
     def _require_use(self) -> None:
         """Raise a `ValueError` for an option of something that is switched off."""
@@ -169,4 +172,4 @@ class Sampling:
         for switch, (on, names) in switches.items():
             for name in names:
                 if not on and getattr(self, name) != defaults[name]:
-                    raise ValueError(f"{name} does nothing without {switch}")
+                    raise ArgumentError(name, f"does nothing without {{{switch}}}")

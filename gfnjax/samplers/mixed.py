@@ -135,9 +135,10 @@ class Mixed:
         if isinstance(self.fresh, Windows) and (whole_only or self.local_search is not None):
             raise ArgumentError(
                 "fresh",
-                "gives parts of trajectories: TerminalReplay and {local_search} need whole ones",
+                "gives parts of trajectories: {replay|TerminalReplay} and {local_search} need "
+                "whole ones",
                 Use("from fresh=OnPolicy()", joint=", ", without=("Windows.length",)),
-                "fresh=Windows(...)",
+                "{Windows.length|fresh=Windows(...)}",
             )
         if self.local_search is not None:
             self.local_search.check(model.env)

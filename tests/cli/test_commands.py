@@ -77,7 +77,7 @@ def test_baselines_by_name(tmp_path, capsys):
     assert "log Z" not in out
     assert re.search(r"acceptance \d\.\d{3}", out)
     assert run(TINY, "--objective mh --stop-at-tv .1", "--output", tmp_path / "no") == 2
-    assert "stop_at_tv needs exact evaluation" in capsys.readouterr().err
+    assert "--stop-at-tv needs exact evaluation" in capsys.readouterr().err
 
 
 def test_a_grid_too_large_to_enumerate_says_so(tmp_path, capsys):
@@ -189,13 +189,13 @@ def test_every_environment_has_its_help(capsys):
         ("train hypergrid --objective nope", "there is no objective 'nope' (see gfnjax list)"),
         ("train hypergrid --colour red", "--colour"),
         ("train hypergrid --side x", "--side"),
-        ("train hypergrid --side 1", "side must be at least 2, got 1"),
+        ("train hypergrid --side 1", "--side must be at least 2, got 1"),
         ("train hypergrid --num-dims 0", "num_dims must be at least 1, got 0"),
         ("train hypergrid --batch-size -1", "batch_size must be at least 1, got -1"),
-        ("train hypergrid --steps 0", "gfnjax: steps must be at least 1, got 0"),
-        ("train hypergrid --learning-rate nan", "learning_rate must be positive"),
-        ("train hypergrid --hidden-sizes 0", "hidden_sizes must be positive widths"),
-        ("train hypergrid --max-grad-norm -1", "max_grad_norm must be positive"),
+        ("train hypergrid --steps 0", "gfnjax: --steps must be at least 1, got 0"),
+        ("train hypergrid --learning-rate nan", "--learning-rate must be positive"),
+        ("train hypergrid --hidden-sizes 0", "--hidden-sizes must be positive widths"),
+        ("train hypergrid --max-grad-norm -1", "--max-grad-norm must be positive"),
         ("train hypergird --steps 3", "no environment 'hypergird'; did you mean hypergrid?"),
         ("train hypergrid --objective fl-dbb", "no objective 'fl-dbb'; did you mean fl-db?"),
         ("train hypergrid --network mpl", "no network 'mpl'; did you mean mlp?"),
@@ -205,27 +205,30 @@ def test_every_environment_has_its_help(capsys):
         ("train hypergrid --step 3", "no flag --step; did you mean --steps?"),
         ("train hypergrid --wandb", "no flag --wandb; did you mean --logger wandb?"),
         ("train hypergrid --lambda 1", "--lambda is a flag of objective ent-ppo, fl-subtb, gae"),
-        ("train hypergrid --objective subtb --lambda 0", "lambda_ must be positive and finite"),
+        ("train hypergrid --objective subtb --lambda 0", "--lambda must be positive and finite"),
         ("train hypergrid --capacity 9", "a flag of replay fifo, prioritised, residual or"),
         ("train hypergrid --width 9", "--width is a flag of network causal, forest, graph or"),
         ("train set --num-dims 9", "--num-dims is a flag of environment hypergrid or"),
         ("train hypergrid --no-side", "there is no flag --no-side; did you mean --side?"),
-        ("train hypergrid --replay-share .1", "replay_share does nothing without replay"),
+        ("train hypergrid --replay-share .1", "--replay-share does nothing without --replay"),
         ("train hypergrid --backward uniforn", "no backward 'uniforn'; did you mean uniform?"),
-        ("train hypergrid --objective gae --backward learned", "use --backward uniform, tlm or"),
-        ("train hypergrid --condition temperature", "such as --objective tb-flow"),
-        ("train hypergrid --objective gae --replay fifo", "leave out --replay, --local-search"),
+        (
+            "train hypergrid --objective gae --backward learned",
+            "use --backward maximum-entropy, path",
+        ),
+        ("train hypergrid --condition temperature", " or tb-flow"),
+        ("train hypergrid --objective gae --replay fifo", "; leave out --replay\n"),
         ("train hypergrid --objective gae --thompson 3", "leave out --thompson"),
         ("train hypergrid --objective gae --teacher-share .5", "leave out --teacher-share"),
-        ("train hypergrid --objective gae --num-updates 4", "--objective ent-ppo takes more"),
-        ("train hypergrid --objective fm --thompson 3", "use --objective tb, db or subtb"),
+        ("train hypergrid --objective gae --num-updates 4", "use --objective ent-ppo or"),
+        ("train hypergrid --objective fm --thompson 3", "use --objective contrastive, db"),
         ("train hypergrid --window 4", "or leave out --window"),
         (
             "train hypergrid --objective db --window 4 --local-search 2",
-            "leave out one or the other",
+            "--local-search need whole ones, leave out --window",
         ),
-        ("train hypergrid --reward cosine --variant hard", "variant must be standard"),
-        ("train hypergrid --num-dims 9 --stop-at-tv 0.1", "stop_at_tv needs exact evaluation"),
+        ("train hypergrid --reward cosine --variant hard", "--variant must be standard"),
+        ("train hypergrid --num-dims 9 --stop-at-tv 0.1", "--stop-at-tv needs exact evaluation"),
         ("train hypergrid --num-dims 9 --backward maximum-entropy", "use path-counts"),
         (
             "train hypergrid --network graph",
@@ -238,19 +241,19 @@ def test_every_environment_has_its_help(capsys):
         ("train dag --data file", "data must be a .npy, .npz, .csv, .tsv,"),
         (
             "train dag --data raw.csv --score linear-gaussian",
-            "data must be standardised (--standardise)",
+            "--data must be standardised",
         ),
-        ("train dag --num-nodes 0", "num_nodes must be at least 1, got 0"),
+        ("train dag --num-nodes 0", "--num-nodes must be at least 1, got 0"),
         ("train phylogeny --dataset DS9", "invalid choice 'DS9'"),
         ("train phylogeny --sequences nowhere.json", "no such file"),
         ("train phylogeny --sequences unequal.json", "b must have length 3 as a has, got 2"),
         ("train qm9-small", "qm9_small.npz was not found in GFNJAX_DATA (not set)"),
         ("train amp", "amp/proxy_weights.npz was not found"),
         ("train phylogeny", "phylo/DS1.json was not found"),
-        ("train ising --side 1", "side must be at least 2, got 1"),
-        ("train ising-learned --num-back 99", "num_back must be between 1 and max_steps = 16"),
-        ("train ising-learned --max-grad-norm 1", "max_grad_norm is not supported here"),
-        ("train ising-learned --epsilon 0.1", "epsilon and temperature are not used"),
+        ("train ising --side 1", "--side must be at least 2, got 1"),
+        ("train ising-learned --num-back 99", "--num-back must be between 1 and max_steps = 16"),
+        ("train ising-learned --max-grad-norm 1", "--max-grad-norm is not supported here"),
+        ("train ising-learned --epsilon 0.1", "--epsilon and --temperature are not used"),
         ("train hypergrid --output file", "cannot write to file"),
         ("train hypergrid --output file/run", "cannot write to file/run"),
         ("train hypergrid --output full", "new or empty"),
@@ -301,7 +304,7 @@ def test_a_missing_logger_is_noticed_before_anything_is_written(tmp_path, monkey
 def test_divergence_is_code_1_with_the_step_and_the_file(tmp_path, capsys):
     assert run(TINY, "--learning-rate", "1e30", "--output", tmp_path / "run") == 1
     err = capsys.readouterr().err
-    found = re.search(r"at step (\d+)\b.*try a smaller learning rate or .* is in (\S+)\n", err)
+    found = re.search(r"at step (\d+)\b.*try a smaller --learning-rate or .* is in (\S+)\n", err)
     assert found[2].endswith(f"nan-before-step-{found[1]}.ckpt")
     assert os.path.exists(found[2])
     assert err.count("\n") == 1

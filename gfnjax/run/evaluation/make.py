@@ -10,6 +10,7 @@ from gfnjax.algorithms.teacher import Teacher
 from gfnjax.envs.base import Enumerable, Environment
 from gfnjax.envs.conditional import Conditional
 from gfnjax.envs.drawing import KnownTarget, Target
+from gfnjax.errors import ArgumentError
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics.state_graph import build_graph
 from gfnjax.run.build import Described
@@ -37,17 +38,18 @@ def make_evaluator(config: Config, gfn: Described) -> Evaluator:
     try:
         evaluator = _make(config, gfn)
     except (TypeError, ValueError) as error:  # of a user's environment
-        raise UsageError(
-            f"the states of environment {config.environment} cannot be listed: {error}"
-        ) from error
+        place = f"the states of environment {config.environment} cannot be listed"
+        raise UsageError.of(error, place) from error
     of_policy = isinstance(evaluator, ExactEvaluator | ConditionalEvaluator | StudentEvaluator)
     exact = of_policy and is_exact(gfn.env)
     if config.training.stop_at_tv is not None and not exact:
-        raise UsageError(
-            f"stop_at_tv needs exact evaluation, which is limited to {MAX_STATES:,} states and to "
-            f"policies: {config.environment} is too large, cannot be enumerated, learns its "
-            "reward, or is sampled by Markov chains"
+        error = ArgumentError(
+            "stop_at_tv",
+            f"needs exact evaluation, which is limited to {MAX_STATES:,} states and to policies: "
+            f"{config.environment} is too large, cannot be enumerated, learns its reward, or is "
+            "sampled by Markov chains",
         )
+        raise UsageError.of(error)
     return evaluator
 
 
