@@ -28,6 +28,17 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
     return number
 
 
+def settle(instance: Any, **least: int | None) -> None:
+    """Keep fields of a frozen dataclass as Python ints: `settle(self, side=2)`, at least 2."""
+    for name, bound in least.items():
+        object.__setattr__(instance, name, whole(name, getattr(instance, name), bound))
+
+
+def is_known(*values: Any) -> bool:
+    """Whether numbers can be looked at: a function that JAX traces may construct things, too."""
+    return all(not isinstance(x, jax.core.Tracer) and np.ndim(x) == 0 for x in values)
+
+
 def _whole(value: Any) -> int | None:
     if isinstance(value, bool | np.bool_):
         return None

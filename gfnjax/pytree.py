@@ -10,7 +10,8 @@ T = TypeVar("T")
 
 def static(**options: Any) -> Any:
     """A field that is part of the structure, hashable, instead of a child."""
-    return dataclasses.field(metadata={"static": True}, **options)
+    # As Flax has it: a subclass may be a `flax.struct.dataclass`.
+    return dataclasses.field(metadata={"pytree_node": False}, **options)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static))
@@ -22,8 +23,8 @@ def pytree(cls: type[T]) -> type[T]:
     """
     cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-    fixed = tuple(f.name for f in fields if f.metadata.get("static"))
-    children = tuple(f.name for f in fields if not f.metadata.get("static"))
+    fixed = tuple(f.name for f in fields if not f.metadata.get("pytree_node", True))
+    children = tuple(f.name for f in fields if f.metadata.get("pytree_node", True))
 
     def flatten(node: Any) -> tuple[tuple, tuple]:
         held = tuple(getattr(node, name) for name in children)
@@ -40,6 +41,16 @@ def pytree(cls: type[T]) -> type[T]:
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     cls.replace = dataclasses.replace  # type: ignore[attr-defined]  # pyrefly: ignore
     return cls
+
+
+def as_node(function: Any) -> Any:
+    """A function, compiled or partial, as a pytree without leaves; a pytree as it is.
+
+    As a leaf, no transformation would accept it.
+    """
+    if callable(function) and jax.tree_util.all_leaves([function]):
+        return jax.tree_util.Partial(function)
+    return function
 
 
 def unchecked(cls: type[T], **fields: Any) -> T:

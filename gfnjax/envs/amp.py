@@ -1,6 +1,5 @@
 """Sequences of variable length, written from left to right until stopped; peptides among them."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,13 +7,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from gfnjax import registry
+from gfnjax.arguments import settle
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.drawing import Panel, histogram, measure_tokens, sequence_panels
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
+from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.amp import MAX_LENGTH, NUM_RESIDUES, RESIDUES, amp_reward
 from gfnjax.types import Array
 
@@ -26,7 +26,7 @@ class VariableSequenceState(NamedTuple):
     stopped: Array
 
 
-@struct.dataclass(eq=False)
+@pytree
 class VariableSequence(Comparable):
     """All sequences of `min_length` to `max_length` letters out of m.
 
@@ -46,23 +46,19 @@ class VariableSequence(Comparable):
         ValueError: if a size is out of range.
     """
 
-    max_length: int = struct.field(pytree_node=False)
-    alphabet_size: int = struct.field(pytree_node=False)
+    max_length: int = static()
+    alphabet_size: int = static()
     reward: Callable[[Array], Array]
-    min_length: int = struct.field(pytree_node=False, default=1)
-    letters: str = struct.field(pytree_node=False, default="")
+    min_length: int = static(default=1)
+    letters: str = static(default="")
 
     def __post_init__(self) -> None:
-        if self.max_length < 1:
-            raise ArgumentError("max_length", f"must be at least 1, got {self.max_length}")
-        if self.alphabet_size < 1:
-            raise ArgumentError("alphabet_size", f"must be at least 1, got {self.alphabet_size}")
+        settle(self, max_length=1, alphabet_size=1, min_length=0)
         if not 0 <= self.min_length <= self.max_length:
             raise ArgumentError(
                 "min_length", f"must be in 0..max_length = {self.max_length}, got {self.min_length}"
             )
-        if inspect.isfunction(self.reward):
-            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def num_actions(self) -> int:

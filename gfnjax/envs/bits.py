@@ -1,6 +1,5 @@
 """Bit sequences in any order: write words into the empty positions of a fixed-length sequence."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,13 +7,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from gfnjax import registry
+from gfnjax.arguments import settle
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.drawing import Panel, measure_tokens, sequence_panels
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
+from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.types import Array
 
@@ -25,7 +25,7 @@ class BitState(NamedTuple):
     tokens: Array
 
 
-@struct.dataclass(eq=False)
+@pytree
 class BitSequence(Comparable):
     """n bits in words of k, written in any order (Tiapkin et al., 2310.12934).
 
@@ -42,20 +42,18 @@ class BitSequence(Comparable):
         ValueError: if the sizes do not fit.
     """
 
-    num_bits: int = struct.field(pytree_node=False)
-    word_size: int = struct.field(pytree_node=False)
+    num_bits: int = static()
+    word_size: int = static()
     reward: Callable[[Array], Array]
 
     def __post_init__(self) -> None:
-        if self.num_bits < 1:
-            raise ArgumentError("num_bits", f"must be at least 1, got {self.num_bits}")
+        settle(self, num_bits=1, word_size=None)
         if not 1 <= self.word_size <= 16 or self.num_bits % self.word_size:
             raise ArgumentError(
                 "word_size",
                 f"must be in 1..16 and divide num_bits = {self.num_bits}, got {self.word_size}",
             )
-        if inspect.isfunction(self.reward):
-            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def num_positions(self) -> int:

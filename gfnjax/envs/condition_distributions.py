@@ -1,13 +1,15 @@
 """Distributions of conditions: what is drawn once a trajectory, and how a network sees it."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
+from gfnjax.arguments import is_known, settle
 from gfnjax.errors import ArgumentError
+from gfnjax.identity import Comparable
+from gfnjax.pytree import pytree, static, unchecked
 from gfnjax.types import Array
 
 # Each choice is evaluated on its own; the first ones stand for many.
@@ -34,8 +36,8 @@ class Conditions(Protocol):
         ...
 
 
-@struct.dataclass
-class Uniform:
+@pytree
+class Uniform(Comparable):
     """One number c, uniform on [low, high], seen as 2 (c - low) / (high - low) - 1.
 
     Raises:
@@ -64,8 +66,8 @@ class Uniform:
         return self.low + (self.high - self.low) * share
 
 
-@struct.dataclass
-class LogUniform:
+@pytree
+class LogUniform(Comparable):
     """One positive number c, its logarithm uniform on [log low, log high] and seen from -1 to 1.
 
     Raises:
@@ -77,7 +79,7 @@ class LogUniform:
 
     def __post_init__(self) -> None:
         _check_range(self.low, self.high)
-        if isinstance(self.low, int | float) and self.low <= 0:
+        if is_known(self.low) and not self.low > 0:
             raise ArgumentError("low", f"must be positive, got {self.low}")
 
     def draw(self, key: Array) -> Array:
@@ -94,11 +96,11 @@ class LogUniform:
 
     def _logs(self) -> Uniform:
         low, high = (jnp.log(jnp.asarray(x, jnp.result_type(float))) for x in (self.low, self.high))
-        return Uniform(low, high)  # pyrefly: ignore[bad-argument-type]
+        return unchecked(Uniform, low=low, high=high)
 
 
-@struct.dataclass
-class Dirichlet:
+@pytree
+class Dirichlet(Comparable):
     """k preferences w_i >= 0 that sum to 1, with density prod w_i^(concentration - 1).
 
     A network sees them from -1 to 1 for two, as w k - 1 in general.
@@ -111,13 +113,12 @@ class Dirichlet:
         ValueError: for an argument out of range.
     """
 
-    num_weights: int = struct.field(pytree_node=False, default=2)
+    num_weights: int = static(default=2)
     concentration: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.num_weights < 2:
-            raise ArgumentError("num_weights", f"must be at least 2, got {self.num_weights}")
-        if isinstance(self.concentration, int | float) and not self.concentration > 0:
+        settle(self, num_weights=2)
+        if is_known(self.concentration) and not self.concentration > 0:
             raise ArgumentError("concentration", f"must be positive, got {self.concentration}")
 
     def draw(self, key: Array) -> Array:
@@ -138,8 +139,8 @@ class Dirichlet:
         return self.num_weights * condition - 1
 
 
-@struct.dataclass
-class Choice:
+@pytree
+class Choice(Comparable):
     """One of the rows of `values` `[n, k]`, each as likely as the others, seen as it is.
 
     Build one with `choice`.
@@ -173,7 +174,6 @@ def choice(values: object) -> Choice:
     return Choice(jnp.asarray(table, jnp.result_type(float)))
 
 
-def _check_range(low: object, high: object) -> None:
-    # While JAX maps trees these are arrays, tracers or placeholders.
-    if isinstance(low, int | float) and isinstance(high, int | float) and not low < high:
+def _check_range(low: Any, high: Any) -> None:
+    if is_known(low, high) and not low < high:
         raise ArgumentError("low", f"must be less than high, got {low} and {high}")

@@ -1,6 +1,5 @@
 """Directed acyclic graphs: add one edge at a time and stop anywhere."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,13 +9,14 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from gfnjax import registry
+from gfnjax.arguments import settle
 from gfnjax.data import absolute, read_matrix
 from gfnjax.envs.drawing import Panel
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
+from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.dag_data import erdos_renyi_dag, linear_gaussian_data
 from gfnjax.rewards.dags import UNIFORM, EdgePrior, posterior
 from gfnjax.rewards.gaussian_networks import bge, linear_gaussian
@@ -40,7 +40,7 @@ class DAGState(NamedTuple):
     stopped: Array
 
 
-@struct.dataclass(eq=False)
+@pytree
 class DAGs(Comparable):
     """All DAGs over d labelled nodes, each also as a terminal copy (Deleu et al., 2202.13903).
 
@@ -59,14 +59,12 @@ class DAGs(Comparable):
         ValueError: if `num_nodes` is out of range.
     """
 
-    num_nodes: int = struct.field(pytree_node=False)
+    num_nodes: int = static()
     reward: Callable[[Array], Array]
 
     def __post_init__(self) -> None:
-        if self.num_nodes < 1:
-            raise ArgumentError("num_nodes", f"must be at least 1, got {self.num_nodes}")
-        if inspect.isfunction(self.reward):
-            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+        settle(self, num_nodes=1)
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def num_actions(self) -> int:

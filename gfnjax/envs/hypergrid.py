@@ -8,13 +8,15 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from gfnjax import registry
+from gfnjax.arguments import settle
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.conditional import Condition, Conditional
 from gfnjax.envs.drawing import Panel
 from gfnjax.errors import ArgumentError
+from gfnjax.identity import Comparable
+from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
 from gfnjax.types import Array
 
@@ -28,8 +30,8 @@ class HypergridState(NamedTuple):
     stopped: Array
 
 
-@struct.dataclass
-class Hypergrid:
+@pytree
+class Hypergrid(Comparable):
     """States {0..side-1}^num_dims, each also as a terminal copy (Bengio et al., 2106.04399).
 
     Forward action d < num_dims adds one to coordinate d, action num_dims stops. Backward actions
@@ -46,18 +48,13 @@ class Hypergrid:
         ValueError: if a size is out of range.
     """
 
-    num_dims: int = struct.field(pytree_node=False, default=2)
-    side: int = struct.field(pytree_node=False, default=8)
+    num_dims: int = static(default=2)
+    side: int = static(default=8)
     reward: Callable[[Array, int], Array] = Corners()
 
     def __post_init__(self) -> None:
-        if self.num_dims < 1:
-            raise ArgumentError("num_dims", f"must be at least 1, got {self.num_dims}")
-        if self.side < 2:
-            raise ArgumentError("side", f"must be at least 2, got {self.side}")
-        # A function, compiled or partial, would be a leaf that no transformation accepts.
-        if callable(self.reward) and jax.tree_util.all_leaves([self.reward]):
-            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+        settle(self, num_dims=1, side=2)
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def num_actions(self) -> int:

@@ -1,6 +1,5 @@
 """The Ising model on a torus: set one spin at a time, in any order."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,12 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from gfnjax import registry
+from gfnjax.arguments import settle
 from gfnjax.envs.drawing import Panel, Target
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
+from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.ising import (
     IsingReward,
     lattice,
@@ -36,7 +36,7 @@ class IsingState(NamedTuple):
     spins: Array
 
 
-@struct.dataclass(eq=False)
+@pytree
 class Ising(Comparable):
     """Configurations of n = side^2 spins on a square lattice (Zhang et al., 2202.01361).
 
@@ -54,14 +54,12 @@ class Ising(Comparable):
         ValueError: if `side` is out of range.
     """
 
-    side: int = struct.field(pytree_node=False)
+    side: int = static()
     reward: Callable[[Array], Array]
 
     def __post_init__(self) -> None:
-        if self.side < 2:
-            raise ArgumentError("side", f"must be at least 2, got {self.side}")
-        if inspect.isfunction(self.reward):
-            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+        settle(self, side=2)
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def num_spins(self) -> int:

@@ -1,6 +1,5 @@
 """Sequences of fixed length over an alphabet, grown at the right end or at both."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,14 +7,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from gfnjax import registry
+from gfnjax.arguments import settle
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.bits import SETTINGS, BitsConfig
 from gfnjax.envs.drawing import Panel, measure_tokens, sequence_panels
-from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
+from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.bits import hamming_reward, make_modes
 from gfnjax.rewards.tables import qm9_small_reward, tfbind8_reward
 from gfnjax.types import Array
@@ -27,7 +26,7 @@ class SequenceState(NamedTuple):
     tokens: Array
 
 
-@struct.dataclass(eq=False)
+@pytree
 class FixedSequence(Comparable):
     """All sequences of L letters out of m; full ones are terminal.
 
@@ -47,19 +46,15 @@ class FixedSequence(Comparable):
         ValueError: if a size is out of range.
     """
 
-    length: int = struct.field(pytree_node=False)
-    alphabet_size: int = struct.field(pytree_node=False)
+    length: int = static()
+    alphabet_size: int = static()
     reward: Callable[[Array], Array]
-    both_ends: bool = struct.field(pytree_node=False, default=False)
-    letters: str = struct.field(pytree_node=False, default="")
+    both_ends: bool = static(default=False)
+    letters: str = static(default="")
 
     def __post_init__(self) -> None:
-        if self.length < 1:
-            raise ArgumentError("length", f"must be at least 1, got {self.length}")
-        if self.alphabet_size < 1:
-            raise ArgumentError("alphabet_size", f"must be at least 1, got {self.alphabet_size}")
-        if inspect.isfunction(self.reward):
-            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+        settle(self, length=1, alphabet_size=1)
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def num_actions(self) -> int:

@@ -1,24 +1,23 @@
 """Sets: choose k out of n elements, one at a time."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
 from typing import Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax import lax
 
 from gfnjax import registry
+from gfnjax.arguments import settle
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.conditional import Condition, Conditional
 from gfnjax.envs.drawing import Panel, Target
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
+from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.sets import SetEnergy, check_energies, published_energies, set_truth
 from gfnjax.types import Array
 
@@ -29,7 +28,7 @@ class SetState(NamedTuple):
     members: Array
 
 
-@struct.dataclass(eq=False)
+@pytree
 class Set(Comparable):
     """Subsets of n elements; those of exactly k are terminal, there is no stop (2302.01687).
 
@@ -46,18 +45,18 @@ class Set(Comparable):
         ValueError: if a size is out of range.
     """
 
-    num_elements: int = struct.field(pytree_node=False)
-    set_size: int = struct.field(pytree_node=False)
+    num_elements: int = static()
+    set_size: int = static()
     reward: Callable[[Array], Array]
 
     def __post_init__(self) -> None:
+        settle(self, num_elements=None, set_size=None)
         if not 1 <= self.set_size <= self.num_elements:
             raise ArgumentError(
                 "set_size",
                 f"must be between 1 and num_elements = {self.num_elements}, got {self.set_size}",
             )
-        if inspect.isfunction(self.reward):
-            object.__setattr__(self, "reward", jax.tree_util.Partial(self.reward))
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def num_actions(self) -> int:

@@ -13,7 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.arguments import is_known
 from gfnjax.errors import ArgumentError
+from gfnjax.identity import Comparable
+from gfnjax.pytree import pytree
 from gfnjax.rewards.gaussian_networks import subsets
 from gfnjax.types import Array
 
@@ -29,14 +32,14 @@ class UniformPrior:
         return jnp.zeros((), jnp.result_type(float))
 
 
-@struct.dataclass
-class EdgePrior:
+@pytree
+class EdgePrior(Comparable):
     """P(G) ~ (p / (1 - p))^edges: each edge present with probability p, given acyclicity."""
 
     probability: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.probability, float) and not 0 < self.probability < 1:
+        if is_known(self.probability) and not 0 < self.probability < 1:
             raise ArgumentError("probability", f"must be between 0 and 1, got {self.probability}")
 
     def __call__(self, parents: Array) -> Array:
