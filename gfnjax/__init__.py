@@ -4,6 +4,7 @@ from gfnjax import algorithms, envs, metrics, objectives, policies, registry, sa
 from gfnjax.envs.base import Enumerable, Environment, PartialReward
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
+from gfnjax.errors import ArgumentError
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.model import Model
@@ -29,6 +30,7 @@ from gfnjax.types import PolicyOutput, Residuals, Scores, Trajectory
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "Corners",
     "Cosine",
     "Deceptive",

@@ -1,6 +1,8 @@
 """One error type that knows its argument, what is wrong and what helps, in two spellings."""
 
 import pickle
+import re
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,15 @@ import pytest
 from flax import struct
 
 import gfnjax
-from gfnjax import GFlowNet, Hypergrid, TrajectoryBalance, envs, mlp_policy, tabular_policy
+from gfnjax import (
+    GFlowNet,
+    Hypergrid,
+    TrajectoryBalance,
+    envs,
+    mlp_policy,
+    registry,
+    tabular_policy,
+)
 from gfnjax.algorithms import RewardPPO, RewardSAC, Teacher
 from gfnjax.cli.wording import in_flags
 from gfnjax.envs.condition_distributions import Dirichlet, LogUniform, Uniform
@@ -20,7 +30,7 @@ from gfnjax.objectives import FlowMatching, PolicyGradient, SoftDQN, SubTrajecto
 from gfnjax.policies.ensemble import EnsemblePolicy
 from gfnjax.replay import Fifo, RewardPrioritised, TerminalReplay
 from gfnjax.rewards.dags import EdgePrior
-from gfnjax.run.choices import select
+from gfnjax.run.choices import assemble, default_values, select
 from gfnjax.samplers import Mixed, OnPolicy, Windows
 from gfnjax.samplers.local_search import LocalSearch
 
@@ -189,6 +199,33 @@ def test_a_remedy_is_said_in_flags(argument):
     assert caught.value.remedy
     assert "--" not in str(caught.value)
     assert IN_FLAGS[argument] in in_flags(caught.value, select("hypergrid"))
+
+
+@dataclass(frozen=True)
+class FromParts(SubTrajectoryBalance):
+    """Of a plug-in."""
+
+
+def test_what_a_plug_in_registers_is_a_remedy_too(monkeypatch):
+    entry = registry.Entry("objective", "from-parts", FromParts, "", "elsewhere")
+    monkeypatch.setitem(registry._ENTRIES, ("objective", "from-parts"), entry)
+    with pytest.raises(ArgumentError) as caught:
+        describe(sampler=Windows(2))()
+    assert re.search(
+        r"use --objective .*\bdb, .* or from-parts, or leave out --window$",
+        in_flags(caught.value, select("hypergrid")),
+    )
+
+
+def test_the_part_that_is_spoken_of_has_the_first_right_to_a_flag():
+    parts = select("hypergrid", {"objective": "fm"})
+    values = default_values(parts)
+    values["objective"]["epsilon"] = -1.0
+    with pytest.raises(ArgumentError) as caught:
+        assemble(parts, values)
+    assert in_flags(caught.value, parts) == "--fm.epsilon must not be negative, got -1.0"
+    error = ArgumentError("epsilon", "must be in [0, 1], got 2")
+    assert in_flags(error, parts) == "--epsilon must be in [0, 1], got 2"
 
 
 def test_placeholders_are_not_checked():
