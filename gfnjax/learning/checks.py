@@ -14,7 +14,6 @@ from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.base import check_made_for
 from gfnjax.samplers.base import Sampler
 
-CRITIC = "the objective's critic"
 # What members of an ensemble can be trained with, each on its own.
 FOR_MEMBERS = Use(
     "use TrajectoryBalance, DetailedBalance or SubTrajectoryBalance",
