@@ -1,6 +1,7 @@
 """A training run as a value: `GFlowNet.init` and `GFlowNet.step` are pure."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gfnjax import hyperparameters
+from gfnjax import hyperparameters, numbers
 from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State
 from gfnjax.envs.contract import check_traceable
@@ -23,7 +24,7 @@ from gfnjax.objectives.base import Objective, Regression, as_objective
 from gfnjax.objectives.regression import square
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward
 from gfnjax.policies.base import AnyPolicy, Behaviour, FrozenPolicy
-from gfnjax.pytree import pytree, static, unchecked
+from gfnjax.pytree import moving_average, pytree, split, static, unchecked
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.scoring import BackwardPolicy, VisitScores
 from gfnjax.state import (
@@ -55,14 +56,15 @@ class GFlowNet(Comparable):
         log_z_optimizer: of the learned log Z, alike.
         log_z_init: where log Z and all flows start: a number, or "batch" for the estimate of a
             batch of the untrained policy (`gfnjax.learning.starting`).
-        regression: g, what a residual costs.
+        regression: g, what a residual costs: a function, or a frozen dataclass that is one.
         sampler: where the trajectories of a step come from.
         exploration: how the sampling of a training step departs from the policy.
         batch_size: trajectories per step.
         num_updates: updates a batch serves for.
-        max_grad_norm: clip the gradient to this global norm; None leaves it alone.
-        target_rate: share of the parameters that moves into the target network each step; None
-            for no target network.
+        max_grad_norm: clip the gradient to this global norm, a float or an optax schedule; None
+            leaves it alone.
+        target_rate: share of the parameters that moves into the target network each step, a float
+            or an optax schedule; None for no target network.
         chunk_size: live states evaluated at a time; None chooses by batch size.
         classes: of everything in here; not to be given.
 
@@ -72,20 +74,20 @@ class GFlowNet(Comparable):
 
     env: Environment
     policy: AnyPolicy
-    objective: Objective = static()
+    objective: Objective = split()
     backward: BackwardPolicy | TrainedBackward = LearnedBackward()
     hyperparameters: Hyperparameters = Hyperparameters()
     prior: FrozenPolicy | None = None
     optimizer: Callable[[Any], optax.GradientTransformation] = static(default=optax.adam)
     log_z_optimizer: Callable[[Any], optax.GradientTransformation] = static(default=optax.adam)
     log_z_init: LogZInit = static(default="batch")
-    regression: Regression = static(default=square)
+    regression: Regression = split(default=square)
     sampler: Sampler = static(default=OnPolicy())
     exploration: Exploration = static(default=EpsilonTempered())
     batch_size: int = static(default=16)
     num_updates: int = static(default=1)
-    max_grad_norm: float | None = static(default=None)
-    target_rate: float | None = static(default=None)
+    max_grad_norm: Any = None
+    target_rate: Any = None
     chunk_size: int | None = static(default=None)
     classes: tuple[type, ...] = static(default=(), repr=False, compare=False)
 
@@ -93,6 +95,11 @@ class GFlowNet(Comparable):
         object.__setattr__(self, "objective", as_objective(self.objective))
         given = hyperparameters.as_pytree(self.hyperparameters)
         object.__setattr__(self, "hyperparameters", given)
+        for name in ("objective", "regression"):
+            settled = numbers.settled(getattr(self, name))
+            object.__setattr__(self, name, settled)
+        for name in ("max_grad_norm", "target_rate"):
+            object.__setattr__(self, name, numbers.scheduled(getattr(self, name)))
         for name in ("batch_size", "num_updates", "chunk_size"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole(name, value))
@@ -122,21 +129,28 @@ class GFlowNet(Comparable):
 
         Args:
             key: a typed PRNG key (`jax.random.key`).
-            overrides: arrays that replace the description's hyperparameters; None entries don't.
+            overrides: arrays that replace the description's numbers; None entries don't.
+
+        Raises:
+            ValueError: for an override of a number that the description does not have.
         """
         check_key("key", key)
         check_traceable(self.env)
         keys = InitKeys(*jax.random.split(key, len(InitKeys._fields)))
-        params = self._init_params(keys)
-        numbers = hyperparameters.numbers(self.hyperparameters, overrides)
+        held = hyperparameters.numbers(self._numbers, overrides)
         step = jnp.zeros((), jnp.int32)
-        values = self.values(numbers, step)
+        values = self.values(held, step)
+        return self._in_force(values)._start(keys, held, values)
+
+    def _start(self, keys: InitKeys, held: Hyperparameters, values: Hyperparameters) -> TrainState:
+        params = self._init_params(keys)
         opt_state = updates.init(self._optimizers(params, values), self.backward, params)
         # A copy: a step may be given the buffers of the whole state, each of which it takes once.
         target = None if self.target_rate is None else jax.tree.map(jnp.copy, params.policy)
         memory = self.sampler.init(self.model, params, keys.sampler, self.batch_size)
         observed = self._init_observed(params, memory)
-        return TrainState(params, opt_state, target, numbers, keys.run, step, memory, observed)
+        step = jnp.zeros((), jnp.int32)
+        return TrainState(params, opt_state, target, held, keys.run, step, memory, observed)
 
     def _init_params(self, keys: InitKeys) -> Params:
         params = self.model.init(keys.policy, keys.backward)
@@ -167,6 +181,9 @@ class GFlowNet(Comparable):
 
     def learn(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepInfo]:
         """One step on a batch, wherever it comes from."""
+        return self.at(state)._learn(state, batch)
+
+    def _learn(self, state: TrainState, batch: Batch) -> tuple[TrainState, StepInfo]:
         keys = step_keys(state.key, state.step)
         if isinstance(self.backward, TrainedBackward):
             values = self.values(state.hyperparameters, state.step)
@@ -179,7 +196,7 @@ class GFlowNet(Comparable):
         )
         target = state.target
         if self.target_rate is not None:
-            target = optax.incremental_update(state.params.policy, target, self.target_rate)
+            target = moving_average(state.params.policy, target, self.target_rate)
         info = self._info(state.params, fitted)
         errors = jnp.where(is_finite(info), fitted.errors, jnp.nan)
         memory = self.sampler.learn(self.model, state.memory, batch, errors)
@@ -248,7 +265,7 @@ class GFlowNet(Comparable):
         """Of the batch that `step` learns from, before it does."""
         batch, _ = self.draw(state)
         known = {"target": state.target, "rows": batch.rows}
-        return self.score(state.params, batch.trajectories, **known)
+        return self.at(state).score(state.params, batch.trajectories, **known)
 
     def diagnose(self, state: TrainState) -> str | None:
         """What is not finite in the batch that `step` learns from, in words; None if all is."""
@@ -322,7 +339,44 @@ class GFlowNet(Comparable):
 
     def values(self, held: Hyperparameters, step: Array) -> Hyperparameters:
         """The numbers in force at a step: those held in the state, else the schedules' values."""
-        return hyperparameters.values_at(self.hyperparameters, held, step)
+        return hyperparameters.values_at(self._numbers, held, step)
+
+    @property
+    def _numbers(self) -> Hyperparameters:
+        """All that this description says, wherever it does."""
+        return self.hyperparameters._replace(
+            target_rate=self.target_rate,
+            max_grad_norm=self.max_grad_norm,
+            backward_target_rate=getattr(self.backward, "target_rate", None),
+            objective=numbers.numbers_of(self.objective),
+            regression=numbers.numbers_of(self.regression),
+        )
+
+    def at(self, state: TrainState) -> "GFlowNet":
+        """This description with the numbers that are in force in `state`, swept or scheduled.
+
+        `score`, `loss` and `log_z` go by the objective's: those of the description, where a
+        schedule starts, unless they are those of `gfn.at(state)`.
+        """
+        return self._in_force(self.values(state.hyperparameters, state.step))
+
+    def _in_force(self, values: Hyperparameters) -> "GFlowNet":
+        backward = self.backward
+        if isinstance(backward, TrainedBackward):
+            backward = backward.at(values.backward_target_rate)
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        own |= {
+            "objective": numbers.with_numbers(self.objective, values.objective),
+            "regression": numbers.with_numbers(self.regression, values.regression),
+            "backward": backward,
+            "target_rate": values.target_rate,
+            "max_grad_norm": values.max_grad_norm,
+        }
+        return unchecked(GFlowNet, **own)
+
+    def _at_start(self) -> "GFlowNet":
+        held = hyperparameters.numbers(self._numbers, None)
+        return self._in_force(self.values(held, jnp.zeros((), jnp.int32)))
 
 
 # Compiled once for each kind of model and shape, for those who call from outside of `jit`; inside,
@@ -331,6 +385,7 @@ class GFlowNet(Comparable):
 
 @jax.jit
 def _log_z(gfn: GFlowNet, params: Params) -> Array:
+    gfn = gfn._at_start()
     return scores.log_z(gfn.model, gfn.objective, params)
 
 
@@ -343,6 +398,7 @@ def _score(
     dense: bool,
     members: bool,
 ) -> Scores:
+    gfn = gfn._at_start()
     size = None if dense else gfn.model.chunk_size_for(trajectories)
     given = gfn.model, gfn.objective, params, trajectories
     return scores.score(*given, **known, chunk_size=size, members=members)
@@ -352,5 +408,6 @@ def _score(
 def _loss(
     gfn: GFlowNet, params: Params, trajectories: Trajectory, target: PyTree, key: Array | None
 ) -> Array:
+    gfn = gfn._at_start()
     given = gfn.model, gfn.objective, gfn.regression, params, trajectories
     return scores.loss(*given, target=target, key=key)[0]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from gfnjax import masking, packing
 from gfnjax.actions import Action, actions_of, backward_actions_of
 from gfnjax.envs.base import Environment, PartialReward, State, log_partial_reward_of
-from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
+from gfnjax.types import Array, Number, PolicyOutput, PyTree, Scores, Trajectory
 
 
 class StatePolicy(Protocol):
@@ -278,7 +278,7 @@ def terminal_step(scores: Scores) -> Array:
     return (step == scores.length) & scores.complete
 
 
-def from_start(scores: Scores, start: Array | None, value_scale: float | None = None) -> Scores:
+def from_start(scores: Scores, start: Array | None, value_scale: Number | None = None) -> Scores:
     """Scores of one trajectory with the flows of the network shifted to where they started.
 
     Flows that are read off the forward logits, `value_scale` times `log_value`, are shifted alike;

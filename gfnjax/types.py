@@ -10,6 +10,8 @@ import jax
 
 Array = jax.Array
 PyTree = Any
+# Of an algorithm: a float where a user writes it, a `[]` array once it is in force.
+Number = float | Array
 
 
 class Trajectory(NamedTuple):

@@ -149,7 +149,8 @@ class EnergyGFlowNet(Comparable):
         train, gfn = state.gfn, self.sampler(state)
         keys = step_keys(train.key, train.step)
         trajectories = self._trajectories(gfn, train, keys.draw)
-        loss, grads = jax.value_and_grad(gfn.loss)(train.params, trajectories)
+        now = gfn.at(train)
+        loss, grads = jax.value_and_grad(now.loss)(train.params, trajectories)
         params, opt_state = gfn.update(train, grads)
         train = train._replace(params=params, opt_state=opt_state, step=train.step + 1)
 
@@ -159,7 +160,7 @@ class EnergyGFlowNet(Comparable):
         contrast, reward, reward_opt_state = self._learn_reward(state, data, move.states)
         info = EnergyInfo(
             loss=loss,
-            log_z=gfn.log_z(train.params),
+            log_z=now.log_z(train.params),
             log_reward=trajectories.log_reward.mean(),
             length=trajectories.length.astype(loss.dtype).mean(),
             grad_norm=optax.tree.norm(grads),

@@ -8,14 +8,14 @@ from jax import lax
 
 from gfnjax import registry
 from gfnjax.algorithms.returns import Return, check_return, entropy, with_return
-from gfnjax.errors import ArgumentError
+from gfnjax.numbers import INSIDE_UNIT, NON_NEGATIVE, POSITIVE, UNIT, check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.entropy_ppo import clipped_surrogate
 from gfnjax.objectives.policy_gradient import generalised_advantages, value_regression
-from gfnjax.types import Array, Residuals, Scores
+from gfnjax.types import Array, Number, Residuals, Scores
 
 
-def advantages(scores: Scores, lambda_: float) -> Array:
+def advantages(scores: Scores, lambda_: Number) -> Array:
     """A_t = sum_{k >= t} lambda^{k-t} (V(s_{k+1}) - V(s_k)) `[T]`, zero after the end.
 
     Generalised advantages (1506.02438) without discounting, where all reward comes at the end and
@@ -63,16 +63,10 @@ class RewardPPO(Objective):
     returns: Return = "log_reward"
 
     def __post_init__(self) -> None:
-        if not 0 < self.clip < 1:
-            raise ArgumentError("clip", f"must be in (0, 1), got {self.clip}")
-        if not 0 <= self.lambda_ <= 1:
-            raise ArgumentError("lambda_", f"must be in [0, 1], got {self.lambda_}")
-        if not self.entropy_weight >= 0:
-            raise ArgumentError(
-                "entropy_weight", f"must not be negative, got {self.entropy_weight}"
-            )
-        if not self.policy_weight > 0:
-            raise ArgumentError("policy_weight", f"must be positive, got {self.policy_weight}")
+        check_number("clip", self.clip, *INSIDE_UNIT)
+        check_number("lambda_", self.lambda_, *UNIT)
+        check_number("entropy_weight", self.entropy_weight, *NON_NEGATIVE)
+        check_number("policy_weight", self.policy_weight, *POSITIVE)
         check_return(self.returns)
 
     def adapt(self, scores: Scores) -> Scores:

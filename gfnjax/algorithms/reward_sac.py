@@ -10,7 +10,7 @@ from jax import lax
 from gfnjax import masking, registry
 from gfnjax.algorithms.returns import Return, check_return, entropy, with_return
 from gfnjax.envs.base import Environment, source_state
-from gfnjax.errors import ArgumentError
+from gfnjax.numbers import INSIDE_UNIT, POSITIVE, check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.policies.base import Policy
 from gfnjax.policies.mlp import mlp_policy
@@ -75,19 +75,17 @@ class RewardSAC(Objective):
     critic: Policy | None = None
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ArgumentError("temperature", f"must be positive, got {self.temperature}")
-        if self.target_entropy is not None and not 0 < self.target_entropy < 1:
-            raise ArgumentError(
-                "target_entropy", f"must be in (0, 1) or None, got {self.target_entropy}"
-            )
+        check_number("temperature", self.temperature, *POSITIVE)
+        if self.target_entropy is not None:
+            valid = INSIDE_UNIT[0], "be in (0, 1) or None"
+            check_number("target_entropy", self.target_entropy, *valid)
         check_return(self.returns)
 
     def init(self, key: Array, env: Environment) -> CriticParams:
         critic = self._critic(env)
         observation = critic.observe(env, source_state(env))
         critics = jax.vmap(lambda key: critic.init(key, observation))(jax.random.split(key))
-        return CriticParams(critics, jnp.log(jnp.asarray(self.temperature, jnp.result_type(float))))
+        return CriticParams(critics, self._log_temperature())
 
     def trained(self, params: CriticParams) -> CriticParams:
         learned: Any = self.target_entropy is not None
@@ -102,7 +100,11 @@ class RewardSAC(Objective):
         values = jax.vmap(jax.vmap(judge, (None, 0)), (0, None))(params.critics, path.states)
         actions = jnp.broadcast_to(path.actions, (2, *path.actions.shape))
         taken = masking.select(values[:, :-1], actions)
-        return Critique(values, taken, params.log_temperature)
+        # A temperature that is not learned is the one in force, whatever it was at the start.
+        learned = self.target_entropy is not None
+        return Critique(
+            values, taken, params.log_temperature if learned else self._log_temperature()
+        )
 
     def adapt(self, scores: Scores) -> Scores:
         return with_return(scores, self.returns)
@@ -140,6 +142,9 @@ class RewardSAC(Objective):
         worst = critique.values[:, :-1].min(axis=0)
         temperature = jnp.exp(critique.log_temperature)
         return (jnp.exp(log_policy) * worst).sum(axis=-1) + temperature * entropy(log_policy)
+
+    def _log_temperature(self) -> Array:
+        return jnp.log(jnp.asarray(self.temperature, jnp.result_type(float)))
 
     def _critic(self, env: Environment) -> Policy:
         return mlp_policy(env) if self.critic is None else self.critic

@@ -177,7 +177,7 @@ class Teacher(Comparable):
         model, params = self.teacher.model, state.teacher.params
         num_samples = max(self.student.batch_size, starting.LEAST_BATCH)
         trajectories = model.sample(params, start_key, num_samples)
-        lesson = self._lesson(state.params, trajectories)
+        lesson = self._lesson(state, trajectories)
         start = starting.estimate(model, self.teacher.objective, params, lesson)
         params = params._replace(log_z=start, log_flow_start=jnp.copy(start))
         return state._replace(teacher=state.teacher._replace(params=params))
@@ -185,7 +185,7 @@ class Teacher(Comparable):
     def step(self, state: TaughtState) -> tuple[TaughtState, StepInfo]:
         """The teacher learns from a batch of both, then the student."""
         batch = self.draw(state)
-        lesson = self._lesson(state.params, batch.trajectories)
+        lesson = self._lesson(state, batch.trajectories)
         teacher, _ = self.teacher.learn(state.teacher, Batch(lesson))
         gfn, info = self.student.learn(state.gfn, batch)
         return TaughtState(gfn, teacher), info
@@ -200,7 +200,10 @@ class Teacher(Comparable):
 
     def log_reward(self, params: Params, trajectories: Trajectory) -> Array:
         """`[B]` the teacher's log reward of trajectories, from the student's residuals."""
-        model, objective = self.student.model, self.student.objective
+        return self._log_reward(self.student, params, trajectories)
+
+    def _log_reward(self, student: GFlowNet, params: Params, trajectories: Trajectory) -> Array:
+        model, objective = student.model, student.objective
         size = model.chunk_size_for(trajectories)
         seen = scores.adapted(model, objective, params, params.policy, trajectories, size)
         # The student's own log Z; an estimate from pairs is too noisy, the batch's will do.
@@ -220,10 +223,12 @@ class Teacher(Comparable):
     def seen(self, state: TaughtState) -> Scores:
         """What the student says of the batch that `step` learns from, before it does."""
         trajectories = self.draw(state).trajectories
-        return self.student.score(state.params, trajectories, target=state.gfn.target)
+        student = self.student.at(state.gfn)
+        return student.score(state.params, trajectories, target=state.gfn.target)
 
-    def _lesson(self, params: Params, trajectories: Trajectory) -> Trajectory:
-        return trajectories._replace(log_reward=self.log_reward(params, trajectories))
+    def _lesson(self, state: TaughtState, trajectories: Trajectory) -> Trajectory:
+        log_reward = self._log_reward(self.student.at(state.gfn), state.params, trajectories)
+        return trajectories._replace(log_reward=log_reward)
 
 
 def _explore(gfn: GFlowNet, state: TrainState, key: Array, num_samples: int) -> Trajectory:

@@ -9,6 +9,7 @@ from gfnjax.errors import ArgumentError, Use
 from gfnjax.exploration import Exploration, StopFlattening
 from gfnjax.learning.starting import check_log_z_init
 from gfnjax.model import Model
+from gfnjax.numbers import POSITIVE, RATE, check_number
 from gfnjax.objectives.base import LogZ, Objective, check_abilities, name_of
 from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.base import check_made_for
@@ -73,10 +74,9 @@ def _check_numbers(learning: Any) -> None:
     for name in ("batch_size", "num_updates"):
         if getattr(learning, name) < 1:
             raise ArgumentError(name, f"must be at least 1, got {getattr(learning, name)}")
-    if learning.max_grad_norm is not None and not learning.max_grad_norm > 0:
-        raise ArgumentError("max_grad_norm", f"must be positive, got {learning.max_grad_norm}")
-    if learning.target_rate is not None and not 0 < learning.target_rate <= 1:
-        raise ArgumentError("target_rate", f"must be in (0, 1], got {learning.target_rate}")
+    for name, valid in (("max_grad_norm", POSITIVE), ("target_rate", RATE)):
+        if (value := getattr(learning, name)) is not None:
+            check_number(name, value, *valid)
 
 
 def check_objective(objective: Objective, model: Model, learning: Any) -> None:

@@ -83,7 +83,7 @@ def fit(
     rows: VisitScores | None,
     key: Array,
     num_updates: int,
-    max_grad_norm: float | None,
+    max_grad_norm: Array | None,
 ) -> tuple[TrainState, Fit]:
     """`num_updates` steps on the loss of one batch.
 
@@ -106,7 +106,7 @@ def fit(
         with jax.numpy_dtype_promotion("standard"):  # parameters may differ in precision
             norm = optax.tree.norm(grads).astype(value.dtype)
         if max_grad_norm is not None:
-            scale = jnp.minimum(1.0, max_grad_norm / jnp.maximum(norm, 1e-12))
+            scale = jnp.minimum(1.0, max_grad_norm.astype(norm.dtype) / jnp.maximum(norm, 1e-12))
             grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
         params, opt_state = update(state, grads)
         state = state._replace(params=params, opt_state=opt_state)

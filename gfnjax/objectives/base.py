@@ -12,7 +12,8 @@ from gfnjax import masking
 from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment
 from gfnjax.errors import ArgumentError, Use
-from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
+from gfnjax.numbers import Numbered
+from gfnjax.types import Array, Number, PyTree, Residuals, Scores, Trajectory
 
 Regression = Callable[[Array], Array]
 LogZ = Literal["learned", "flow", "batch", "pair"]
@@ -36,10 +37,15 @@ OVER_ALL_ACTIONS = {"log_inflow", "log_stop", "log_value", "log_policy"}
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(Numbered):
     """Maps one trajectory's scores to residuals and their weights.
 
     A plain function `Scores -> Residuals` is an objective as well; subclass to say more.
+
+    Fields of a subclass, a frozen dataclass, that hold floats are its numbers, as are those of an
+    objective in a field. They may be swept and scheduled: each may be given as an optax schedule
+    of the step, and while a run is compiled each is a `[]` array, which no Python `if` can look
+    at (`gfnjax.numbers.check_number` leaves such ones alone). All other fields are fixed.
 
     Attributes:
         log_z: where `scores.log_z` comes from: "learned", a scalar trained with its own rate;
@@ -64,7 +70,7 @@ class Objective:
     least_batch: ClassVar[int] = 1
 
     @property
-    def value_scale(self) -> float | None:
+    def value_scale(self) -> Number | None:
         return None
 
     @property

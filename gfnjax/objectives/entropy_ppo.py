@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import registry
-from gfnjax.errors import ArgumentError
+from gfnjax.numbers import NON_NEGATIVE, POSITIVE, UNIT, check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.policy_gradient import generalised_advantages, value_regression
-from gfnjax.types import Array, Residuals, Scores
+from gfnjax.types import Array, Number, Residuals, Scores
 
 
-def clipped_surrogate(scores: Scores, advantage: Array, clip: float) -> Array:
+def clipped_surrogate(scores: Scores, advantage: Array, clip: Number) -> Array:
     """- sum_t min(q_t A_t, clip(q_t, 1 - c, 1 + c) A_t), q_t = P_F / P_F before: `[]`.
 
     Args:
@@ -69,14 +69,10 @@ class EntropyPPO(Objective):
     policy_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.clip > 0:
-            raise ArgumentError("clip", f"must be positive, got {self.clip}")
-        if not 0 <= self.lambda_ <= 1:
-            raise ArgumentError("lambda_", f"must be in [0, 1], got {self.lambda_}")
-        if self.kl_weight < 0:
-            raise ArgumentError("kl_weight", f"must not be negative, got {self.kl_weight}")
-        if not self.policy_weight > 0:
-            raise ArgumentError("policy_weight", f"must be positive, got {self.policy_weight}")
+        check_number("clip", self.clip, *POSITIVE)
+        check_number("lambda_", self.lambda_, *UNIT)
+        check_number("kl_weight", self.kl_weight, *NON_NEGATIVE)
+        check_number("policy_weight", self.policy_weight, *POSITIVE)
 
     def residuals(self, scores: Scores) -> Residuals:
         assert scores.previous is not None  # promised by `needs`

@@ -1,19 +1,18 @@
 """Flow matching: one residual a visited state, through all its parents."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
 
-from gfnjax import registry
-from gfnjax.errors import ArgumentError
+from gfnjax import masking, registry
+from gfnjax.numbers import NON_NEGATIVE, POSITIVE, check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
-from gfnjax.types import Residuals, Scores
+from gfnjax.types import Number, Residuals, Scores
 
 
-def flow_matching(scores: Scores, epsilon: float, terminal_weight: float) -> Residuals:
+def flow_matching(scores: Scores, epsilon: Number, terminal_weight: Number) -> Residuals:
     """log(eps + in-flow(s)) - log(eps + out-flow(s)) at every visited s but s_0.
 
     The flow of an edge is F(s) P_F(s' | s); the out-flow of a terminal state is R
@@ -21,9 +20,12 @@ def flow_matching(scores: Scores, epsilon: float, terminal_weight: float) -> Res
     """
     assert scores.log_inflow is not None  # promised by `needs`
     inflow, outflow = scores.log_inflow[1:], scores.log_flow[1:]
-    if epsilon > 0:
-        inflow = jnp.logaddexp(inflow, math.log(epsilon))
-        outflow = jnp.logaddexp(outflow, math.log(epsilon))
+    forgiven = jnp.asarray(epsilon, inflow.dtype)
+    # Of nothing the logarithm is so low that nothing changes.
+    log_epsilon = jnp.where(
+        forgiven > 0, jnp.log(jnp.where(forgiven > 0, forgiven, 1)), masking.FILL
+    )
+    inflow, outflow = jnp.logaddexp(inflow, log_epsilon), jnp.logaddexp(outflow, log_epsilon)
     terminal = terminal_step(scores)[1:]
     weight = jnp.where(scores.mask, jnp.where(terminal, terminal_weight, 1.0), 0.0)
     return Residuals(jnp.where(scores.mask, inflow - outflow, 0.0), weight)
@@ -50,10 +52,8 @@ class FlowMatching(Objective):
     terminal_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.epsilon < 0:
-            raise ArgumentError("epsilon", f"must not be negative, got {self.epsilon}")
-        if not self.terminal_weight > 0:
-            raise ArgumentError("terminal_weight", f"must be positive, got {self.terminal_weight}")
+        check_number("epsilon", self.epsilon, *NON_NEGATIVE)
+        check_number("terminal_weight", self.terminal_weight, *POSITIVE)
 
     def residuals(self, scores: Scores) -> Residuals:
         return flow_matching(scores, self.epsilon, self.terminal_weight)

@@ -11,6 +11,7 @@ from jax import lax
 from gfnjax import masking, registry
 from gfnjax.envs.base import Environment, source_state
 from gfnjax.errors import ArgumentError
+from gfnjax.numbers import check_number
 from gfnjax.objectives.base import LogZ, Objective, require_flows
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
@@ -76,9 +77,8 @@ class GAFlowNet(Objective):
         if "target" in self.base.needs:
             raise ArgumentError("base", f"must not need a target network, got {self.base!r}")
         for name in ("edge_scale", "terminal_scale"):
-            value = getattr(self, name)
-            if not (value >= 0 and math.isfinite(value)):
-                raise ArgumentError(name, f"must not be negative, got {value}")
+            valid = (lambda x: 0 <= x < math.inf), "not be negative"
+            check_number(name, getattr(self, name), *valid)
         if self.num_features < 1:
             raise ArgumentError("num_features", f"must be at least 1, got {self.num_features}")
         check_sizes(self.hidden_sizes)

@@ -9,7 +9,7 @@ from jax import lax
 
 from gfnjax import registry
 from gfnjax.envs.base import Environment, source_state
-from gfnjax.errors import ArgumentError
+from gfnjax.numbers import check_number
 from gfnjax.objectives.base import LogZ, Objective, require_flows
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
@@ -65,8 +65,7 @@ class LEDGFN(Objective):
 
     def __post_init__(self) -> None:
         require_flows(self.base)
-        if not 0 <= self.dropout < 1:
-            raise ArgumentError("dropout", f"must be in [0, 1), got {self.dropout}")
+        check_number("dropout", self.dropout, (lambda x: 0 <= x < 1), "be in [0, 1)")
         check_sizes(self.hidden_sizes)
 
     @property

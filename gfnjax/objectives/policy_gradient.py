@@ -14,14 +14,15 @@ from jax import lax
 
 from gfnjax import registry
 from gfnjax.errors import ArgumentError
+from gfnjax.numbers import POSITIVE, UNIT, check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
-from gfnjax.types import Array, Residuals, Scores
+from gfnjax.types import Array, Number, Residuals, Scores
 
 Advantage = Literal["reinforce", "reward-to-go", "baseline", "gae"]
 
 
-def generalised_advantages(scores: Scores, lambda_: float) -> Array:
+def generalised_advantages(scores: Scores, lambda_: Number) -> Array:
     """A_t = sum_{k >= t} lambda^(k-t) d_k, d_k = log P_B - log P_F + V(s_{k+1}) - V(s_k): `[T]`.
 
     V is `scores.log_flow`, log R at the end, so that d_k is minus the residual of detailed
@@ -117,10 +118,8 @@ class PolicyGradient(Objective):
                 "advantage",
                 f"must be one of {', '.join(get_args(Advantage))}, got {self.advantage!r}",
             )
-        if not 0 <= self.lambda_ <= 1:
-            raise ArgumentError("lambda_", f"must be in [0, 1], got {self.lambda_}")
-        if not self.policy_weight > 0:
-            raise ArgumentError("policy_weight", f"must be positive, got {self.policy_weight}")
+        check_number("lambda_", self.lambda_, *UNIT)
+        check_number("policy_weight", self.policy_weight, *POSITIVE)
 
     @property
     def has_value(self) -> bool:

@@ -5,9 +5,12 @@ divergence between the policy P and the target Q (Hu et al., 2410.02596). The pa
 enumeration; a flipped sign silently turns one divergence into another.
 """
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 
 from gfnjax import registry
+from gfnjax.numbers import POSITIVE, Numbered, check_number
 from gfnjax.types import Array
 
 # Beyond it exponentials go on as straight lines: squares of gradients stay in float32's range.
@@ -20,11 +23,29 @@ def square(residual: Array) -> Array:
     return residual**2
 
 
-@registry.regression("huber", summary="squared, then linear from 1 on")
-def huber(residual: Array) -> Array:
-    """D^2 for |D| <= 1, then 2|D| - 1: the square with a bounded gradient."""
-    size = jnp.abs(residual)
-    return jnp.where(size <= 1, residual**2, 2 * size - 1)
+@registry.regression("huber", summary="squared, then linear from delta on")
+@dataclass(frozen=True)
+class Huber(Numbered):
+    """D^2 for |D| <= delta, then delta (2|D| - delta): the square with a bounded gradient.
+
+    Attributes:
+        delta: where the square ends, positive.
+
+    Raises:
+        ValueError: if `delta` is not positive.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("delta", self.delta, *POSITIVE)
+
+    def __call__(self, residual: Array) -> Array:
+        size, delta = jnp.abs(residual), jnp.asarray(self.delta, residual.dtype)
+        return jnp.where(size <= delta, residual**2, delta * (2 * size - delta))
+
+
+huber = Huber()
 
 
 @registry.regression("forward-kl", summary="gradients of KL(target || policy)")

@@ -6,13 +6,13 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gfnjax import registry
-from gfnjax.errors import ArgumentError
+from gfnjax.numbers import check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
-from gfnjax.types import Residuals, Scores
+from gfnjax.types import Number, Residuals, Scores
 
 
-def soft_q_residual(scores: Scores, alpha: float, log_policy_floor: float) -> Residuals:
+def soft_q_residual(scores: Scores, alpha: Number, log_policy_floor: Number) -> Residuals:
     """Q(s_t, a_t) - [log P_B + alpha max(tau log P_F'(a_t | s_t), floor) + V'(s_{t+1})].
 
     Q(s, a) = V(s) + tau log P_F(a | s) and V = tau logsumexp of the logits, `scores.log_flow`;
@@ -72,15 +72,11 @@ class SoftDQN(Objective):
     log_policy_floor: float = -100.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha < 1:
-            raise ArgumentError("alpha", f"must be in [0, 1), got {self.alpha}")
-        if not self.log_policy_floor < 0:
-            raise ArgumentError(
-                "log_policy_floor", f"must be negative, got {self.log_policy_floor}"
-            )
+        check_number("alpha", self.alpha, (lambda x: 0 <= x < 1), "be in [0, 1)")
+        check_number("log_policy_floor", self.log_policy_floor, (lambda x: x < 0), "be negative")
 
     @property
-    def value_scale(self) -> float:
+    def value_scale(self) -> Number:
         return 1 / (1 - self.alpha)
 
     def adapt(self, scores: Scores) -> Scores:

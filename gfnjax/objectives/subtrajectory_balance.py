@@ -7,15 +7,15 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gfnjax import registry
-from gfnjax.errors import ArgumentError
+from gfnjax.numbers import check_number
 from gfnjax.objectives.base import LogZ, Objective
-from gfnjax.types import Array, Residuals, Scores
+from gfnjax.types import Array, Number, Residuals, Scores
 
 # Weights of a whole batch between exp(-EXPONENT_LIMIT) and 1 leave single precision room for g.
 EXPONENT_LIMIT = 40.0
 
 
-def subtrajectory_balance(scores: Scores, lambda_: float) -> Residuals:
+def subtrajectory_balance(scores: Scores, lambda_: Number) -> Residuals:
     """log F(s_i) + sum_{i<=t<j} (log P_F - log P_B) - log F(s_j), weight lambda^{j-i}, i < j.
 
     With u_t = log F(s_t) - sum_{k<t} (log P_F - log P_B) the residual is u_i - u_j: all pairs in
@@ -30,29 +30,31 @@ def subtrajectory_balance(scores: Scores, lambda_: float) -> Residuals:
     residual = jnp.where(pair, potential[:, None] - potential[None, :], 0.0)
     beyond = (gap - _heaviest_gap(scores, lambda_)).astype(jnp.result_type(float))
     # Where there is no pair the exponent may be large.
-    exponent = jnp.where(pair, beyond * math.log(lambda_), 0.0)
+    exponent = jnp.where(pair, beyond * _log(lambda_), 0.0)
     weight = jnp.where(pair, jnp.exp(exponent), 0.0).astype(residual.dtype)
     return Residuals(residual.reshape(-1), weight.reshape(-1))
 
 
-def log_weight_scale(scores: Scores, lambda_: float) -> Array:
+def log_weight_scale(scores: Scores, lambda_: Number) -> Array:
     """`[]` log of what the weights of one trajectory were divided by, up to a common constant."""
     heaviest = _heaviest_gap(scores, lambda_).astype(jnp.result_type(float))
-    return heaviest * math.log(lambda_)
+    return heaviest * _log(lambda_)
 
 
-def _heaviest_gap(scores: Scores, lambda_: float) -> Array:
+def _heaviest_gap(scores: Scores, lambda_: Number) -> Array:
     """`[]` int32 j - i of weight 1.
 
     The longest gap that the environment has, where floats hold all weights then; else the longest
     of this trajectory, which may be so much shorter that all its weights would vanish.
     """
     horizon = scores.log_flow.size - 1
-    if lambda_ <= 1:
-        return jnp.ones((), jnp.int32)
-    if horizon * math.log(lambda_) <= EXPONENT_LIMIT:
-        return jnp.full((), horizon, jnp.int32)
-    return scores.length
+    fits = horizon * _log(lambda_) <= EXPONENT_LIMIT
+    longest = jnp.where(fits, jnp.full((), horizon, jnp.int32), scores.length)
+    return jnp.where(lambda_ <= 1, jnp.ones((), jnp.int32), longest)
+
+
+def _log(lambda_: Number) -> Array:
+    return jnp.log(jnp.asarray(lambda_, jnp.result_type(float)))
 
 
 @registry.objective("subtb", summary="sub-trajectory balance")
@@ -75,8 +77,8 @@ class SubTrajectoryBalance(Objective):
     lambda_: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 < self.lambda_ < math.inf:
-            raise ArgumentError("lambda_", f"must be positive and finite, got {self.lambda_}")
+        valid = (lambda x: 0 < x < math.inf), "be positive and finite"
+        check_number("lambda_", self.lambda_, *valid)
 
     def residuals(self, scores: Scores) -> Residuals:
         return subtrajectory_balance(scores, self.lambda_)

@@ -3,18 +3,19 @@
 All are interchangeable in a `GFlowNet`.
 """
 
-from typing import NamedTuple
+import dataclasses
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 
 from gfnjax.envs.base import Enumerable, Environment, State, source_state
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
+from gfnjax.numbers import RATE, check_number, scheduled
 from gfnjax.policies.base import Policy, check_output
-from gfnjax.pytree import pytree, static
+from gfnjax.pytree import moving_average, pytree, static, unchecked
 from gfnjax.scoring import BackwardPolicy
 from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
 
@@ -89,7 +90,8 @@ class TrainedBackward(Comparable):
         policy: the network whose backward logits are P_B, `mlp_policy(env)` for instance.
         num_updates: steps on `loss` a training step.
         target_rate: what the objective sees is a moving average of the parameters, which moves by
-            this share of the difference each training step; None for the parameters themselves.
+            this share of the difference each training step, a number or an optax schedule; None
+            for the parameters themselves.
 
     Raises:
         TypeError, ValueError: for another kind of policy, or a number out of range.
@@ -97,7 +99,7 @@ class TrainedBackward(Comparable):
 
     policy: Policy
     num_updates: int = static(default=1)
-    target_rate: float | None = static(default=None)
+    target_rate: Any = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):
@@ -108,8 +110,9 @@ class TrainedBackward(Comparable):
             )
         if self.num_updates < 1:
             raise ArgumentError("num_updates", f"must be at least 1, got {self.num_updates}")
-        if self.target_rate is not None and not 0 < self.target_rate <= 1:
-            raise ArgumentError("target_rate", f"must be in (0, 1], got {self.target_rate}")
+        if self.target_rate is not None:
+            check_number("target_rate", self.target_rate, *RATE)
+        object.__setattr__(self, "target_rate", scheduled(self.target_rate))
 
     def loss(
         self, params: PyTree, env: Environment, trajectories: Trajectory, chunk_size: int
@@ -144,6 +147,11 @@ class TrainedBackward(Comparable):
             return params
         return Followed(params, jax.tree.map(jnp.copy, params))
 
+    def at(self, target_rate: Any) -> "TrainedBackward":
+        """The same with the `target_rate` in force, which is not checked."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return unchecked(type(self), **(own | {"target_rate": target_rate}))
+
     def network(self, params: PyTree) -> PyTree:
         """The part of `Params.backward` that `loss` moves."""
         return params if self.target_rate is None else params.network
@@ -157,5 +165,5 @@ class TrainedBackward(Comparable):
         """`Params.backward` once its network has moved: the average moves after it."""
         if self.target_rate is None:
             return network
-        average = optax.incremental_update(network, params.average, self.target_rate)
+        average = moving_average(network, params.average, self.target_rate)
         return Followed(network, average)

@@ -19,11 +19,11 @@ from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.state import Params
 from gfnjax.testing.claims import require
-from gfnjax.types import Array, Residuals, Scores
+from gfnjax.types import Array, Number, Residuals, Scores
 
 
 def exact_optimum(
-    env: Environment, key: Array, value_scale: float | None = None, looks_forward: bool = False
+    env: Environment, key: Array, value_scale: Number | None = None, looks_forward: bool = False
 ) -> Params:
     """Parameters of `tabular_policy(env)` at the optimum for a random positive P_B.
 
