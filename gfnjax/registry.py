@@ -53,7 +53,7 @@ class Entry:
     Attributes:
         kind: one of `KINDS`.
         name: on the command line.
-        cls: the dataclass; for backward policies and regressions a function.
+        cls: the dataclass; for backward policies and most regressions a function.
         summary: one line.
         module: where it was registered; importing it does so again.
         values: other defaults than those of the class.
@@ -85,7 +85,7 @@ class Entry:
         return options_of(self.cls, self.values, self.fixed)
 
     def make(self, **options: Any) -> Any:
-        """An instance of the dataclass.
+        """An instance of the dataclass; a function as it is.
 
         Raises:
             TypeError: for an option that it does not have.
@@ -96,6 +96,8 @@ class Entry:
                 hint = suggest(name, known)
                 problem = f"has no option {name!r}{hint}"
                 raise ArgumentError(name, problem, subject=f"{self.kind} {self.name}")
+        if not isinstance(self.cls, type):
+            return self.cls
         return self.cls(**{**self.values, **self.fixed, **options})
 
 
@@ -187,7 +189,11 @@ def backward(name: str, *, summary: str) -> Callable[[T], T]:
 
 
 def regression(name: str, *, summary: str) -> Callable[[T], T]:
-    """Register a function of a residual: `--regression NAME`."""
+    """Register a function of a residual, or a frozen dataclass that is one: `--regression NAME`.
+
+    Raises:
+        RegistrationError: for a class that is no frozen dataclass.
+    """
     return _function("regression", name, summary)
 
 
@@ -248,6 +254,8 @@ def _function(kind: str, name: str, summary: str) -> Callable[[T], T]:
     module = _caller(3)
 
     def register(function: T) -> T:
+        if isinstance(function, type):
+            _check_class(kind, name, function)
         _add(Entry(kind, name, function, summary, module))
         return function
 

@@ -54,8 +54,15 @@ def setting_flags() -> list[Flag]:
                 named = one_of(registry.names(f.name))
                 hint = named if f.default is not None else named | None
             option = Option(f.name, hint, f.default, helps.get(f.name, ""))
-            flags.append(Flag(part, option, option.word))
+            flags.append(Flag(part, option, option.word, _with_dots(f.name)))
     return flags
+
+
+def _with_dots(field: str) -> tuple[str, ...]:
+    """The spelling that options of what is chosen have, for a setting of one: `huber.delta`."""
+    owner, _, option = field.partition("_")
+    named = owner in registry.names("regression")
+    return (f"{owner}.{option.replace('_', '-')}",) if named else ()
 
 
 def part_flags(parts: Parts) -> list[Flag]:

@@ -212,14 +212,7 @@ def following(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransfor
     The states of `optax.inject_hyperparams` remember numbers: those that come from the rate are
     replaced by what `make` says of the rate in force.
     """
-    optimizer = make(rate)
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise ArgumentError(
-            "optimizer",
-            "must be a function of the learning rate that returns an "
-            f"optax.GradientTransformation, such as optax.adam, got {type(optimizer).__name__}",
-            subject="an {optimizer}",
-        )
+    optimizer = _made(make, rate)
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree = None, **extra: Any
@@ -235,6 +228,21 @@ def following(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransfor
     return optax.GradientTransformationExtraArgs(optimizer.init, update)
 
 
+def _made(make: Callable[[Any], Any], rate: Array) -> optax.GradientTransformation:
+    """The transformation of a rate; `optax.MultiSteps` is one in all but its class."""
+    optimizer = make(rate)
+    if isinstance(optimizer, optax.MultiSteps):
+        return optimizer.gradient_transformation()
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise ArgumentError(
+            "optimizer",
+            "must be a function of the learning rate that returns an "
+            f"optax.GradientTransformation, such as optax.adam, got {type(optimizer).__name__}",
+            subject="an {optimizer}",
+        )
+    return optimizer
+
+
 def _remembers(node: Any) -> bool:
     return isinstance(node, REMEMBERING)
 
@@ -243,7 +251,7 @@ def _numbers_from_rate(make: Callable[[Any], Any], rate: Array, params: PyTree) 
     """Which numbers that the nodes of a state remember depend on the rate."""
     with jax.ensure_compile_time_eval():  # what comes from a rate of NaN is NaN
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params)
-        state = make(jnp.full((), jnp.nan, rate.dtype)).init(zeros)
+        state = _made(make, jnp.full((), jnp.nan, rate.dtype)).init(zeros)
         return [
             {k for k, x in node.hyperparams.items() if np.isnan(np.asarray(x, np.float32)).any()}
             if _remembers(node)

@@ -21,7 +21,8 @@ from gfnjax.errors import ArgumentError
 from gfnjax.exploration import EpsilonTempered, StopFlattening
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.objectives.base import Objective, as_objective
+from gfnjax.objectives.base import Objective, Regression, as_objective
+from gfnjax.objectives.regression import Huber
 from gfnjax.policies.base import FrozenPolicy, Policy
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.policies.ensemble import EnsemblePolicy
@@ -140,7 +141,7 @@ def _gflownet(config: Config) -> GFlowNet:
         hyperparameters=_hyperparameters(settings),
         prior=_prior(env, objective),
         log_z_init=settings.log_z_init,
-        regression=registry.find("regression", settings.regression).cls,
+        regression=_regression(settings),
         sampler=_sampler(config),
         exploration=EXPLORATIONS[config.sampling.exploration],
         batch_size=settings.batch_size,
@@ -284,6 +285,11 @@ def _teacher_network(env: Environment, config: Config) -> Policy:
     """Of the kind that the student has, unless that reads histories: a teacher reads states."""
     network = _network(env, config)
     return network if isinstance(network, Policy) else mlp_policy(env)
+
+
+def _regression(settings: Training) -> Regression:
+    entry = registry.find("regression", settings.regression)
+    return entry.make(delta=settings.huber_delta) if entry.cls is Huber else entry.make()
 
 
 def _hyperparameters(settings: Training) -> Hyperparameters:

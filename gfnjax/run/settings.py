@@ -37,6 +37,8 @@ class Training:
     """backward policy; without, learned, or uniform where the objective does not train it"""
     regression: str = "square"
     """what a residual costs"""
+    huber_delta: float = 1.0
+    """where the square ends (huber)"""
     steps: int = 2_000
     """training steps"""
     batch_size: int = 16
@@ -102,7 +104,9 @@ class Training:
         for name in (*counts, "epsilon_steps", "schedule_steps"):
             _settle(self, name, least=1)
         _settle(self, "seed")
-        for name in ("learning_rate", "temperature"):
+        if self.regression != "huber" and self.huber_delta != Training.huber_delta:
+            raise ValueError("huber_delta does nothing without regression huber")
+        for name in ("learning_rate", "temperature", "huber_delta"):
             value = getattr(self, name)
             _require(0 < value < math.inf, name, "positive and finite", value)
         rate = self.log_z_learning_rate

@@ -211,7 +211,7 @@ def test_what_an_objective_needs_is_there_without_being_asked_for():
 
 
 def test_the_regressions_are_the_ones_they_say():
-    found = {entry.name: entry.cls for entry in registry.entries("regression")}
+    found = {entry.name: entry.make() for entry in registry.entries("regression")}
     assert found == gfnjax.regression.REGRESSIONS
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from gfnjax.envs.base import State
 from gfnjax.envs.drawing import Panel, Renderable
 from gfnjax.gflownet import GFlowNet
-from gfnjax.state import Params, step_keys
+from gfnjax.state import TrainState, step_keys
 from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array
 
@@ -76,8 +76,9 @@ def evaluation_keys(state: RunState, number: int = 0) -> EvaluationKeys:
     return EvaluationKeys(*jax.random.split(key, len(EvaluationKeys._fields)))
 
 
-def estimated_log_z(gfn: GFlowNet, params: Params, info: RunInfo | None) -> Array:
+def estimated_log_z(gfn: GFlowNet, state: TrainState, info: RunInfo | None) -> Array:
     """The objective's own estimate; NaN where batches make it and there was none yet."""
+    params = state.params
     if gfn.objective.log_z in ("batch", "pair") and info is not None:
         return jnp.asarray(info.log_z[-BATCH_ESTIMATES:].mean(), params.log_z.dtype)
-    return gfn.log_z(params)
+    return gfn.at(state).log_z(params)

@@ -30,7 +30,7 @@ class ExactEvaluator:
     graph: StateGraph
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
-        log_z = estimated_log_z(self.gfn, state.params, info)
+        log_z = estimated_log_z(self.gfn, state, info)
         metrics = _exact_metrics(self.gfn.model, self.graph, state.params, log_z)
         values: dict[str, float] = {k: float(x) for k, x in metrics._asdict().items()}
         if isinstance(self.gfn.env, Composite):

@@ -43,7 +43,7 @@ class SampledEvaluator:
     number: int = 0
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
-        log_z = float(estimated_log_z(self.gfn, state.params, info))
+        log_z = float(estimated_log_z(self.gfn, state, info))
         values = _sampled_metrics(
             self.gfn.model, state.params, self._keys(state).metrics, NUM_SAMPLES
         )
