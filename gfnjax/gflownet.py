@@ -344,10 +344,12 @@ class GFlowNet(Comparable):
     @property
     def _numbers(self) -> Hyperparameters:
         """All that this description says, wherever it does."""
+        backward = self.backward
+        rate = backward.target_rate if isinstance(backward, TrainedBackward) else None
         return self.hyperparameters._replace(
             target_rate=self.target_rate,
             max_grad_norm=self.max_grad_norm,
-            backward_target_rate=getattr(self.backward, "target_rate", None),
+            backward_target_rate=rate,
             objective=numbers.numbers_of(self.objective),
             regression=numbers.numbers_of(self.regression),
         )

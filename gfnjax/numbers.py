@@ -147,8 +147,11 @@ def _settled(value: Any) -> Any:
 
 
 def _filled(node: Any, values: Mapping[str, Any]) -> Any:
-    filled = copy.copy(node)
-    if hasattr(filled, "__dict__"):
+    if not hasattr(node, "__dict__"):  # slots
+        filled = copy.copy(node)
+    else:
+        filled = object.__new__(type(node))
+        vars(filled).update(vars(node))
         vars(filled).pop(NAMES, None)
     for name, value in values.items():
         object.__setattr__(filled, name, value)

@@ -13,6 +13,7 @@ from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters, as_pytree, check
 from gfnjax.identity import Comparable
 from gfnjax.learning import diagnosis, scores, starting
+from gfnjax.numbers import NON_NEGATIVE, check_number
 from gfnjax.objectives.base import name_of, resolve_log_z
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.policies.backward import UniformBackward
@@ -20,14 +21,14 @@ from gfnjax.policies.base import Policy, check_made_for
 from gfnjax.pytree import pytree, static
 from gfnjax.samplers.base import Batch, OnPolicy
 from gfnjax.state import Params, StepInfo, TrainState, step_keys
-from gfnjax.types import Array, Scores, Trajectory
+from gfnjax.types import Array, Number, Scores, Trajectory
 
 # What there is to be done about an objective that no teacher suits.
 NONE = Use("no Teacher", without=("Teacher.share",))
 
 
 def teacher_log_reward(
-    excess: Array, log_reward: Array, undersampled: float = 19.0, mixing: float = 0.0
+    excess: Array, log_reward: Array, undersampled: Number = 19.0, mixing: Number = 0.0
 ) -> Array:
     """log(1.001 + r^2 (1 + 19 [r > 0])) + mixing log R, elementwise, nats (Kim et al., 2410.01432).
 
@@ -79,8 +80,8 @@ class Teacher(Comparable):
         policy: the teacher's network, `mlp_policy(env)` for instance.
         share: of the batch that the teacher samples, in (0, 1).
         hyperparameters: the teacher's learning rates and exploration.
-        undersampled: weight of under-sampled objects, `teacher_log_reward`.
-        mixing: share of log R in the teacher's log reward.
+        undersampled: weight of under-sampled objects, `teacher_log_reward`: a number or array.
+        mixing: share of log R in the teacher's log reward, alike.
         optimizer: the teacher's, a function of the learning rate.
 
     Raises:
@@ -92,8 +93,8 @@ class Teacher(Comparable):
     policy: Policy
     share: float = static(default=0.5)
     hyperparameters: Hyperparameters = Hyperparameters()
-    undersampled: float = static(default=19.0)
-    mixing: float = static(default=0.0)
+    undersampled: Any = 19.0
+    mixing: Any = 0.0
     optimizer: Callable[[Any], optax.GradientTransformation] = static(default=optax.adam)
 
     def __post_init__(self) -> None:
@@ -108,8 +109,7 @@ class Teacher(Comparable):
         if not 0 < self.share < 1:
             raise ArgumentError("share", f"must be in (0, 1), got {self.share}")
         for name in ("undersampled", "mixing"):
-            if not getattr(self, name) >= 0:
-                raise ArgumentError(name, f"must not be negative, got {getattr(self, name)}")
+            check_number(name, getattr(self, name), *NON_NEGATIVE)
         object.__setattr__(self, "hyperparameters", as_pytree(self.hyperparameters))
         check(self.hyperparameters)
         check_made_for(self.policy.made_for, self.student.env, subject="the teacher's policy")

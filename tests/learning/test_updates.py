@@ -244,3 +244,46 @@ def test_labels_that_fit_the_parameters_work(key):
     before, after = (s.params.policy["params"] for s in (state, steps(gfn, state, 3)))
     assert moved(before["forward_logits"], after["forward_logits"]) > 0
     assert moved(before["backward_logits"], after["backward_logits"]) == 0
+
+
+ANY = {
+    "adamw": lambda rate: optax.adamw(rate, weight_decay=1e-2),
+    "lion": optax.lion,
+    "chain": lambda rate: optax.chain(optax.clip(1.0), optax.scale_by_adam(), optax.scale(-rate)),
+    "if-finite": lambda rate: optax.apply_if_finite(optax.adam(rate), 3),
+    "multi-step": lambda rate: optax.MultiSteps(optax.adam(rate), 2),
+    "as-transformation": lambda rate: optax.MultiSteps(
+        optax.adam(rate), 2
+    ).gradient_transformation(),
+    "injected": optax.inject_hyperparams(optax.adamw),
+    "all-of-it": lambda rate: optax.MultiSteps(
+        optax.apply_if_finite(
+            optax.chain(optax.clip(1.0), optax.inject_hyperparams(optax.adam)(rate)), 3
+        ),
+        2,
+    ),
+    "adafactor": optax.adafactor,
+    "lookahead-free": lambda rate: optax.chain(optax.trace(0.9, nesterov=True), optax.scale(-rate)),
+}
+
+
+@pytest.mark.parametrize("name", ANY)
+def test_any_transformation_trains_resumes_and_is_swept(name, key):
+    gfn = describe(optimizer=ANY[name], log_z_optimizer=ANY[name])
+    rates = jnp.array([1e-2, 1e-1])
+    overrides = Hyperparameters.only(learning_rate=rates, log_z_learning_rate=rates)
+    start = jax.vmap(gfn.init, (None, 0))(key, overrides)
+
+    @jax.jit
+    def four(states):
+        return jax.lax.fori_loop(0, 4, lambda _, s: jax.vmap(gfn.step)(s)[0], states)
+
+    middle = four(start)
+    host = jax.tree.map(np.asarray, (middle.params, middle.opt_state))  # as a checkpoint has it
+    params, opt_state = jax.tree.map(jnp.asarray, host)
+    end = four(middle._replace(params=params, opt_state=opt_state))
+    one = Hyperparameters.only(learning_rate=1e-1, log_z_learning_rate=1e-1)
+    alone = steps(gfn, gfn.init(key, one), 8)
+    for x, y in zip(jax.tree.leaves(end.params), jax.tree.leaves(alone.params), strict=True):
+        np.testing.assert_allclose(x[1], y, rtol=2e-3, atol=1e-4)
+    assert moved(start.params.policy, end.params.policy) > 1e-3
