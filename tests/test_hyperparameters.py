@@ -271,7 +271,9 @@ def test_what_cannot_be_overridden_is_said(key):
             gfn.init(key, Hyperparameters.only(**given))
     with pytest.raises(TypeError, match="objective must be overridden by a dict"):
         gfn.init(key, Hyperparameters.only(objective=0.1))
-    with pytest.raises(ValueError, match="target_rate is for overrides: it is said by GFlowNet"):
+    with pytest.raises(
+        ValueError, match="must not say target_rate, which is for overrides: it is said by GF"
+    ):
         describe(hyperparameters=Hyperparameters(target_rate=0.1))
     for wrong in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="delta must be positive"):
