@@ -197,7 +197,9 @@ class GFlowNet(Comparable):
         target = state.target
         if self.target_rate is not None:
             target = moving_average(state.params.policy, target, self.target_rate)
-        info = self._info(state.params, fitted)
+        # A window starts anywhere, the estimate of log Z is that of s_0.
+        windows = fitted.scores.mask.shape[1] < self.env.max_steps
+        info = fitted.info(self.log_z(state.params) if windows else None)
         errors = jnp.where(is_finite(info), fitted.errors, jnp.nan)
         memory = self.sampler.learn(self.model, state.memory, batch, errors)
         return state._replace(target=target, memory=memory, step=state.step + 1), info
@@ -215,21 +217,6 @@ class GFlowNet(Comparable):
         known: Any = {"target": target, "previous": previous, "rows": rows}
         value, seen, errors = scores.loss(*given, key=key, **known)
         return value, (seen, errors)
-
-    def _info(self, params: Params, fitted: updates.Fit) -> StepInfo:
-        loss, seen = fitted.loss, fitted.scores
-        complete = seen.complete.astype(loss.dtype)
-        # A window starts anywhere, the estimate of log Z is that of s_0.
-        windows = seen.mask.shape[1] < self.env.max_steps
-        return StepInfo(
-            loss=loss,
-            log_z=self.log_z(params) if windows else seen.log_z.mean(),
-            # No product: 0 * inf of a window that has not ended would be NaN.
-            log_reward=jnp.where(seen.complete, seen.log_reward, 0.0).sum()
-            / jnp.maximum(complete.sum(), 1),
-            length=seen.length.astype(loss.dtype).mean(),
-            grad_norm=fitted.grad_norm,
-        )
 
     def trained(self, state: TrainState) -> tuple["GFlowNet", TrainState]:
         """What has been trained, and its state: itself. Others contain one, see `algorithms`."""

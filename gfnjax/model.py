@@ -157,7 +157,8 @@ class Model(Comparable):
 def require_model(model: Any) -> None:
     """Raise a `TypeError` for anything but a `Model`; a GFlowNet has one."""
     if not isinstance(model, Model):
-        raise TypeError(f"model must be a Model, such as gfn.model, got {type(model).__name__}")
+        problem = f"must be a Model, such as gfn.model, got {type(model).__name__}"
+        raise ArgumentError("model", problem)
 
 
 def check_model(model: Any) -> None:
@@ -193,7 +194,7 @@ def check_model(model: Any) -> None:
             "prior", f"must be a FrozenPolicy(policy, params), got {type(model.prior).__name__}"
         )
     if model.chunk_size is not None and model.chunk_size < 1:
-        raise ValueError(f"chunk_size must be at least 1 or None, got {model.chunk_size}")
+        raise ArgumentError("chunk_size", f"must be at least 1 or None, got {model.chunk_size}")
     networks = {
         "policy": policy,
         "prior": getattr(model.prior, "policy", None),

@@ -15,7 +15,7 @@ from gfnjax.model import Model
 from gfnjax.objectives.base import Objective
 from gfnjax.policies.backward import TrainedBackward
 from gfnjax.scoring import VisitScores
-from gfnjax.state import Params, TrainState
+from gfnjax.state import Params, StepInfo, TrainState
 from gfnjax.types import Array, PyTree, Scores, Trajectory
 
 REMEMBERING = optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState
@@ -37,6 +37,20 @@ class Fit(NamedTuple):
     scores: Scores
     errors: Array
     grad_norm: Array
+
+    def info(self, log_z: Array | None) -> StepInfo:
+        """What a step reports; the mean of the scores' log Z where none is given."""
+        seen, dtype = self.scores, self.loss.dtype
+        num_complete = seen.complete.astype(dtype).sum()
+        return StepInfo(
+            loss=self.loss,
+            log_z=seen.log_z.mean() if log_z is None else log_z,
+            # No product: 0 * inf of a window that has not ended would be NaN.
+            log_reward=jnp.where(seen.complete, seen.log_reward, 0.0).sum()
+            / jnp.maximum(num_complete, 1),
+            length=seen.length.astype(dtype).mean(),
+            grad_norm=self.grad_norm,
+        )
 
 
 # An optimiser from a learning rate, such as `optax.adam`.

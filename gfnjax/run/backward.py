@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gfnjax import registry
+from gfnjax.errors import ArgumentError
 from gfnjax.metrics.exact import log_path_counts
 from gfnjax.policies.backward import (
     BackwardPolicy,
@@ -60,9 +61,11 @@ def _maximum_entropy(setting: Setting) -> BackwardPolicy:
     try:
         counts = log_path_counts(state_graph(setting.env_config))
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            "backward maximum-entropy counts paths through a list of all states, and there is none "
-            f"here: use path-counts, which learns to count ({error})"
+        raise ArgumentError(
+            "backward",
+            "maximum-entropy counts paths through a list of all states, and there is none here "
+            f"({error})",
+            "use path-counts, which learns to count",
         ) from error
     policy: Any = MaximumEntropyBackward(counts)
     return policy

@@ -89,19 +89,20 @@ def _resolve(parts: Parts, name: str, value: Any) -> Iterator[tuple[str, str, An
     kinds = "environment", *CHOICES, "logger"
     named = [entry for kind in kinds for entry in registry.entries(kind)]
     if name not in [entry.name for entry in named] and (owner := _owner(named, name)):
-        raise ValueError(
-            f"{name!r} is an option of {owner}: write {{{owner!r}: {{{name!r}: ...}}}}"
-        )
+        remedy = f"write {{{owner!r}: {{{name!r}: ...}}}}"
+        raise ArgumentError(name, f"is an option of {owner}", remedy, repr(name))
     if not isinstance(value, Mapping) or name not in [entry.name for entry in named]:
         known = [*CHOICES, *(f.name for cls in SETTINGS.values() for f in fields(cls))]
         known += [option.field for entry in parts.entries.values() for option in entry.options]
-        raise ValueError(f"there is no setting {name!r}{suggest(name, known)}")
+        problem = f"is no setting {name!r}{suggest(name, known)}"
+        raise ArgumentError(name, problem, subject="there")
     for part, entry in parts.entries.items():
         if entry.name == name:
             hints = {option.field: option.hint for option in entry.options}
             for field, given in value.items():
                 if field not in hints:
-                    raise ValueError(f"{name} has no option {field!r}{suggest(field, hints)}")
+                    problem = f"has no option {field!r}{suggest(field, hints)}"
+                    raise ArgumentError(field, problem, subject=name)
                 yield part, field, hints[field], given
 
 
@@ -183,7 +184,7 @@ def _find(parts: Parts, name: str, value: Any) -> list[tuple[str, str, Any, Any]
         ]
         if len(owners) > 1:
             names = " and ".join(parts.entries[part].name for part, _ in owners)
-            raise ValueError(f"{name} is a field of {names}: give a dict by the name of one")
+            raise ArgumentError(name, f"is a field of {names}", "give a dict by the name of one")
         if owners:
             part, option = owners[0]
             return [(part, name, option.hint, value)]

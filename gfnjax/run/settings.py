@@ -105,7 +105,9 @@ class Training:
             _settle(self, name, least=1)
         _settle(self, "seed")
         if self.regression != "huber" and self.huber_delta != Training.huber_delta:
-            raise ValueError("huber_delta does nothing without regression huber")
+            raise ArgumentError(
+                "huber_delta", "does nothing without regression huber", "set {regression}"
+            )
         for name in ("learning_rate", "temperature", "huber_delta"):
             value = getattr(self, name)
             _require(0 < value < math.inf, name, "positive and finite", value)
