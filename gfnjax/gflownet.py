@@ -163,15 +163,9 @@ class GFlowNet(Comparable):
     def _init_observed(self, params: Params, memory: PyTree) -> PyTree:
         if not isinstance(self.backward, TrainedBackward):
             return None
-        draw, key = self.sampler.draw, jax.random.key(0)  # for the shapes alone
-        batch, _ = jax.eval_shape(
-            lambda params, memory, key: draw(
-                self.model, params, memory, key, Behaviour(), self.batch_size
-            ),
-            params,
-            memory,
-            key,
-        )
+        key = jax.random.key(0)  # for the shapes alone
+        given = self.model, params, memory, key, Behaviour(), self.batch_size
+        batch, _ = jax.eval_shape(lambda: self.sampler.draw(*given))
         return self.backward.start(batch.trajectories)
 
     def step(self, state: TrainState) -> tuple[TrainState, StepInfo]:
