@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # of programs of the command line too
 
 import tempfile
 from pathlib import Path
@@ -48,6 +49,12 @@ def key():
     ROOTS[id(root)] = root
     yield root
     del ROOTS[id(root)]
+
+
+@pytest.fixture(autouse=True)
+def effort_of_the_compiler(request):
+    """Most programs of tests run once, and take far longer to compile than to run."""
+    jax.config.update("jax_disable_most_optimizations", "optimised" not in request.keywords)
 
 
 @pytest.fixture(scope="module", autouse=True)

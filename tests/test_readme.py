@@ -10,6 +10,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_the_python_blocks_run_in_order():
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert len(blocks) >= 4

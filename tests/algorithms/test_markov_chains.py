@@ -127,6 +127,7 @@ def test_any_model_may_propose_and_learn(key):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_a_learned_proposal_reaches_better_objects_and_keeps_the_target(key):
     env = additive_set(np.array([3.0, 0.0, -1.0, -2.0, 3.0]), 2)
     chains = mars(env, tabular_policy(env), 256, 2, learning_rate=optax.constant_schedule(0.05))

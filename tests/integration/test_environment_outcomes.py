@@ -27,7 +27,7 @@ from gfnjax.metrics.sampled import log_weights
 from gfnjax.rewards.ising import IsingReward, lattice, neg_log_rmse, sample_ising
 from gfnjax.rewards.sets import set_truth
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.optimised]
 
 SIGMA = 0.2
 LOG_Z_ISING = 14.56109

@@ -21,7 +21,7 @@ from gfnjax import (
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.optimised]
 
 NUM_SEEDS = 5
 RATES = Hyperparameters(learning_rate=1e-3, log_z_learning_rate=0.1)

@@ -101,6 +101,7 @@ def test_samples_and_scores_are_those_of_each_trajectorys_own_condition(key, see
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_one_causal_policy_learns_the_target_of_every_temperature(key):
     bits = left_to_right_bits(num_bits=6, word_size=2, num_modes=2)
     env = temperature_conditional(bits, 0.5, 2.0)

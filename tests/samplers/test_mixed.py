@@ -280,6 +280,7 @@ def total_variation():
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_training_on_every_kind_of_batch_comes_close_to_the_target(kind, key, total_variation):
     sampler, objective = KINDS[kind]
