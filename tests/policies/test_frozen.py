@@ -10,9 +10,10 @@ import pytest
 
 import gfnjax
 from gfnjax import GFlowNet, Hypergrid, Hyperparameters, Params, TrajectoryBalance, from_flax
-from gfnjax.algorithms import mars
+from gfnjax.algorithms import RewardSAC, Teacher, mars
 from gfnjax.envs.amp import VariableSequence
 from gfnjax.model import Model
+from gfnjax.policies import LikelihoodBackward, UniformBackward
 from gfnjax.policies.base import Parts
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.policies.ensemble import EnsemblePolicy
@@ -228,6 +229,30 @@ def test_a_proposal_of_markov_chains_has_them_too(key):
     state, info = jax.jit(chains.step)(chains.init(key))
     assert list(state.params.policy["params"]) == ["heads"]
     assert np.isfinite(info.loss)
+
+
+def second_networks():
+    """Runs in which a network other than the policy has a frozen part."""
+    plain = gfnjax.mlp_policy(GRID, (8,))
+    gfn = GFlowNet(GRID, plain, TB, hyperparameters=RATES, batch_size=8)
+    critic = RewardSAC(critic=states_policy())
+    return {
+        "teacher": Teacher(gfn, states_policy()),
+        "backward": gfn.replace(backward=LikelihoodBackward(states_policy())),
+        "critic": gfn.replace(objective=critic, backward=UniformBackward(), target_rate=0.1),
+    }
+
+
+@pytest.mark.parametrize("name", ["teacher", "backward", "critic"])
+def test_other_networks_may_have_them(name, key):
+    run = second_networks()[name]
+    state = jax.jit(run.init)(key)
+    heads = of_width(state)
+    assert len(heads) == 3  # of the network and its two moments
+    assert all(x.shape[-2:] == (WIDTH, 7) for x in heads)
+    after, info = jax.jit(run.step)(state)
+    assert np.isfinite(info.loss)
+    assert any(float(jnp.abs(x - y).max()) > 0 for x, y in zip(heads, of_width(after), strict=True))
 
 
 @pytest.mark.parametrize(
