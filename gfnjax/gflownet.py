@@ -13,6 +13,7 @@ from gfnjax import hyperparameters, numbers
 from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State
 from gfnjax.envs.contract import check_traceable
+from gfnjax.envs.tempered import exponent_of, with_exponent
 from gfnjax.exploration import EpsilonTempered, Exploration
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.identity import Comparable, classes
@@ -226,7 +227,7 @@ class GFlowNet(Comparable):
         """The batch that `step` learns from, and what the sampler remembers after drawing it."""
         key = step_keys(state.key, state.step).draw
         behaviour = self.behaviour(self.values(state.hyperparameters, state.step))
-        given = self.model, state.params, state.memory, key, behaviour, self.batch_size
+        given = self.at(state).model, state.params, state.memory, key, behaviour, self.batch_size
         return self.sampler.draw(*given)
 
     def behaviour(self, values: Hyperparameters) -> Behaviour:
@@ -328,6 +329,7 @@ class GFlowNet(Comparable):
         backward = self.backward
         rate = backward.target_rate if isinstance(backward, TrainedBackward) else None
         return self.hyperparameters._replace(
+            reward_exponent=exponent_of(self.env),
             target_rate=self.target_rate,
             max_grad_norm=self.max_grad_norm,
             backward_target_rate=rate,
@@ -352,6 +354,7 @@ class GFlowNet(Comparable):
             "objective": numbers.with_numbers(self.objective, values.objective),
             "regression": numbers.with_numbers(self.regression, values.regression),
             "backward": backward,
+            "env": with_exponent(self.env, values.reward_exponent),
             "target_rate": values.target_rate,
             "max_grad_norm": values.max_grad_norm,
         }

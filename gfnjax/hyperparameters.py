@@ -20,6 +20,7 @@ RANGES = {
 }
 # Where a description says what a sweep may vary under these names.
 ELSEWHERE = {
+    "reward_exponent": "the environment, gfnjax.envs.tempered(env, ...)",
     "target_rate": "GFlowNet(target_rate=...)",
     "max_grad_norm": "GFlowNet(max_grad_norm=...)",
     "backward_target_rate": "the backward policy, by its target_rate",
@@ -32,7 +33,7 @@ class Hyperparameters(NamedTuple):
     """Numbers a sweep may vary. In a description: floats or optax schedules of the step.
 
     In a `TrainState` numbers are arrays, to be vmapped over; scheduled entries are None. The last
-    five repeat what a description says elsewhere: there they are for overrides alone,
+    six repeat what a description says elsewhere: there they are for overrides alone,
 
         gfn.init(key, Hyperparameters.only(learning_rate=1e-2, objective={"lambda_": 0.5})).
 
@@ -42,6 +43,7 @@ class Hyperparameters(NamedTuple):
         epsilon: probability of a uniform action while exploring.
         temperature: of the policy while exploring.
         backward_learning_rate: of a backward policy with a training of its own.
+        reward_exponent: of an environment made by `gfnjax.envs.tempered`.
         target_rate: of the target network.
         max_grad_norm: that the gradient is clipped to.
         backward_target_rate: of the average of a backward policy with a training of its own.
@@ -54,6 +56,7 @@ class Hyperparameters(NamedTuple):
     epsilon: Any = 0.0
     temperature: Any = 1.0
     backward_learning_rate: Any = 1e-3
+    reward_exponent: Any = None
     target_rate: Any = None
     max_grad_norm: Any = None
     backward_target_rate: Any = None

@@ -1,6 +1,7 @@
 """An off-policy teacher: a second GFlowNet that looks for what the first one gets wrong."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -194,8 +195,9 @@ class Teacher(Comparable):
         """Trajectories of the student, then of the teacher `[B, ...]`."""
         student_key, teacher_key = jax.random.split(step_keys(state.gfn.key, state.step).draw)
         num_own = self.student.batch_size - self.num_taught
-        own = _explore(self.student, state.gfn, student_key, num_own)
-        taught = _explore(self.teacher, state.teacher, teacher_key, self.num_taught)
+        env = self.student.at(state.gfn).env
+        own = _explore(self.student, state.gfn, env, student_key, num_own)
+        taught = _explore(self.teacher, state.teacher, env, teacher_key, self.num_taught)
         return Batch(jax.tree.map(lambda x, y: jnp.concatenate([x, y]), own, taught))
 
     def log_reward(self, params: Params, trajectories: Trajectory) -> Array:
@@ -231,7 +233,9 @@ class Teacher(Comparable):
         return trajectories._replace(log_reward=log_reward)
 
 
-def _explore(gfn: GFlowNet, state: TrainState, key: Array, num_samples: int) -> Trajectory:
+def _explore(
+    gfn: GFlowNet, state: TrainState, env: Environment, key: Array, num_samples: int
+) -> Trajectory:
     behaviour = gfn.behaviour(gfn.values(state.hyperparameters, state.step))
     behaviour = behaviour._replace(needs=None)  # what one knows of the other's is nothing
-    return gfn.model.explore(state.params, key, num_samples, behaviour)[0]
+    return replace(gfn.model, env=env).explore(state.params, key, num_samples, behaviour)[0]

@@ -23,6 +23,7 @@ from gfnjax.envs.phylogeny import Phylogeny, phylogeny, phylogeny_benchmark
 from gfnjax.envs.sequences import FixedSequence, left_to_right_bits, qm9_small, tfbind8
 from gfnjax.envs.sets import Set, additive_set, published_set
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
+from gfnjax.envs.tempered import tempered
 
 __all__ = [
     "BitSequence",
@@ -54,5 +55,6 @@ __all__ = [
     "random_dag",
     "tabular_dag",
     "temperature_conditional",
+    "tempered",
     "tfbind8",
 ]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gfnjax.envs.tempered import exponent_of
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective, name_of
@@ -122,6 +123,13 @@ class Mixed:
                 "searched ones",
                 Use("use sampler=OnPolicy()", without=("sampler",)),
                 name_of(objective),
+            )
+        if self.replay is not None and callable(exponent_of(model.env)):
+            raise ArgumentError(
+                "sampler",
+                "replays rewards whose exponent has changed since",
+                "use sampler=OnPolicy(), or an exponent that is no schedule",
+                "a buffer",
             )
         if self.replay is not None and counts.fresh + counts.searched > self.replay.room:
             raise ArgumentError(

@@ -293,7 +293,7 @@ def test_settings_reach_the_description():
     )
     assert gfn.objective == gfnjax.SubTrajectoryBalance(0.7)
     assert gfn.backward == gfnjax.UniformBackward()
-    assert gfn.regression is gfnjax.regression.huber
+    assert gfn.regression == gfnjax.regression.huber
     assert gfn.hyperparameters == gfnjax.Hyperparameters(0.01, 0.02, 0.5, 2.0)
     assert (gfn.batch_size, gfn.max_grad_norm, gfn.target_rate) == (5, 3.0, 0.25)
 

@@ -1,0 +1,96 @@
+"""An environment whose reward is raised to a power, which may be swept and scheduled."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from gfnjax.envs.base import Environment, State, log_partial_reward_of, log_reward_of
+from gfnjax.numbers import POSITIVE, check_number, scheduled
+from gfnjax.types import Array, Number
+
+# Of the inner environment alone: copies of it, and what is known of its own distribution.
+NOT_SHARED = {"replace", "at", "target", "render_target"}
+
+
+@struct.dataclass
+class Tempered:
+    """An environment with log R_beta(x) = beta log R(x); made by `tempered`.
+
+    Attributes:
+        env: the rules and the reward R.
+        reward_exponent: beta, a float, a `[]` array or a schedule of the step.
+    """
+
+    env: Any
+    reward_exponent: Any
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in NOT_SHARED or name == "env":
+            raise AttributeError(f"{type(self).__name__} has no {name}: ask its env")
+        return getattr(self.env, name)
+
+    def log_reward(self, state: State) -> Array:
+        return self._exponent() * log_reward_of(self.env, state)
+
+    def _exponent(self) -> Array:
+        beta = self.reward_exponent
+        with jax.numpy_dtype_promotion("standard"):  # which schedules take for granted
+            value = beta(jnp.zeros((), jnp.int32)) if callable(beta) else beta
+        return jnp.asarray(value, jnp.result_type(float))
+
+
+class _Value:
+    def log_partial_reward(self: Any, state: State) -> Array:
+        return self._exponent() * log_partial_reward_of(self.env, state)
+
+
+@lru_cache(maxsize=64)
+def _kind(cls: type) -> Any:
+    """The class that can do what `cls` can: abilities are those of a class."""
+    own = {"log_reward", "log_partial_reward"} | NOT_SHARED
+    shared = [name for name in dir(cls) if not name.startswith("_") and name not in own]
+    members: dict[str, Any] = {name: _passed_on(name) for name in shared}
+    members["__reduce__"] = lambda self: (tempered, (self.env, self.reward_exponent))
+    bases = (_Value, Tempered) if hasattr(cls, "log_partial_reward") else (Tempered,)
+    return struct.dataclass(type(f"Tempered{cls.__name__}", bases, members))
+
+
+def _passed_on(name: str) -> property:
+    return property(lambda self: getattr(self.env, name))
+
+
+def with_exponent(env: Any, reward_exponent: Array | None) -> Any:
+    """What `tempered` has made with the exponent in force; any other environment, without one."""
+    return env if reward_exponent is None else type(env)(env.env, reward_exponent)
+
+
+def exponent_of(env: Any) -> Any:
+    """The exponent that `tempered` has given to an environment; None for any other."""
+    return env.reward_exponent if isinstance(env, Tempered) else None
+
+
+def tempered(env: Environment, reward_exponent: Number | Callable[[Array], Array]) -> Tempered:
+    """The same rules with log R_beta(x) = beta log R(x): above 1 sharpens the target.
+
+    Partial rewards are multiplied alike. The exponent is a number like a learning rate:
+
+        tempered(env, 2.0)                                    # vmap over it, or override it by
+        gfn.init(key, Hyperparameters.only(reward_exponent=betas[i]))
+        tempered(env, optax.linear_schedule(1.0, 8.0, 2_000))    # anneal it as training goes
+
+    A schedule counts as where it starts, but in training and for `gfn.at(state)`, whose `env` and
+    `model` have the exponent in force. Trajectories and metrics tell log R_beta.
+
+    Args:
+        env: any environment; a conditional one too.
+        reward_exponent: beta, positive.
+
+    Raises:
+        ArgumentError: for a number that is not positive.
+    """
+    check_number("reward_exponent", reward_exponent, *POSITIVE)
+    return _kind(type(env))(env, scheduled(reward_exponent))
