@@ -20,7 +20,9 @@ jax.config.update("jax_debug_key_reuse", True)
 jax.config.update(
     "jax_compilation_cache_dir", str(Path(tempfile.gettempdir()) / "gfnjax-jax-cache")
 )
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+# Many tests compile the same: small operations, and steps that differ in nothing but numbers.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 hypothesis.settings.register_profile(
     "gfnjax", deadline=None, max_examples=15, derandomize=True, print_blob=True

@@ -381,7 +381,7 @@ def test_list_names_them_and_where_they_are_from(lab, capsys):
         ("train knapsack --import my_lab.fails --network bad", "network bad fails: KeyError"),
         (
             "train hypergrid --import my_lab.fails --objective odd",
-            "objective odd: objective must",
+            "objective odd: --objective must",
         ),
         (
             "train hypergrid --import my_lab.fails --network narrow",
