@@ -16,6 +16,7 @@ from jax import lax
 from gfnjax import packing
 from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, usual
 from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of, source_state
+from gfnjax.shapes import check_trajectories
 from gfnjax.types import Array, PyTree, Trajectory
 
 # From this batch size on, dead rows cost more than packing the live ones at every step.
@@ -278,6 +279,7 @@ def draw_sources(env: Environment, key: Array, batch_size: int) -> State:
 
 def terminal_states(trajectories: Trajectory) -> State:
     """The objects a batch of trajectories `[B, ...]` ended in, `[B, ...]`."""
+    check_trajectories(trajectories)
     return jax.tree.map(lambda x: x[:, -1], trajectories.states)
 
 

@@ -13,6 +13,7 @@ from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.numbers import Numbered
+from gfnjax.shapes import check_batch, check_one, check_shape
 from gfnjax.types import Array, Number, PyTree, Residuals, Scores, Trajectory
 
 Regression = Callable[[Array], Array]
@@ -88,6 +89,7 @@ class Objective(Numbered):
 
         Where weights of different trajectories differ by more than floats hold.
         """
+        check_one(scores)
         return jnp.zeros((), jnp.result_type(float))
 
     def extra_loss(self, scores: Scores) -> Array:
@@ -95,10 +97,12 @@ class Objective(Numbered):
 
         The surrogate of a policy gradient, for instance.
         """
+        check_one(scores)
         return jnp.zeros((), jnp.result_type(float))
 
     def adapt(self, scores: Scores) -> Scores:
         """Scores of one trajectory with the flows as this objective parametrises them."""
+        check_one(scores)
         return scores
 
     def first_log_z(self, scores: Scores) -> Array:
@@ -107,6 +111,7 @@ class Objective(Numbered):
         The mean over a batch is where the learned log Z and all flows start. Flows have not been
         adapted; of the fields that are there on demand only `log_prior` is.
         """
+        check_one(scores)
         return scores.log_reward + scores.log_pb.sum() - scores.log_pf.sum()
 
     def init(self, key: Array, env: Environment) -> PyTree:
@@ -131,6 +136,7 @@ class FunctionObjective(Objective):
     function: Callable[[Scores], Residuals]
 
     def residuals(self, scores: Scores) -> Residuals:
+        check_one(scores)
         return self.function(scores)
 
 
@@ -209,6 +215,7 @@ def check_abilities(objective: Objective, env: Environment) -> None:
 
 def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
     """Put the log Z an objective asks for into a batch of scores `[B, ...]`."""
+    check_batch(scores)
     if log_z == "learned":
         return scores
     if log_z == "flow":
@@ -231,6 +238,9 @@ def loss_and_errors(
 
     The loss is over the trajectories for which `keep` `[B]` is True; over all of them without.
     """
+    check_batch(scores)
+    if keep is not None:
+        check_shape("keep", keep, scores.length.shape, "[B]")
     residuals = jax.vmap(objective.residuals)(scores)
     if not isinstance(residuals, Residuals):
         problem = f"must return Residuals, got {type(residuals).__name__}"

@@ -67,8 +67,8 @@ def test_weights_normalise_to_one(random_scores, seed, lambda_):
         jax.tree.map(lambda x: jnp.asarray(x, jnp.float32) if x.dtype == float else x, scores)
     )
     assert residuals.shape == weights.shape == (4, 49)
-    constant = lambda trajectory: Residuals(jnp.full(49, 1.5), trajectory)  # noqa: E731
-    loss = weighted_loss(as_objective(constant), square, weights)
+    constant = lambda scores: Residuals(jnp.full(49, 1.5), scores.auxiliary)  # noqa: E731
+    loss = weighted_loss(as_objective(constant), square, scores._replace(auxiliary=weights))
     np.testing.assert_allclose(loss, 1.5**2, rtol=1e-5)
     expected = double_loop(scores, lambda_)[1]
     shares = np.asarray(weights[weights > 0]) / float(weights.sum())
