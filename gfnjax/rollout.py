@@ -16,7 +16,7 @@ from jax import lax
 from gfnjax import packing
 from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, usual
 from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of, source_state
-from gfnjax.shapes import check_trajectories
+from gfnjax.shapes import check_shape, check_states, check_trajectories
 from gfnjax.types import Array, PyTree, Trajectory
 
 # From this batch size on, dead rows cost more than packing the live ones at every step.
@@ -222,6 +222,7 @@ def sample_backward(
         Trajectories `[B, ...]`, in forward order, of the same form as `sample_forward` returns;
         those that have not come back to s_0 within `max_steps` are `cut`.
     """
+    check_states("terminal_states", terminal_states, source_state(env))
     horizon, undoing = env.max_steps, backward_actions_of(env)
     batch_size = jax.tree.leaves(terminal_states)[0].shape[0]
     noise = undoing.noise(key, (horizon, batch_size))
@@ -285,7 +286,12 @@ def terminal_states(trajectories: Trajectory) -> State:
 
 def choose(condition: Array, new: PyTree, old: PyTree) -> PyTree:
     """`[B, ...]` rows of `new` where `condition` `[B]` holds, else of `old`."""
-    return jax.tree.map(lambda x, y: _where(condition, x, y), new, old)
+
+    def pick(x: Array, y: Array) -> Array:
+        check_shape("condition", condition, x.shape[: condition.ndim], "[B]")
+        return _where(condition, x, y)
+
+    return jax.tree.map(pick, new, old)
 
 
 def act_live(behaviour: Callable[[PyTree], PyTree], state: PyTree, live: Array) -> PyTree:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from gfnjax.errors import ArgumentError
-from gfnjax.types import Scores, Trajectory
+from gfnjax.types import PyTree, Scores, Trajectory
 
 # The axes that each field of `Scores` has for one trajectory; `log_pf` is first, to say what T is.
 ONE_TRAJECTORY: dict[str, tuple[str, ...]] = {
@@ -22,6 +22,14 @@ ONE_TRAJECTORY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("log_reward", "log_z", "length", "complete"), ()),
     "log_policy": ("T + 1", "num_actions"),
 }
+
+# The axes that each field of a batch of `Trajectory` starts with.
+BATCH: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("length", "log_reward", "cut"), ("B",)),
+    "actions": ("B", "T", ...),
+    "states": ("B", "T + 1", ...),
+}
+ALIKE = {None: "have one shape", 1: "be vectors of one length", 2: "be matrices of one shape"}
 
 
 def check_one(scores: Scores) -> None:
@@ -36,40 +44,53 @@ def check_batch(scores: Scores) -> None:
 
 def check_trajectories(trajectories: Trajectory) -> None:
     """Raise an `ArgumentError` unless `trajectories` are a batch, `[B, T, ...]` and so on."""
-    leaves = {name: jax.tree.leaves(getattr(trajectories, name)) for name in Trajectory._fields}
-    sizes = _sizes(("B", "T"), leaves["actions"][0])
-    axes = {"actions": ("B", "T", ...), "states": ("B", "T + 1", ...)}
-    for name, arrays in leaves.items():
-        for array in arrays:
-            _check(
-                "trajectories",
-                "must be a batch",
-                (name, array),
-                axes.get(name, ("B",)),
-                sizes,
-                "give one trajectory an axis in front: jax.tree.map(lambda x: x[None], ...)",
-            )
+    sizes = _sizes(("B", "T"), jax.tree.leaves(trajectories.actions)[0])
+    remedy = "give a single one an axis in front"
+    for name, axes in BATCH.items():
+        for array in jax.tree.leaves(getattr(trajectories, name)):
+            _check("trajectories", "must be a batch", (name, array), axes, sizes, remedy)
 
 
-def check_shape(argument: str, array: Any, shape: tuple[Any, ...], words: str = "") -> None:
-    """Raise an `ArgumentError` unless `array` has `shape`, None in it for any size.
+def check_states(argument: str, states: PyTree, one: PyTree) -> None:
+    """Raise an `ArgumentError` unless `states` are a batch `[n, ...]` of states like `one`."""
+    leaves = jax.tree.leaves(states)
+    count = np.shape(leaves[0])[:1]
+    for array, like in zip(leaves, jax.tree.leaves(one), strict=True):
+        if not (count and _has_shape(array, count + np.shape(like))):
+            wanted = ", ".join(map(str, ("n", *np.shape(like))))
+            problem = f"must be a batch: expected shape [{wanted}], got {np.shape(array)}"
+            raise ArgumentError(argument, problem)
+
+
+def check_shape(argument: str, array: Any, shape: tuple[int | None, ...], axes: str = "") -> None:
+    """Raise an `ArgumentError` unless `array` has `shape`.
 
     Args:
         argument: its name.
         array: what has the shape; a plain number has none.
-        shape: as `chex.assert_shape` takes it.
-        words: for `shape` in the message, "[n]" for instance.
+        shape: None where any size will do.
+        axes: what the axes are called in the message, "[n]" for instance.
     """
     if not _has_shape(array, shape):
-        problem = f"must have shape {words or shape}, got {np.shape(array)}"
-        raise ArgumentError(argument, problem)
+        known = str(shape) if shape and None not in shape else ""
+        wanted = " = ".join(x for x in (axes, known) if x)
+        raise ArgumentError(argument, f"must have shape {wanted}, got {np.shape(array)}")
 
 
-def check_alike(**arrays: Any) -> None:
-    """Raise an `ArgumentError` unless two arrays, given by name, have one shape."""
+def check_alike(rank: int | None = None, **arrays: Any) -> None:
+    """Raise an `ArgumentError` unless two arrays, given by name, have one shape, of that rank."""
     (first, one), (second, other) = arrays.items()
-    if not _has_shape(one, np.shape(other)):
-        problem = f"must have the same shape, got {np.shape(one)} and {np.shape(other)}"
+    known = np.ndim(one) == (np.ndim(one) if rank is None else rank)
+    if not (known and _has_shape(other, np.shape(one))):
+        problem = f"must {ALIKE[rank]}, got {np.shape(one)} and {np.shape(other)}"
+        raise ArgumentError(first, problem, subject=f"{{{first}}} and {{{second}}}")
+
+
+def check_last_axis(**arrays: Any) -> None:
+    """Raise an `ArgumentError` unless the last axes of two arrays, given by name, are as long."""
+    (first, one), (second, other) = arrays.items()
+    if not (np.ndim(one) and _has_shape(other, (..., np.shape(one)[-1]))):
+        problem = f"must have last axes of one size, got {np.shape(one)} and {np.shape(other)}"
         raise ArgumentError(first, problem, subject=f"{{{first}}} and {{{second}}}")
 
 

@@ -14,6 +14,8 @@ from jax import lax
 
 from gfnjax import masking
 from gfnjax.envs.base import Environment, State, canonical_of, source_state
+from gfnjax.errors import require
+from gfnjax.shapes import check_shape, check_states
 from gfnjax.types import Array
 
 
@@ -44,7 +46,9 @@ def modes_near(
     """
 
     def near(mode: State) -> Array:
-        return (jax.vmap(distance, (0, None))(states, mode) <= radius).any()
+        found = jax.vmap(distance, (0, None))(states, mode)
+        require(found.ndim == 1, "distance", "must return one number", f"shape {found.shape[1:]}")
+        return (found <= radius).any()
 
     return lax.map(near, modes)
 
@@ -70,6 +74,7 @@ def first_occurrences(states: State, env: Environment | None = None) -> Array:
             have a `canonical` form.
     """
     if env is not None:
+        check_states("states", states, source_state(env))
         states = jax.vmap(partial(canonical_of, env))(states)
     leaves = jax.tree.leaves(states)
     index = jnp.arange(leaves[0].shape[0])
@@ -98,6 +103,7 @@ def update_best(
         log_reward: `[n]` nats.
         env: as in `first_occurrences`.
     """
+    check_shape("log_reward", log_reward, jax.tree.leaves(states)[0].shape[:1], "[n]")
     states = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), best.states, states)
     log_reward = jnp.concatenate([best.log_reward, log_reward])
     # Best first, so that a filled slot goes before an empty one that holds the same state.
