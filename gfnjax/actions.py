@@ -157,6 +157,9 @@ def epsilon_tempered(logits: Array, mask: Array, epsilon: Array, temperature: Ar
 
     Returns:
         `[num_actions]` log-probabilities of the behaviour policy.
+
+    Raises:
+        ValueError: for the logits of a batch: it is for one state.
     """
     check_alike(1, logits=logits, mask=mask)
     check_shape("epsilon", epsilon, (), "[]")

@@ -1,6 +1,7 @@
 """Masked categorical distributions: NaN-safe, and the only place that knows the fill value.
 
-Masks are True where valid. A row without any valid entry gives finite values and zero gradients.
+Masks are True where valid. A row without any valid entry gives finite values and zero gradients. A
+mask whose last axis differs in size is a `ValueError`.
 """
 
 import jax

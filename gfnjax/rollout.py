@@ -221,6 +221,9 @@ def sample_backward(
     Returns:
         Trajectories `[B, ...]`, in forward order, of the same form as `sample_forward` returns;
         those that have not come back to s_0 within `max_steps` are `cut`.
+
+    Raises:
+        ValueError: if `terminal_states` are no batch of states.
     """
     check_states("terminal_states", terminal_states, source_state(env))
     horizon, undoing = env.max_steps, backward_actions_of(env)
@@ -279,7 +282,11 @@ def draw_sources(env: Environment, key: Array, batch_size: int) -> State:
 
 
 def terminal_states(trajectories: Trajectory) -> State:
-    """The objects a batch of trajectories `[B, ...]` ended in, `[B, ...]`."""
+    """The objects a batch of trajectories `[B, ...]` ended in, `[B, ...]`.
+
+    Raises:
+        ValueError: for trajectories that are no batch, of one alone for instance.
+    """
     check_trajectories(trajectories)
     return jax.tree.map(lambda x: x[:, -1], trajectories.states)
 

@@ -80,6 +80,9 @@ def score(
 
     Returns:
         Scores `[B, ...]`.
+
+    Raises:
+        ValueError: for trajectories that are no batch, or whose fields disagree about B or T.
     """
     look = partial(read, needs=needs)
     model = env, policy, backward, params, trajectories
@@ -188,6 +191,9 @@ def log_inflow(
 
     Returns:
         `[B, T + 1]` nats, zero at s_0 and after the end.
+
+    Raises:
+        ValueError: as in `score`.
     """
     check_trajectories(trajectories)
     horizon = jax.tree.leaves(trajectories.states)[0].shape[1]

@@ -29,6 +29,7 @@ BATCH: dict[str, tuple[Any, ...]] = {
     "actions": ("B", "T", ...),
     "states": ("B", "T + 1", ...),
 }
+ALONE = "give a single one an axis in front"
 ALIKE = {None: "have one shape", 1: "be vectors of one length", 2: "be matrices of one shape"}
 
 
@@ -39,23 +40,22 @@ def check_one(scores: Scores) -> None:
 
 def check_batch(scores: Scores) -> None:
     """Raise an `ArgumentError` unless `scores` are those of a batch, `[B, T]` and so on."""
-    _check_scores(scores, ("B",), "must be those of a batch of trajectories")
+    _check_scores(scores, ("B",), "must be those of a batch of trajectories", ALONE)
 
 
 def check_trajectories(trajectories: Trajectory) -> None:
     """Raise an `ArgumentError` unless `trajectories` are a batch, `[B, T, ...]` and so on."""
     sizes = _sizes(("B", "T"), jax.tree.leaves(trajectories.actions)[0])
-    remedy = "give a single one an axis in front"
     for name, axes in BATCH.items():
         for array in jax.tree.leaves(getattr(trajectories, name)):
-            _check("trajectories", "must be a batch", (name, array), axes, sizes, remedy)
+            _check("trajectories", "must be a batch", (name, array), axes, sizes, ALONE)
 
 
 def check_states(argument: str, states: PyTree, one: PyTree) -> None:
     """Raise an `ArgumentError` unless `states` are a batch `[n, ...]` of states like `one`."""
     leaves = jax.tree.leaves(states)
     count = np.shape(leaves[0])[:1]
-    for array, like in zip(leaves, jax.tree.leaves(one), strict=True):
+    for array, like in zip(leaves, jax.tree.leaves(one), strict=False):
         if not (count and _has_shape(array, count + np.shape(like))):
             wanted = ", ".join(map(str, ("n", *np.shape(like))))
             problem = f"must be a batch: expected shape [{wanted}], got {np.shape(array)}"
@@ -80,8 +80,7 @@ def check_shape(argument: str, array: Any, shape: tuple[int | None, ...], axes: 
 def check_alike(rank: int | None = None, **arrays: Any) -> None:
     """Raise an `ArgumentError` unless two arrays, given by name, have one shape, of that rank."""
     (first, one), (second, other) = arrays.items()
-    known = np.ndim(one) == (np.ndim(one) if rank is None else rank)
-    if not (known and _has_shape(other, np.shape(one))):
+    if rank not in (None, np.ndim(one)) or not _has_shape(other, np.shape(one)):
         problem = f"must {ALIKE[rank]}, got {np.shape(one)} and {np.shape(other)}"
         raise ArgumentError(first, problem, subject=f"{{{first}}} and {{{second}}}")
 
@@ -94,7 +93,7 @@ def check_last_axis(**arrays: Any) -> None:
         raise ArgumentError(first, problem, subject=f"{{{first}}} and {{{second}}}")
 
 
-def _check_scores(scores: Scores, batch: tuple[str, ...], problem: str, remedy: str = "") -> None:
+def _check_scores(scores: Scores, batch: tuple[str, ...], problem: str, remedy: str) -> None:
     sizes = _sizes((*batch, "T"), scores.log_pf)
     # Of other networks, but of the same trajectories.
     others = {"": scores, "target.": scores.target, "previous.": scores.previous}

@@ -11,7 +11,16 @@ import pytest
 from own_objectives import own_objectives
 
 import gfnjax
-from gfnjax import Scores, TrajectoryBalance, masking, rollout, scoring
+from gfnjax import (
+    Model,
+    Scores,
+    TrajectoryBalance,
+    UniformBackward,
+    masking,
+    rollout,
+    scoring,
+    tabular_policy,
+)
 from gfnjax.actions import Categorical, epsilon_tempered, usual
 from gfnjax.algorithms.reward_sac import Critique, RewardSAC
 from gfnjax.algorithms.teacher import teacher_log_reward
@@ -19,21 +28,25 @@ from gfnjax.envs.sets import SetState, additive_set
 from gfnjax.errors import ArgumentError
 from gfnjax.metrics import directed_graphs, distances, exact, modes, sampled
 from gfnjax.metrics.state_graph import build_graph
+from gfnjax.model import score_policies
 from gfnjax.objectives.base import as_objective, loss_and_errors, resolve_log_z, weighted_loss
 from gfnjax.objectives.detailed_balance import detailed_balance
 from gfnjax.objectives.entropy_ppo import clipped_surrogate
 from gfnjax.objectives.generative_augmented import GAFlowNet, augmented
 from gfnjax.objectives.learned_decomposition import LEDGFN, Decomposition
-from gfnjax.objectives.policy_gradient import value_regression
+from gfnjax.objectives.policy_gradient import PolicyGradient, value_regression
 from gfnjax.objectives.regression import square
-from gfnjax.rewards import dags, gaussian_networks, hypergrid, ising, scalarisation
+from gfnjax.rewards import amp, dags, gaussian_networks, hypergrid, ising, scalarisation
 from gfnjax.samplers.back_and_forth import accept
 from gfnjax.shapes import ONE_TRAJECTORY, check_one
 
 B, T, A = 4, 3, 2
 SIZES = {"T": T, "T + 1": T + 1, "num_actions": A}
 METHODS = ("residuals", "extra_loss", "adapt", "log_scale", "first_log_z")
-OBJECTIVES = own_objectives() | {"function": as_objective(lambda scores: scores)}
+OBJECTIVES = own_objectives() | {
+    "function": as_objective(lambda scores: scores),
+    "without a value": PolicyGradient("reinforce"),
+}
 BATCHED = r"scores must be those of one trajectory: log_pf has shape \(4, 3\), expected \[T\]; use"
 
 
@@ -167,22 +180,35 @@ SINGLE = jax.tree.map(lambda x: x[0], TRAJECTORIES)
 P = jnp.log(jnp.full(3, 1 / 3))
 YES = jnp.ones((3, 3), bool)
 CHOICE = Categorical(3)
-NETWORK = gaussian_networks.linear_gaussian(np.random.default_rng(0).normal(size=(9, 3)))
+DATA = np.random.default_rng(0).normal(size=(9, 3))
+NETWORK, BGE = gaussian_networks.linear_gaussian(DATA), gaussian_networks.bge(DATA)
+PROXY = amp.AMPReward(zeros(29, 2), zeros(60, 2), (), amp.Linear(zeros(1, 2), zeros(1)))
+POLICY = tabular_policy(ENV)
+MODEL = Model(ENV, POLICY, UniformBackward())
+PARAMS = MODEL.init(jax.random.key(0), jax.random.key(1))
+PARTS = ENV, POLICY, UniformBackward(), PARAMS.policy
+ROWS = scoring.VisitScores(zeros(B, 3), zeros(B, 3), zeros(B, 3))
+LENGTH = r"trajectories must be a batch: length has shape \(\), expected \[B\]; give"
 MODULAR = dags.tabulate(dags.ComputedReward(NETWORK))
 TB = TrajectoryBalance()
 DISTRIBUTIONS = r"log_p and log_q must be vectors of one length, got \(3,\) and \(3, 1\)"
 REFUSED = [
     # Batches of scores and of trajectories.
-    (lambda: weighted_loss(TB, square, full()), r"a batch of traj.* \(3,\), expected \[B, T\]$"),
+    (
+        lambda: weighted_loss(TB, square, full()),
+        r"a batch of traj.* \(3,\), expected \[B, T\]; give",
+    ),
     (lambda: resolve_log_z("flow", full()), r"scores must be those of a batch of trajectories"),
     (
         lambda: loss_and_errors(TB, square, full(B), zeros(B, 1)),
         r"keep must have shape \[B\]",
     ),
-    (
-        lambda: rollout.terminal_states(SINGLE),
-        r"a batch: length has shape \(\), .*; give",
-    ),
+    (lambda: rollout.terminal_states(SINGLE), LENGTH),
+    (lambda: MODEL.score(PARAMS, SINGLE), LENGTH),
+    (lambda: score_policies(MODEL, PARAMS, PARAMS.policy, SINGLE), LENGTH),
+    (lambda: scoring.score(*PARTS, SINGLE), LENGTH),
+    (lambda: scoring.log_inflow(ENV, POLICY, PARAMS.policy, SINGLE), LENGTH),
+    (lambda: scoring.assemble(ENV, SINGLE, ROWS, 0.0), LENGTH),
     (
         lambda: rollout.terminal_states(TRAJECTORIES._replace(length=zeros(B, 1))),
         r"length has shape \(4, 1\), expected \[B\]",
@@ -274,10 +300,13 @@ REFUSED = [
     (lambda: scalarisation.WeightedProduct()(zeros(3), zeros(1)), "vectors of one length"),
     (lambda: scalarisation.WeightedSum()(zeros(3), zeros(1)), "vectors of one length"),
     (lambda: scalarisation.Temperature()(zeros(3), zeros(1)), r"log_rewards must have shape"),
+    (lambda: scalarisation.Temperature()(zeros(1), zeros(3)), r"condition must have shape"),
+    (lambda: PROXY(zeros(1)), r"tokens must have shape \[60\]"),
     (lambda: MODULAR(jnp.zeros((4, 3, 3), bool)), r"adjacency must have shape \[d, d\] = \(3, 3\)"),
     (lambda: MODULAR.delta_score(jnp.zeros((4, 3, 3), bool), 1), "adjacency must have shape"),
     (lambda: MODULAR.gain(0, jnp.zeros((4, 3), bool)), r"parents must have shape \[d\] = \(3,\)"),
     (lambda: NETWORK.gain(0, jnp.zeros((4, 3), bool)), r"parents must have shape \[d\] = \(3,\)"),
+    (lambda: BGE.gain(0, jnp.zeros((4, 3), bool)), r"parents must have shape \[d\] = \(3,\)"),
     (lambda: dags.EdgePrior(0.5)(jnp.zeros((4, 3), bool)), r"parents must have shape \[d\]"),
 ]
 

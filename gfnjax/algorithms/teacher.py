@@ -41,6 +41,9 @@ def teacher_log_reward(
         log_reward: log R(x).
         undersampled: the 19.
         mixing: how much the teacher cares for the reward itself.
+
+    Raises:
+        ValueError: if `excess` and `log_reward` differ in shape.
     """
     check_alike(excess=excess, log_reward=log_reward)
     emphasis = jnp.where(excess > 0, 1.0 + undersampled, 1.0)

@@ -2,7 +2,7 @@
 
 Graphs are `[n, d, d]` bool, `graphs[i, u, v]` the edge u -> v, with `log_weights` `[n]`: the
 log-probabilities of an enumeration (`masking.FILL` where there is none), or None for samples,
-which all count alike. Weights need not be normalised.
+which all count alike. Weights need not be normalised. Other shapes are a `ValueError`.
 """
 
 import jax

@@ -1,7 +1,7 @@
 """Distances between two distributions given as log-probabilities `[n]`. Nats; `[]` results.
 
 Both must sum to one. Entries of probability zero may be -inf or any very negative number,
-`masking.FILL` included.
+`masking.FILL` included. Arguments of different lengths, or of other ranks, are a `ValueError`.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Exact evaluation on enumerable environments, by dynamic programming over the state graph.
 
 Everything is in nats and jittable, given a `StateGraph`; policies are tables of
-log-probabilities `[N, num_actions]` and `[N, num_backward_actions]`. Compiled once a shape.
+log-probabilities `[N, num_actions]` and `[N, num_backward_actions]`; of another shape, say of
+another environment, they are a `ValueError`. Compiled once a shape.
 """
 
 from collections.abc import Callable

@@ -43,6 +43,9 @@ def modes_near(
         modes: `[M, ...]`, in the form that `distance` takes.
         distance: `(state, mode) -> []`.
         radius: largest distance at which a mode counts as found.
+
+    Raises:
+        ValueError: if `distance` returns more than a number.
     """
 
     def near(mode: State) -> Array:
@@ -72,6 +75,9 @@ def first_occurrences(states: State, env: Environment | None = None) -> Array:
         states: `[n, ...]`.
         env: whose states they are, to tell objects apart rather than states, where its states
             have a `canonical` form.
+
+    Raises:
+        ValueError: if these are no batch of states of `env`.
     """
     if env is not None:
         check_states("states", states, source_state(env))
@@ -102,6 +108,9 @@ def update_best(
         states: `[n, ...]`, repetitions allowed.
         log_reward: `[n]` nats.
         env: as in `first_occurrences`.
+
+    Raises:
+        ValueError: unless there is one log reward a state.
     """
     check_shape("log_reward", log_reward, jax.tree.leaves(states)[0].shape[:1], "[n]")
     states = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), best.states, states)

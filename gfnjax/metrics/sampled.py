@@ -127,6 +127,9 @@ def correlation(x: Array, y: Array) -> Correlation:
     """Pearson's and Spearman's correlation of `[n]` values; ties get their average rank.
 
     NaN where all values of one argument are equal.
+
+    Raises:
+        ValueError: unless both are vectors of one length.
     """
     check_alike(1, x=x, y=y)
     return Correlation(_pearson(x, y), _pearson(rankdata(x), rankdata(y)))
@@ -143,6 +146,9 @@ def empirical_distribution(env: Enumerable, terminal_states: State) -> Array:
     """log of the share of `terminal_states` `[n, ...]` in each state: `[num_states]`.
 
     `masking.FILL` where there is none, as in `exact.terminating_distribution`.
+
+    Raises:
+        ValueError: if `terminal_states` are no batch of states.
     """
     check_states("terminal_states", terminal_states, source_state(env))
     index = jax.vmap(env.state_index)(terminal_states)

@@ -41,7 +41,8 @@ OVER_ALL_ACTIONS = {"log_inflow", "log_stop", "log_value", "log_policy"}
 class Objective(Numbered):
     """Maps one trajectory's scores to residuals and their weights.
 
-    A plain function `Scores -> Residuals` is an objective as well; subclass to say more.
+    A plain function `Scores -> Residuals` is an objective as well; subclass to say more. What
+    takes scores takes those of one trajectory, and refuses a batch with a `ValueError`: vmap it.
 
     Fields of a subclass, a frozen dataclass, that hold floats are its numbers, as are those of an
     objective in a field. They may be swept and scheduled: each may be given as an optax schedule
@@ -214,7 +215,11 @@ def check_abilities(objective: Objective, env: Environment) -> None:
 
 
 def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
-    """Put the log Z an objective asks for into a batch of scores `[B, ...]`."""
+    """Put the log Z an objective asks for into a batch of scores `[B, ...]`.
+
+    Raises:
+        ValueError: for scores that are not those of a batch.
+    """
     check_batch(scores)
     if log_z == "learned":
         return scores
@@ -227,7 +232,12 @@ def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
 
 
 def weighted_loss(objective: Objective, regression: Regression, scores: Scores) -> Array:
-    """sum w g(r) / sum w of a batch of scores `[B, ...]`, plus the mean `extra_loss`."""
+    """sum w g(r) / sum w of a batch of scores `[B, ...]`, plus the mean `extra_loss`.
+
+    Raises:
+        TypeError, ValueError: for scores that are not those of a batch, and for an objective that
+            does not return `Residuals` of one shape.
+    """
     return loss_and_errors(objective, regression, scores)[0]
 
 

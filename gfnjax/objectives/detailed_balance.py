@@ -17,6 +17,9 @@ def detailed_balance(scores: Scores, log_flow_next: Array | None = None) -> Resi
     Args:
         scores: of one trajectory.
         log_flow_next: `[T]` replaces log F(s_{t+1}), by a target network's for instance.
+
+    Raises:
+        ValueError: for scores of a batch, or shapes that do not agree.
     """
     check_one(scores)
     log_flow_next = scores.log_flow[1:] if log_flow_next is None else log_flow_next

@@ -21,6 +21,9 @@ def clipped_surrogate(scores: Scores, advantage: Array, clip: Number) -> Array:
         scores: of one trajectory, `scores.previous` before the updates on its batch.
         advantage: `[T]`, zero after the end.
         clip: c.
+
+    Raises:
+        ValueError: for scores of a batch, or shapes that do not agree.
     """
     check_one(scores)
     check_shape("advantage", advantage, scores.log_pf.shape, "[T]")

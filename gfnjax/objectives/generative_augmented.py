@@ -31,6 +31,9 @@ def augmented(scores: Scores, edge_reward: Array, terminal_reward: Array) -> Sco
         scores: of one trajectory.
         edge_reward: `[T]`, not negative.
         terminal_reward: `[]`, not negative.
+
+    Raises:
+        ValueError: for scores of a batch, or shapes that do not agree.
     """
     check_one(scores)
     check_shape("edge_reward", edge_reward, scores.log_pf.shape, "[T]")

@@ -57,6 +57,9 @@ def value_regression(scores: Scores, advantage: Array, value: Array | None = Non
         scores: of one trajectory.
         advantage: `[T]`.
         value: `[T + 1]` the values that the advantage was computed with; V by default.
+
+    Raises:
+        ValueError: for scores of a batch, or shapes that do not agree.
     """
     check_one(scores)
     value = scores.log_flow if value is None else value
