@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gfnjax import masking
 from gfnjax.errors import ArgumentError
 from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.shapes import check_alike, check_shape
 from gfnjax.types import Array, PyTree
 
 Action = Any
@@ -73,6 +74,7 @@ class Categorical:
         In blocks of about sqrt(size), first which block, then which of its actions. What is not
         allowed has probability 0 and is never drawn, however sums are rounded.
         """
+        self._check(params, support)
         top = jnp.where(support, params, -jnp.inf).max()
         # Relative to the best; where all that is allowed has -inf, all of it is alike.
         weights = jnp.exp(params - jnp.where(jnp.isfinite(top), top, 0.0))
@@ -91,17 +93,26 @@ class Categorical:
         return jnp.minimum(index, self.size - 1)  # where nothing is allowed
 
     def log_prob(self, params: Array, support: Array, action: Array) -> Array:
+        self._check(params, support)
         return masking.select(masking.log_softmax(params, support), action)
 
     def explore(self, params: Array, support: Array, values: Hyperparameters) -> Array:
         return epsilon_tempered(params, support, values.epsilon, values.temperature)
 
     def possible(self, support: Array) -> Array:
+        check_shape("support", support, (None,), "[size]")
         return support.any()
 
     def allows(self, support: Array, action: Array) -> Array:
+        check_shape("support", support, (None,), "[size]")
+        check_shape("action", action, (), "[]")
         # Out of range, an index would wrap around or be clamped onto an allowed entry.
         return support[action] & (action >= 0) & (action < self.size)
+
+    def _check(self, params: Array, support: Array) -> None:
+        """Raise an `ArgumentError` unless both are those of one state."""
+        check_shape("params", params, (self.size,), "[size]")
+        check_shape("support", support, (self.size,), "[size]")
 
 
 def actions_of(env: Any) -> Actions:
@@ -117,6 +128,7 @@ def backward_actions_of(env: Any) -> Actions:
 def usual(actions: Actions, support: PyTree) -> Action:
     """An action that is allowed, if any is."""
     if isinstance(actions, Categorical):
+        check_shape("support", support, (None,), "[size]")
         return jnp.argmax(support).astype(jnp.int32)  # of a mask of any length
     key = jax.random.key(0)
     return actions.sample(actions.neutral(), support, actions.noise(key, ()))
@@ -145,7 +157,13 @@ def epsilon_tempered(logits: Array, mask: Array, epsilon: Array, temperature: Ar
 
     Returns:
         `[num_actions]` log-probabilities of the behaviour policy.
+
+    Raises:
+        ValueError: for the logits of a batch: it is for one state.
     """
+    check_alike(1, logits=logits, mask=mask)
+    check_shape("epsilon", epsilon, (), "[]")
+    check_shape("temperature", temperature, (), "[]")
     # A compiled schedule may end at -6e-8, whose logarithm is NaN.
     epsilon = jnp.clip(epsilon, 0.0, 1.0)
     log_policy = masking.log_softmax(logits / temperature, mask)

@@ -1,11 +1,13 @@
 """Masked categorical distributions: NaN-safe, and the only place that knows the fill value.
 
-Masks are True where valid. A row without any valid entry gives finite values and zero gradients.
+Masks are True where valid. A row without any valid entry gives finite values and zero gradients. A
+mask whose last axis differs in size is a `ValueError`.
 """
 
 import jax
 import jax.numpy as jnp
 
+from gfnjax.shapes import check_last_axis, check_shape
 from gfnjax.types import Array
 
 # Low enough that no logit reaches it, that its exponential vanishes beside any
@@ -15,6 +17,7 @@ FILL = -1e30
 
 def log_softmax(logits: Array, mask: Array) -> Array:
     """Log-probabilities over the valid entries, `FILL` elsewhere. Both `[..., n]`; nats."""
+    check_last_axis(logits=logits, mask=mask)
     filled = jnp.where(mask, logits, FILL)
     shifted = filled - jax.lax.stop_gradient(filled.max(axis=-1, keepdims=True))
     log_total = jnp.log(jnp.exp(shifted).sum(axis=-1, keepdims=True))
@@ -26,6 +29,7 @@ def logsumexp(values: Array, mask: Array) -> Array:
 
     -inf, with a gradient of zero, where all of them are -inf.
     """
+    check_last_axis(values=values, mask=mask)
     filled = jnp.where(mask, values, FILL)
     peak = jax.lax.stop_gradient(filled.max(axis=-1))
     peak = jnp.where(jnp.isfinite(peak), peak, 0.0)
@@ -36,4 +40,5 @@ def logsumexp(values: Array, mask: Array) -> Array:
 
 def select(values: Array, index: Array) -> Array:
     """`values[..., index[...]]` along the last axis."""
+    check_shape("index", index, values.shape[:-1], "[...]")
     return jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0]

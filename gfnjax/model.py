@@ -17,6 +17,7 @@ from gfnjax.policies.backward import LearnedBackward, TrainedBackward, UniformBa
 from gfnjax.policies.base import AnyPolicy, Behaviour, FrozenPolicy, check_made_for, check_output
 from gfnjax.pytree import pytree, static
 from gfnjax.scoring import BackwardPolicy, VisitScores
+from gfnjax.shapes import check_trajectories
 from gfnjax.state import Params
 from gfnjax.types import Array, PyTree, Scores, Trajectory
 
@@ -141,6 +142,7 @@ class Model(Comparable):
 
     def chunk_size_for(self, trajectories: Trajectory) -> int:
         """States evaluated at a time when a batch of trajectories is scored."""
+        check_trajectories(trajectories)
         if self.chunk_size is not None:
             return self.chunk_size
         # Small chunks waste little on the last one, large ones make efficient matrix products,
@@ -214,6 +216,7 @@ def score_policies(
 
     `options` are those of `scoring.score`, with `members` for each member of an ensemble.
     """
+    check_trajectories(trajectories)
     # A trained backward policy has a loss of its own; what is trained here takes it as it is.
     backward = lax.stop_gradient(model.backward_policy(params))
     members = options.pop("members", False)

@@ -16,6 +16,7 @@ from jax import lax
 from gfnjax import packing
 from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, usual
 from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of, source_state
+from gfnjax.shapes import check_shape, check_states, check_trajectories
 from gfnjax.types import Array, PyTree, Trajectory
 
 # From this batch size on, dead rows cost more than packing the live ones at every step.
@@ -220,7 +221,11 @@ def sample_backward(
     Returns:
         Trajectories `[B, ...]`, in forward order, of the same form as `sample_forward` returns;
         those that have not come back to s_0 within `max_steps` are `cut`.
+
+    Raises:
+        ValueError: if `terminal_states` are no batch of states.
     """
+    check_states("terminal_states", terminal_states, source_state(env))
     horizon, undoing = env.max_steps, backward_actions_of(env)
     batch_size = jax.tree.leaves(terminal_states)[0].shape[0]
     noise = undoing.noise(key, (horizon, batch_size))
@@ -277,13 +282,23 @@ def draw_sources(env: Environment, key: Array, batch_size: int) -> State:
 
 
 def terminal_states(trajectories: Trajectory) -> State:
-    """The objects a batch of trajectories `[B, ...]` ended in, `[B, ...]`."""
+    """The objects a batch of trajectories `[B, ...]` ended in, `[B, ...]`.
+
+    Raises:
+        ValueError: for trajectories that are no batch, of one alone for instance.
+    """
+    check_trajectories(trajectories)
     return jax.tree.map(lambda x: x[:, -1], trajectories.states)
 
 
 def choose(condition: Array, new: PyTree, old: PyTree) -> PyTree:
     """`[B, ...]` rows of `new` where `condition` `[B]` holds, else of `old`."""
-    return jax.tree.map(lambda x, y: _where(condition, x, y), new, old)
+
+    def pick(x: Array, y: Array) -> Array:
+        check_shape("condition", condition, x.shape[: condition.ndim], "[B]")
+        return _where(condition, x, y)
+
+    return jax.tree.map(pick, new, old)
 
 
 def act_live(behaviour: Callable[[PyTree], PyTree], state: PyTree, live: Array) -> PyTree:

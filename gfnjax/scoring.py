@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from gfnjax import masking, packing
 from gfnjax.actions import Action, actions_of, backward_actions_of
 from gfnjax.envs.base import Environment, PartialReward, State, log_partial_reward_of
+from gfnjax.shapes import check_one, check_trajectories
 from gfnjax.types import Array, Number, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -79,6 +80,9 @@ def score(
 
     Returns:
         Scores `[B, ...]`.
+
+    Raises:
+        ValueError: for trajectories that are no batch, or whose fields disagree about B or T.
     """
     look = partial(read, needs=needs)
     model = env, policy, backward, params, trajectories
@@ -104,6 +108,7 @@ def read_visits(
     rows: VisitScores | None = None,
 ) -> VisitScores:
     """`[B, T + 1, ...]` what `read` makes of the output of `evaluate` in every visited state."""
+    check_trajectories(trajectories)
     horizon = jax.tree.leaves(trajectories.states)[0].shape[1]
     live = jnp.arange(horizon, dtype=jnp.int32)[None] <= trajectories.length[:, None]
     visited = jax.tree.map(_fold, visits(env, trajectories))
@@ -126,6 +131,7 @@ def assemble(
     needs: frozenset[str] = frozenset(),
 ) -> Scores:
     """Scores `[B, ...]` from the scores `[B, T + 1]` of all visits, arbitrary after the end."""
+    check_trajectories(trajectories)
     steps = jnp.arange(rows.log_pf.shape[1], dtype=jnp.int32)[None]
     length = trajectories.length[:, None]
     live = steps <= length
@@ -185,7 +191,11 @@ def log_inflow(
 
     Returns:
         `[B, T + 1]` nats, zero at s_0 and after the end.
+
+    Raises:
+        ValueError: as in `score`.
     """
+    check_trajectories(trajectories)
     horizon = jax.tree.leaves(trajectories.states)[0].shape[1]
     steps = jnp.arange(horizon, dtype=jnp.int32)[None]
     live = (steps > 0) & (steps <= trajectories.length[:, None])
@@ -227,6 +237,7 @@ def _map(
 
 def visits(env: Environment, trajectories: Trajectory) -> Visit:
     """`[B, T + 1]` visits; the action at the end and the backward action at s_0 are idle."""
+    check_trajectories(trajectories)
     before = jax.tree.map(lambda x: x[:, :-1], trajectories.states)
     undo = jax.vmap(jax.vmap(env.backward_action))(before, trajectories.actions)
     horizon = jax.tree.leaves(before)[0].shape[1]
@@ -274,6 +285,7 @@ def _fold(x: Array) -> Array:
 
 def terminal_step(scores: Scores) -> Array:
     """`[T + 1]` True where s_t is the terminal state of one trajectory; nowhere in a window."""
+    check_one(scores)
     step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
     return (step == scores.length) & scores.complete
 
@@ -284,6 +296,7 @@ def from_start(scores: Scores, start: Array | None, value_scale: Number | None =
     Flows that are read off the forward logits, `value_scale` times `log_value`, are shifted alike;
     what is known is not: log R at the terminal state.
     """
+    check_one(scores)
     if start is None:
         return scores
     visited = jnp.pad(scores.mask, (1, 0), constant_values=True)

@@ -1,7 +1,6 @@
 """Every number of a run can be swept, scheduled and overridden, and shares compiled code."""
 
 import dataclasses
-import inspect
 import pickle
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from own_objectives import own_objectives
 
 import gfnjax
 from gfnjax import GFlowNet, Hypergrid, Hyperparameters, TrajectoryBalance, mlp_policy
@@ -21,28 +21,8 @@ from gfnjax.samplers.base import Batch
 
 ENV = Hypergrid(2, 4)
 POLICY = mlp_policy(ENV, (4,))
-NESTED = {
-    "fl": gfnjax.objectives.ForwardLooking(gfnjax.SubTrajectoryBalance()),
-    "led": gfnjax.objectives.LEDGFN(gfnjax.SubTrajectoryBalance()),
-    "ga": gfnjax.objectives.GAFlowNet(gfnjax.SubTrajectoryBalance()),
-    "munchausen": gfnjax.objectives.SoftDQN(0.15),
-    "sac, learned": gfnjax.algorithms.RewardSAC(target_entropy=0.5),
-}
 # In these a number would change nothing that one sees in two steps.
 OTHERS = {"log_policy_floor": -0.01, "dropout": 0.9, "clip": 1e-3}
-
-
-def own_objectives():
-    """One of each objective of the library, by class, and some in others."""
-    found = {}
-    for module in (gfnjax.objectives, gfnjax.algorithms):
-        for name, cls in inspect.getmembers(module, inspect.isclass):
-            if issubclass(cls, gfnjax.Objective) and cls is not gfnjax.Objective:
-                needed = [
-                    f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING
-                ]
-                found[name] = cls(**dict.fromkeys(needed, gfnjax.DetailedBalance()))
-    return found | NESTED
 
 
 def paths(numbers, above=()):

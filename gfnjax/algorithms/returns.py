@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from gfnjax.errors import ArgumentError
 from gfnjax.scoring import terminal_step
+from gfnjax.shapes import check_one
 from gfnjax.types import Array, Scores
 
 Return = Literal["log_reward", "reward"]
@@ -23,6 +24,7 @@ def with_return(scores: Scores, returns: Return) -> Scores:
     The policy's flow head is the value function. Without discounting, and with nothing to gain on
     the way, V(s_t) = E[return], and V(s_T) is the return itself.
     """
+    check_one(scores)
     if returns == "log_reward":
         return scores
     value = jnp.where(terminal_step(scores), jnp.exp(scores.log_reward), scores.log_flow)

@@ -12,6 +12,7 @@ from gfnjax.numbers import INSIDE_UNIT, NON_NEGATIVE, POSITIVE, UNIT, check_numb
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.entropy_ppo import clipped_surrogate
 from gfnjax.objectives.policy_gradient import generalised_advantages, value_regression
+from gfnjax.shapes import check_one
 from gfnjax.types import Array, Number, Residuals, Scores
 
 
@@ -21,6 +22,7 @@ def advantages(scores: Scores, lambda_: Number) -> Array:
     Generalised advantages (1506.02438) without discounting, where all reward comes at the end and
     the value of the end is the return; lambda = 1 gives the return minus V(s_t).
     """
+    check_one(scores)
     nothing = jnp.zeros_like(scores.log_pf)
     unpaid = scores._replace(log_pf=nothing, log_pb=nothing)  # no entropy, no P_B
     return generalised_advantages(unpaid, lambda_)
@@ -73,6 +75,7 @@ class RewardPPO(Objective):
         return with_return(scores, self.returns)
 
     def first_log_z(self, scores: Scores) -> Array:
+        check_one(scores)
         return jnp.zeros_like(scores.log_reward)  # the flow head is a value, and no log flow
 
     def residuals(self, scores: Scores) -> Residuals:

@@ -14,6 +14,7 @@ from gfnjax.numbers import INSIDE_UNIT, POSITIVE, check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.policies.base import Policy
 from gfnjax.policies.mlp import mlp_policy
+from gfnjax.shapes import check_one
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
 
@@ -110,10 +111,12 @@ class RewardSAC(Objective):
         return with_return(scores, self.returns)
 
     def first_log_z(self, scores: Scores) -> Array:
+        check_one(scores)
         return jnp.zeros_like(scores.log_reward)  # the flow head is a value, and no log flow
 
     def residuals(self, scores: Scores) -> Residuals:
         """Errors of Q_1, Q_2 and V, one of each a transition: `[3 T]`."""
+        check_one(scores)
         assert scores.target is not None  # promised by `needs`
         critics = scores.auxiliary.taken - lax.stop_gradient(scores.target.log_flow[1:])[None]
         value = scores.log_flow[:-1] - lax.stop_gradient(self._soft_value(scores))
@@ -124,6 +127,7 @@ class RewardSAC(Objective):
 
     def extra_loss(self, scores: Scores) -> Array:
         """Minus sum_t U_t, and log alpha (H - target entropy) where alpha is learned."""
+        check_one(scores)
         loss = -jnp.where(scores.mask, self._soft_value(scores), 0.0).sum()
         if self.target_entropy is None:
             return loss

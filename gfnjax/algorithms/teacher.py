@@ -21,6 +21,7 @@ from gfnjax.policies.backward import UniformBackward
 from gfnjax.policies.base import Policy, check_made_for
 from gfnjax.pytree import pytree, static
 from gfnjax.samplers.base import Batch, OnPolicy
+from gfnjax.shapes import check_alike
 from gfnjax.state import Params, StepInfo, TrainState, step_keys
 from gfnjax.types import Array, Number, Scores, Trajectory
 
@@ -41,7 +42,11 @@ def teacher_log_reward(
         log_reward: log R(x).
         undersampled: the 19.
         mixing: how much the teacher cares for the reward itself.
+
+    Raises:
+        ValueError: if `excess` and `log_reward` differ in shape.
     """
+    check_alike(excess=excess, log_reward=log_reward)
     emphasis = jnp.where(excess > 0, 1.0 + undersampled, 1.0)
     return jnp.log1p(1e-3 + excess**2 * emphasis) + mixing * log_reward
 

@@ -2,27 +2,31 @@
 
 Graphs are `[n, d, d]` bool, `graphs[i, u, v]` the edge u -> v, with `log_weights` `[n]`: the
 log-probabilities of an enumeration (`masking.FILL` where there is none), or None for samples,
-which all count alike. Weights need not be normalised.
+which all count alike. Weights need not be normalised. Other shapes are a `ValueError`.
 """
 
 import jax
 import jax.numpy as jnp
 
+from gfnjax.shapes import check_alike, check_shape
 from gfnjax.types import Array
 
 
 def edge_marginals(graphs: Array, log_weights: Array | None = None) -> Array:
     """`[d, d]` P(u -> v is an edge)."""
+    _check(graphs, log_weights)
     return _mean(graphs, log_weights)
 
 
 def path_marginals(graphs: Array, log_weights: Array | None = None) -> Array:
     """`[d, d]` P(there is a directed path from u to v)."""
+    _check(graphs, log_weights)
     return _mean(paths(graphs), log_weights)
 
 
 def markov_blanket_marginals(graphs: Array, log_weights: Array | None = None) -> Array:
     """`[d, d]` P(v is in the Markov blanket of u); symmetric."""
+    _check(graphs, log_weights)
     return _mean(markov_blankets(graphs), log_weights)
 
 
@@ -47,6 +51,8 @@ def expected_shd(graphs: Array, truth: Array, log_weights: Array | None = None) 
 
     The number of node pairs whose edge is missing, extra or reversed; a reversal counts once.
     """
+    _check(graphs, log_weights)
+    check_shape("truth", truth, graphs.shape[1:], "[d, d]")
     wrong = graphs != truth[None]
     pairs = jnp.triu(wrong | jnp.swapaxes(wrong, -1, -2), k=1)
     return _mean(pairs, log_weights).sum()
@@ -58,6 +64,7 @@ def auroc(marginals: Array, truth: Array) -> Array:
     The probability that a true edge has a larger marginal than an absent one, ties counting half,
     over ordered pairs of different nodes. NaN where `truth` has no edges, or all of them.
     """
+    check_alike(2, marginals=marginals, truth=truth)
     off_diagonal = ~jnp.eye(truth.shape[0], dtype=bool)
     present = (truth & off_diagonal).reshape(-1)
     absent = (~truth & off_diagonal).reshape(-1)
@@ -65,6 +72,12 @@ def auroc(marginals: Array, truth: Array) -> Array:
     comparable = present[:, None] & absent[None, :]
     wins = jnp.where(comparable, (jnp.sign(difference) + 1) / 2, 0.0)
     return wins.sum() / comparable.sum().astype(wins.dtype)
+
+
+def _check(graphs: Array, log_weights: Array | None) -> None:
+    check_shape("graphs", graphs, (None, None, None), "[n, d, d]")
+    if log_weights is not None:
+        check_shape("log_weights", log_weights, graphs.shape[:1], "[n]")
 
 
 def _mean(features: Array, log_weights: Array | None) -> Array:

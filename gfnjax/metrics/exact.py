@@ -1,7 +1,8 @@
 """Exact evaluation on enumerable environments, by dynamic programming over the state graph.
 
 Everything is in nats and jittable, given a `StateGraph`; policies are tables of
-log-probabilities `[N, num_actions]` and `[N, num_backward_actions]`. Compiled once a shape.
+log-probabilities `[N, num_actions]` and `[N, num_backward_actions]`; of another shape, say of
+another environment, they are a `ValueError`. Compiled once a shape.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from gfnjax.errors import ArgumentError
 from gfnjax.metrics import distances
 from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.model import Model, require_model
+from gfnjax.shapes import check_shape
 from gfnjax.state import Params
 from gfnjax.types import Array
 
@@ -112,6 +114,7 @@ def terminating_distribution(graph: StateGraph, log_pf: Array) -> Array:
     Returns:
         `[N]` log-probabilities, `masking.FILL` off terminal states.
     """
+    _check_table(graph, log_pf=log_pf)
     visits = _forward(graph, _parent_values(graph, log_pf), masking.logsumexp)
     return jnp.where(graph.terminal, visits, masking.FILL)
 
@@ -125,6 +128,8 @@ def target_distribution(graph: StateGraph, log_prior: Array | None = None) -> tu
         log_prior: `[N]` log-probabilities of terminal states, the `terminating_distribution` of
             a prior policy: the target is then prior(x) R(x) / Z, with Z the prior's mean of R.
     """
+    if log_prior is not None:
+        check_shape("log_prior", log_prior, graph.terminal.shape, "[N]")
     log_weight = graph.log_reward if log_prior is None else graph.log_reward + log_prior
     log_z = masking.logsumexp(log_weight, graph.terminal)
     return jnp.where(graph.terminal, log_weight - log_z, masking.FILL), log_z
@@ -145,6 +150,7 @@ def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
     Returns:
         log F `[N]` and log P_F `[N, num_actions]`.
     """
+    _check_table(graph, log_pb=log_pb)
     log_pb_of_edge = _edge_log_pb(graph, log_pb)
     log_flow = _backward(graph, log_pb_of_edge, masking.logsumexp, graph.log_reward)
     edges = log_flow[graph.children] + log_pb_of_edge
@@ -175,6 +181,7 @@ def evaluate(
         log_z: `[]` an estimate.
         log_prior: `[N]` as in `target_distribution`.
     """
+    check_shape("log_z", log_z, (), "[]")
     log_p = terminating_distribution(graph, log_pf)
     log_q, true_log_z = target_distribution(graph, log_prior)
     return ExactMetrics(
@@ -201,6 +208,8 @@ def certificate(graph: StateGraph, log_pf: Array, log_pb: Array, log_z: Array) -
         log_pb: `[N, num_backward_actions]`.
         log_z: `[]` an estimate.
     """
+    _check_table(graph, log_pf=log_pf, log_pb=log_pb)
+    check_shape("log_z", log_z, (), "[]")
     forward = _parent_values(graph, log_pf), log_z
     backward = log_pb, graph.log_reward
 
@@ -213,6 +222,17 @@ def certificate(graph: StateGraph, log_pf: Array, log_pb: Array, log_z: Array) -
         residual = longest + _log_quotient(end, other_end)
         worst = jnp.maximum(worst, jnp.where(graph.terminal, residual, 0.0).max())
     return jnp.where(worst < BEYOND_NUMBERS / 2, worst, jnp.inf)
+
+
+def _check_table(graph: StateGraph, **tables: Array) -> None:
+    """Raise an `ArgumentError` unless `log_pf` and `log_pb` have a row for each state.
+
+    One too short would be read beyond its end, which repeats its last row.
+    """
+    shapes = {"log_pf": graph.forward_mask.shape, "log_pb": graph.backward_mask.shape}
+    axes = {"log_pf": "[N, num_actions]", "log_pb": "[N, num_backward_actions]"}
+    for name, table in tables.items():
+        check_shape(name, table, shapes[name], axes[name])
 
 
 def _log_quotient(log_p: Array, log_q: Array) -> Array:

@@ -14,6 +14,8 @@ from jax import lax
 
 from gfnjax import masking
 from gfnjax.envs.base import Environment, State, canonical_of, source_state
+from gfnjax.errors import require
+from gfnjax.shapes import check_shape, check_states
 from gfnjax.types import Array
 
 
@@ -41,10 +43,15 @@ def modes_near(
         modes: `[M, ...]`, in the form that `distance` takes.
         distance: `(state, mode) -> []`.
         radius: largest distance at which a mode counts as found.
+
+    Raises:
+        ValueError: if `distance` returns more than a number.
     """
 
     def near(mode: State) -> Array:
-        return (jax.vmap(distance, (0, None))(states, mode) <= radius).any()
+        found = jax.vmap(distance, (0, None))(states, mode)
+        require(found.ndim == 1, "distance", "must return one number", f"shape {found.shape[1:]}")
+        return (found <= radius).any()
 
     return lax.map(near, modes)
 
@@ -68,8 +75,12 @@ def first_occurrences(states: State, env: Environment | None = None) -> Array:
         states: `[n, ...]`.
         env: whose states they are, to tell objects apart rather than states, where its states
             have a `canonical` form.
+
+    Raises:
+        ValueError: if these are no batch of states of `env`.
     """
     if env is not None:
+        check_states("states", states, source_state(env))
         states = jax.vmap(partial(canonical_of, env))(states)
     leaves = jax.tree.leaves(states)
     index = jnp.arange(leaves[0].shape[0])
@@ -97,7 +108,11 @@ def update_best(
         states: `[n, ...]`, repetitions allowed.
         log_reward: `[n]` nats.
         env: as in `first_occurrences`.
+
+    Raises:
+        ValueError: unless there is one log reward a state.
     """
+    check_shape("log_reward", log_reward, jax.tree.leaves(states)[0].shape[:1], "[n]")
     states = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), best.states, states)
     log_reward = jnp.concatenate([best.log_reward, log_reward])
     # Best first, so that a filled slot goes before an empty one that holds the same state.

@@ -19,11 +19,12 @@ from jax.scipy.special import gammaln, xlogy
 from jax.scipy.stats import rankdata
 
 from gfnjax import masking
-from gfnjax.envs.base import Enumerable, State
+from gfnjax.envs.base import Enumerable, State, source_state
 from gfnjax.metrics import distances
 from gfnjax.metrics.exact import target_distribution
 from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.model import Model, require_model
+from gfnjax.shapes import check_alike, check_shape, check_states
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
 
@@ -126,7 +127,11 @@ def correlation(x: Array, y: Array) -> Correlation:
     """Pearson's and Spearman's correlation of `[n]` values; ties get their average rank.
 
     NaN where all values of one argument are equal.
+
+    Raises:
+        ValueError: unless both are vectors of one length.
     """
+    check_alike(1, x=x, y=y)
     return Correlation(_pearson(x, y), _pearson(rankdata(x), rankdata(y)))
 
 
@@ -141,7 +146,11 @@ def empirical_distribution(env: Enumerable, terminal_states: State) -> Array:
     """log of the share of `terminal_states` `[n, ...]` in each state: `[num_states]`.
 
     `masking.FILL` where there is none, as in `exact.terminating_distribution`.
+
+    Raises:
+        ValueError: if `terminal_states` are no batch of states.
     """
+    check_states("terminal_states", terminal_states, source_state(env))
     index = jax.vmap(env.state_index)(terminal_states)
     counts = jnp.zeros(env.num_states, jnp.result_type(float)).at[index].add(1.0)
     share = counts / index.size
@@ -174,6 +183,7 @@ def noise_floor(log_p: Array, num_samples: int) -> Array:
     Returns:
         `[]`, in [0, 1).
     """
+    check_shape("log_p", log_p, (None,), "[N]")
     p = jnp.exp(log_p)
     uncertain = (p > 0) & (p < 1)
     p = jnp.where(uncertain, p, 0.5)

@@ -13,6 +13,7 @@ from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.numbers import Numbered
+from gfnjax.shapes import check_batch, check_one, check_shape
 from gfnjax.types import Array, Number, PyTree, Residuals, Scores, Trajectory
 
 Regression = Callable[[Array], Array]
@@ -40,7 +41,8 @@ OVER_ALL_ACTIONS = {"log_inflow", "log_stop", "log_value", "log_policy"}
 class Objective(Numbered):
     """Maps one trajectory's scores to residuals and their weights.
 
-    A plain function `Scores -> Residuals` is an objective as well; subclass to say more.
+    A plain function `Scores -> Residuals` is an objective as well; subclass to say more. What
+    takes scores takes those of one trajectory, and refuses a batch with a `ValueError`: vmap it.
 
     Fields of a subclass, a frozen dataclass, that hold floats are its numbers, as are those of an
     objective in a field. They may be swept and scheduled: each may be given as an optax schedule
@@ -88,6 +90,7 @@ class Objective(Numbered):
 
         Where weights of different trajectories differ by more than floats hold.
         """
+        check_one(scores)
         return jnp.zeros((), jnp.result_type(float))
 
     def extra_loss(self, scores: Scores) -> Array:
@@ -95,10 +98,12 @@ class Objective(Numbered):
 
         The surrogate of a policy gradient, for instance.
         """
+        check_one(scores)
         return jnp.zeros((), jnp.result_type(float))
 
     def adapt(self, scores: Scores) -> Scores:
         """Scores of one trajectory with the flows as this objective parametrises them."""
+        check_one(scores)
         return scores
 
     def first_log_z(self, scores: Scores) -> Array:
@@ -107,6 +112,7 @@ class Objective(Numbered):
         The mean over a batch is where the learned log Z and all flows start. Flows have not been
         adapted; of the fields that are there on demand only `log_prior` is.
         """
+        check_one(scores)
         return scores.log_reward + scores.log_pb.sum() - scores.log_pf.sum()
 
     def init(self, key: Array, env: Environment) -> PyTree:
@@ -131,6 +137,7 @@ class FunctionObjective(Objective):
     function: Callable[[Scores], Residuals]
 
     def residuals(self, scores: Scores) -> Residuals:
+        check_one(scores)
         return self.function(scores)
 
 
@@ -208,7 +215,12 @@ def check_abilities(objective: Objective, env: Environment) -> None:
 
 
 def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
-    """Put the log Z an objective asks for into a batch of scores `[B, ...]`."""
+    """Put the log Z an objective asks for into a batch of scores `[B, ...]`.
+
+    Raises:
+        ValueError: for scores that are not those of a batch.
+    """
+    check_batch(scores)
     if log_z == "learned":
         return scores
     if log_z == "flow":
@@ -220,7 +232,12 @@ def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
 
 
 def weighted_loss(objective: Objective, regression: Regression, scores: Scores) -> Array:
-    """sum w g(r) / sum w of a batch of scores `[B, ...]`, plus the mean `extra_loss`."""
+    """sum w g(r) / sum w of a batch of scores `[B, ...]`, plus the mean `extra_loss`.
+
+    Raises:
+        TypeError, ValueError: for scores that are not those of a batch, and for an objective that
+            does not return `Residuals` of one shape.
+    """
     return loss_and_errors(objective, regression, scores)[0]
 
 
@@ -231,6 +248,9 @@ def loss_and_errors(
 
     The loss is over the trajectories for which `keep` `[B]` is True; over all of them without.
     """
+    check_batch(scores)
+    if keep is not None:
+        check_shape("keep", keep, scores.length.shape, "[B]")
     residuals = jax.vmap(objective.residuals)(scores)
     if not isinstance(residuals, Residuals):
         problem = f"must return Residuals, got {type(residuals).__name__}"

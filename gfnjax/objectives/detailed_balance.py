@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.shapes import check_one, check_shape
 from gfnjax.types import Array, Residuals, Scores
 
 
@@ -16,8 +17,13 @@ def detailed_balance(scores: Scores, log_flow_next: Array | None = None) -> Resi
     Args:
         scores: of one trajectory.
         log_flow_next: `[T]` replaces log F(s_{t+1}), by a target network's for instance.
+
+    Raises:
+        ValueError: for scores of a batch, or shapes that do not agree.
     """
+    check_one(scores)
     log_flow_next = scores.log_flow[1:] if log_flow_next is None else log_flow_next
+    check_shape("log_flow_next", log_flow_next, scores.log_pf.shape, "[T]")
     residual = scores.log_flow[:-1] + scores.log_pf - log_flow_next - scores.log_pb
     return Residuals(jnp.where(scores.mask, residual, 0.0), scores.mask.astype(residual.dtype))
 

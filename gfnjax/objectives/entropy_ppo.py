@@ -10,6 +10,7 @@ from gfnjax import registry
 from gfnjax.numbers import NON_NEGATIVE, POSITIVE, UNIT, check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.policy_gradient import generalised_advantages, value_regression
+from gfnjax.shapes import check_one, check_shape
 from gfnjax.types import Array, Number, Residuals, Scores
 
 
@@ -20,7 +21,12 @@ def clipped_surrogate(scores: Scores, advantage: Array, clip: Number) -> Array:
         scores: of one trajectory, `scores.previous` before the updates on its batch.
         advantage: `[T]`, zero after the end.
         clip: c.
+
+    Raises:
+        ValueError: for scores of a batch, or shapes that do not agree.
     """
+    check_one(scores)
+    check_shape("advantage", advantage, scores.log_pf.shape, "[T]")
     assert scores.previous is not None  # promised by `needs`
     ratio = jnp.exp(scores.log_pf - scores.previous.log_pf)
     bounded = jnp.clip(ratio, 1 - clip, 1 + clip)
@@ -29,6 +35,7 @@ def clipped_surrogate(scores: Scores, advantage: Array, clip: Number) -> Array:
 
 def policy_change(scores: Scores) -> Array:
     """sum_t KL(P_F before(. | s_t) || P_F(. | s_t)) over all actions, exact: `[]` nats."""
+    check_one(scores)
     assert scores.previous is not None  # promised by `needs`
     assert scores.log_policy is not None
     assert scores.previous.log_policy is not None

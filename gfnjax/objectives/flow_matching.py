@@ -9,6 +9,7 @@ from gfnjax import masking, registry
 from gfnjax.numbers import NON_NEGATIVE, POSITIVE, check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
+from gfnjax.shapes import check_one
 from gfnjax.types import Number, Residuals, Scores
 
 
@@ -18,6 +19,7 @@ def flow_matching(scores: Scores, epsilon: Number, terminal_weight: Number) -> R
     The flow of an edge is F(s) P_F(s' | s); the out-flow of a terminal state is R
     (Bengio et al., 2106.04399).
     """
+    check_one(scores)
     assert scores.log_inflow is not None  # promised by `needs`
     inflow, outflow = scores.log_inflow[1:], scores.log_flow[1:]
     forgiven = jnp.asarray(epsilon, inflow.dtype)

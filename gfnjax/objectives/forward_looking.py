@@ -12,6 +12,7 @@ from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.scoring import terminal_step
+from gfnjax.shapes import check_one
 from gfnjax.types import Array, Residuals, Scores
 
 
@@ -22,6 +23,7 @@ def forward_looking_flow(scores: Scores, anchor_terminal: bool = True) -> Array:
     imposed: with a free F~ there the last residual no longer sees R, and policies that are not
     proportional to it reach zero loss.
     """
+    check_one(scores)
     assert scores.log_partial_reward is not None  # promised by `needs`
     if not anchor_terminal:
         assert scores.raw_flow is not None

@@ -17,6 +17,7 @@ from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
 from gfnjax.scoring import terminal_step
+from gfnjax.shapes import check_one, check_shape
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
 
@@ -30,7 +31,13 @@ def augmented(scores: Scores, edge_reward: Array, terminal_reward: Array) -> Sco
         scores: of one trajectory.
         edge_reward: `[T]`, not negative.
         terminal_reward: `[]`, not negative.
+
+    Raises:
+        ValueError: for scores of a batch, or shapes that do not agree.
     """
+    check_one(scores)
+    check_shape("edge_reward", edge_reward, scores.log_pf.shape, "[T]")
+    check_shape("terminal_reward", terminal_reward, (), "[]")
     log_reward = jnp.logaddexp(scores.log_reward, _log(terminal_reward))
     log_flow = jnp.where(terminal_step(scores), log_reward, scores.log_flow)
     log_pb = jnp.logaddexp(scores.log_pb, _log(edge_reward) - log_flow[1:])
@@ -141,6 +148,7 @@ class GAFlowNet(Objective):
         return self.base.log_scale(scores)
 
     def extra_loss(self, scores: Scores) -> Array:
+        check_one(scores)
         count = (scores.length + 1).astype(scores.auxiliary.dtype)
         return scores.auxiliary.sum() / count
 

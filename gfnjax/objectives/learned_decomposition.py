@@ -15,6 +15,7 @@ from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.networks import FeedForward, check_sizes, flatten
 from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
 from gfnjax.scoring import terminal_step
+from gfnjax.shapes import check_one
 from gfnjax.types import Array, PyTree, Residuals, Scores, Trajectory
 
 
@@ -94,6 +95,7 @@ class LEDGFN(Objective):
         return Decomposition(jnp.where(live, phi, 0.0), kept)
 
     def adapt(self, scores: Scores) -> Scores:
+        check_one(scores)
         increments = lax.stop_gradient(scores.auxiliary.increments)
         so_far = jnp.pad(jnp.cumsum(increments), (1, 0))
         live = jnp.pad(scores.mask, (1, 0), constant_values=True) & ~terminal_step(scores)
@@ -107,6 +109,7 @@ class LEDGFN(Objective):
         return self.base.log_scale(scores)
 
     def extra_loss(self, scores: Scores) -> Array:
+        check_one(scores)
         increments, kept = scores.auxiliary
         count = kept.sum().astype(increments.dtype)
         mean = jnp.where(kept, increments, 0.0).sum() / jnp.maximum(count, 1)

@@ -9,6 +9,7 @@ from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.objectives.detailed_balance import detailed_balance
 from gfnjax.scoring import terminal_step
+from gfnjax.shapes import check_one
 from gfnjax.types import Array, Residuals, Scores
 
 
@@ -17,6 +18,7 @@ def flow_from_stop(scores: Scores) -> Array:
 
     A state that may stop has a terminal copy with the reward R(s), which only it leads to.
     """
+    check_one(scores)
     assert scores.log_partial_reward is not None  # promised by `needs`
     assert scores.log_stop is not None
     return scores.log_partial_reward - scores.log_stop

@@ -17,6 +17,7 @@ from gfnjax.errors import ArgumentError
 from gfnjax.numbers import POSITIVE, UNIT, check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
+from gfnjax.shapes import check_one, check_shape
 from gfnjax.types import Array, Number, Residuals, Scores
 
 Advantage = Literal["reinforce", "reward-to-go", "baseline", "gae"]
@@ -29,6 +30,7 @@ def generalised_advantages(scores: Scores, lambda_: Number) -> Array:
     balance (GAE: Schulman et al., 1506.02438). lambda = 1 gives the return from t on minus V(s_t);
     a window of an unfinished trajectory is continued by the value of its last state.
     """
+    check_one(scores)
     value = scores.log_flow
     reward = scores.log_pb - scores.log_pf
     error = jnp.where(scores.mask, reward + value[1:] - value[:-1], 0.0)
@@ -42,6 +44,7 @@ def generalised_advantages(scores: Scores, lambda_: Number) -> Array:
 
 def returns(scores: Scores) -> Array:
     """G_t = sum_{k >= t} (log P_B - log P_F) + log R: `[T]`, zero after the end."""
+    check_one(scores)
     at_the_end = jnp.where(terminal_step(scores), scores.log_flow, 0.0)
     total = generalised_advantages(scores._replace(log_flow=at_the_end), 1.0)
     return jnp.where(scores.mask, total, 0.0)
@@ -54,8 +57,14 @@ def value_regression(scores: Scores, advantage: Array, value: Array | None = Non
         scores: of one trajectory.
         advantage: `[T]`.
         value: `[T + 1]` the values that the advantage was computed with; V by default.
+
+    Raises:
+        ValueError: for scores of a batch, or shapes that do not agree.
     """
+    check_one(scores)
     value = scores.log_flow if value is None else value
+    check_shape("advantage", advantage, scores.log_pf.shape, "[T]")
+    check_shape("value", value, scores.log_flow.shape, "[T + 1]")
     target = lax.stop_gradient(advantage + value[:-1])
     residual = jnp.where(scores.mask, scores.log_flow[:-1] - target, 0.0)
     return Residuals(residual, scores.mask.astype(residual.dtype))
@@ -146,6 +155,7 @@ class PolicyGradient(Objective):
     def residuals(self, scores: Scores) -> Residuals:
         if self.has_value:
             return value_regression(scores, self.advantages(scores))
+        check_one(scores)
         return Residuals(jnp.zeros_like(scores.log_pf), jnp.zeros_like(scores.log_pf))
 
     def extra_loss(self, scores: Scores) -> Array:

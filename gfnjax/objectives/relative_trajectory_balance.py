@@ -5,11 +5,13 @@ from typing import ClassVar
 
 from gfnjax import registry
 from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.shapes import check_one
 from gfnjax.types import Array, Residuals, Scores
 
 
 def relative_trajectory_balance(scores: Scores) -> Residuals:
     """log Z + sum_t log P_F - log R - sum_t log prior (Venkatraman et al., 2405.20971)."""
+    check_one(scores)
     assert scores.log_prior is not None  # promised by `needs`
     residual = scores.log_z + scores.log_pf.sum() - scores.log_reward - scores.log_prior.sum()
     return Residuals(residual[None], (scores.length > 0).astype(residual.dtype)[None])
@@ -30,6 +32,7 @@ class RelativeTrajectoryBalance(Objective):
     needs: ClassVar[frozenset[str]] = frozenset({"log_prior"})
 
     def first_log_z(self, scores: Scores) -> Array:
+        check_one(scores)
         assert scores.log_prior is not None  # promised by `needs`
         return scores.log_reward + scores.log_prior.sum() - scores.log_pf.sum()
 

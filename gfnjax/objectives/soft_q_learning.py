@@ -9,6 +9,7 @@ from gfnjax import registry
 from gfnjax.numbers import check_number
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.scoring import terminal_step
+from gfnjax.shapes import check_one
 from gfnjax.types import Number, Residuals, Scores
 
 
@@ -18,6 +19,7 @@ def soft_q_residual(scores: Scores, alpha: Number, log_policy_floor: Number) -> 
     Q(s, a) = V(s) + tau log P_F(a | s) and V = tau logsumexp of the logits, `scores.log_flow`;
     the primed ones are the target network's, V(terminal) = log R.
     """
+    check_one(scores)
     assert scores.target is not None  # promised by `needs`
     tau = 1 / (1 - alpha)
     q = scores.log_flow[:-1] + tau * scores.log_pf
@@ -80,6 +82,7 @@ class SoftDQN(Objective):
         return 1 / (1 - self.alpha)
 
     def adapt(self, scores: Scores) -> Scores:
+        check_one(scores)
         assert scores.log_value is not None  # promised by `needs`
         value = jnp.where(
             terminal_step(scores), scores.log_flow, self.value_scale * scores.log_value

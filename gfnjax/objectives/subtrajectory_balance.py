@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from gfnjax import registry
 from gfnjax.numbers import check_number
 from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.shapes import check_one
 from gfnjax.types import Array, Number, Residuals, Scores
 
 # Weights of a whole batch between exp(-EXPONENT_LIMIT) and 1 leave single precision room for g.
@@ -22,6 +23,7 @@ def subtrajectory_balance(scores: Scores, lambda_: Number) -> Residuals:
     O(T^2) memory and one subtraction (Madan et al., 2209.12782). Weights are divided by the
     largest; times exp(`log_weight_scale`) those of several trajectories compare.
     """
+    check_one(scores)
     ratio = scores.log_pf - scores.log_pb
     potential = scores.log_flow - jnp.pad(jnp.cumsum(ratio), (1, 0))
     step = jnp.arange(potential.size, dtype=jnp.int32)
@@ -37,6 +39,7 @@ def subtrajectory_balance(scores: Scores, lambda_: Number) -> Residuals:
 
 def log_weight_scale(scores: Scores, lambda_: Number) -> Array:
     """`[]` log of what the weights of one trajectory were divided by, up to a common constant."""
+    check_one(scores)
     heaviest = _heaviest_gap(scores, lambda_).astype(jnp.result_type(float))
     return heaviest * _log(lambda_)
 

@@ -6,11 +6,13 @@ from typing import ClassVar
 from gfnjax import registry
 from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.shapes import check_one
 from gfnjax.types import Residuals, Scores
 
 
 def trajectory_balance(scores: Scores) -> Residuals:
     """log Z + sum_t log P_F - sum_t log P_B - log R (Malkin et al., 2201.13259)."""
+    check_one(scores)
     residual = scores.log_z + scores.log_pf.sum() - scores.log_pb.sum() - scores.log_reward
     return Residuals(residual[None], (scores.length > 0).astype(residual.dtype)[None])
 

@@ -11,6 +11,7 @@ from flax import struct
 from gfnjax import masking
 from gfnjax.data import published
 from gfnjax.errors import ArgumentError
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array
 
 RESIDUES = "ARNDCEQGHILKMFPSTWYV"
@@ -95,6 +96,7 @@ class AMPReward:
 
     def logit(self, tokens: Array) -> Array:
         """`[]` of `tokens` `[60]` int32, residues first and then -1."""
+        check_shape("tokens", tokens, self.positions.shape[:1], "[60]")
         valid = tokens >= 0
         x = self.tokens[jnp.where(valid, tokens, PADDING)] + self.positions
         for layer in self.layers:

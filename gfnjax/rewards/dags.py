@@ -18,6 +18,7 @@ from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.pytree import pytree
 from gfnjax.rewards.gaussian_networks import subsets
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array
 
 # Up to here d * 2^d local scores fit easily, and up to there where a likelihood lists them itself.
@@ -43,6 +44,7 @@ class EdgePrior(Comparable):
             raise ArgumentError("probability", f"must be between 0 and 1, got {self.probability}")
 
     def __call__(self, parents: Array) -> Array:
+        check_shape("parents", parents, (None,), "[d]")
         log_odds = jnp.log(self.probability) - jnp.log1p(-self.probability)
         return parents.sum().astype(jnp.result_type(float)) * log_odds
 
@@ -107,6 +109,7 @@ class ModularReward:
 
     def delta_score(self, adjacency: Array, edge: Array) -> Array:
         """score(G + edge) - score(G) for an absent edge u * d + v: one local score changes."""
+        self._check(adjacency)
         source, target = edge // self.num_nodes, edge % self.num_nodes
         parents = adjacency[:, target]
         more = parents | (jnp.arange(self.num_nodes, dtype=jnp.int32) == source)
@@ -114,10 +117,15 @@ class ModularReward:
 
     def score(self, adjacency: Array) -> Array:
         """log P(data | G) + log P(G), up to the prior's constant. `adjacency` is `[d, d]` bool."""
+        self._check(adjacency)
         return jax.vmap(self.empty_score)(self._nodes).sum() + self(adjacency)
 
     def __call__(self, adjacency: Array) -> Array:
+        self._check(adjacency)
         return jax.vmap(self.gain)(self._nodes, adjacency.T).sum()
+
+    def _check(self, adjacency: Array) -> None:
+        check_shape("adjacency", adjacency, (self.num_nodes, self.num_nodes), "[d, d]")
 
     @property
     def _nodes(self) -> Array:
@@ -172,6 +180,7 @@ class TabulatedReward(ModularReward):
         return self.empty_scores[node]
 
     def gain(self, node: Array, parents: Array) -> Array:
+        check_shape("parents", parents, (self.num_nodes,), "[d]")
         place = jnp.asarray(1 << np.arange(self.num_nodes), jnp.int32)
         return self.gains[node, jnp.where(parents, place, 0).sum(dtype=jnp.int32)]
 

@@ -15,6 +15,7 @@ from flax import struct
 from jax import lax
 
 from gfnjax.errors import ArgumentError, Use, Words
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array
 
 L = TypeVar("L", "LinearGaussian", "BGe")
@@ -61,6 +62,7 @@ class LinearGaussian:
         return jnp.asarray(self.empty_scores)[node]
 
     def gain(self, node: Array, parents: Array) -> Array:
+        check_shape("parents", parents, (self.num_nodes,), "[d]")
         dtype = jnp.result_type(float)
         with jax.enable_x64(True):
             exact = _double(self)
@@ -121,6 +123,7 @@ class BGe:
         return jnp.asarray(self.empty_scores)[node]
 
     def gain(self, node: Array, parents: Array) -> Array:
+        check_shape("parents", parents, (self.num_nodes,), "[d]")
         dtype = jnp.result_type(float)
         with jax.enable_x64(True):
             exact = _double(self)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from gfnjax.errors import ArgumentError
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array
 
 VARIANTS = {"standard": (0.1, 0.5, 2.0), "easy": (1e-3, 0.5, 2.0), "hard": (1e-4, 1.0, 3.0)}
@@ -33,6 +34,7 @@ class Corners:
     r2: float = 2.0
 
     def __call__(self, position: Array, side: int) -> Array:
+        check_shape("position", position, (None,), "[num_dims]")
         corner = _offset_exceeds(position, side, 1, 4).all()
         ring = _in_ring(position, side)
         return jnp.log(self.r0 + jnp.where(corner, self.r1, 0.0) + jnp.where(ring, self.r2, 0.0))
@@ -46,6 +48,7 @@ class Cosine:
     r1: float = 0.5
 
     def __call__(self, position: Array, side: int) -> Array:
+        check_shape("position", position, (None,), "[num_dims]")
         a = jnp.abs(position.astype(jnp.result_type(float)) / (side - 1) - 0.5)
         density = jnp.exp(-0.5 * (5 * a) ** 2) / jnp.sqrt(2 * jnp.pi)
         return jnp.log(self.r0 + self.r1 * jnp.prod((jnp.cos(50 * a) + 1) * density))
@@ -60,6 +63,7 @@ class Deceptive:
     r2: float = 2.0
 
     def __call__(self, position: Array, side: int) -> Array:
+        check_shape("position", position, (None,), "[num_dims]")
         moat = _offset_exceeds(position, side, 1, 10).all()
         ring = _in_ring(position, side)
         return jnp.log(self.r0 + jnp.where(moat, 0.0, self.r1) + jnp.where(ring, self.r2, 0.0))
@@ -72,6 +76,7 @@ class Sparse:
     floor: float = 1e-12
 
     def __call__(self, position: Array, side: int) -> Array:
+        check_shape("position", position, (None,), "[num_dims]")
         hit = ((position == 1) | (position == side - 2)).all()
         return jnp.log(self.floor + jnp.where(hit, 1.0, 0.0))
 

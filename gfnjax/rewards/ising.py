@@ -8,6 +8,7 @@ from jax import lax
 
 from gfnjax.envs.drawing import Panel
 from gfnjax.errors import ArgumentError
+from gfnjax.shapes import check_alike, check_shape
 from gfnjax.types import Array
 
 
@@ -22,6 +23,7 @@ class IsingReward:
     couplings: Array
 
     def __call__(self, spins: Array) -> Array:
+        check_shape("spins", spins, self.couplings.shape[:1], "[n]")
         spins = spins.astype(self.couplings.dtype)
         return spins @ self.couplings @ spins
 
@@ -76,6 +78,7 @@ def lattice_log_z(side: int, sigma: float) -> float:
 
 def neg_log_rmse(couplings: Array, truth: Array) -> Array:
     """`[]` -log of the root mean square error over all entries; larger is better."""
+    check_alike(couplings=couplings, truth=truth)
     return -jnp.log(jnp.mean((couplings - truth) ** 2)) / 2
 
 
@@ -117,6 +120,7 @@ def sample_ising(
             subject="{num_samples} and {num_sweeps}",
         )
     num_spins = couplings.shape[0]
+    check_shape("couplings", couplings, (num_spins, num_spins), "[n, n]")
     pairs = (couplings + couplings.T) * (1 - jnp.eye(num_spins, dtype=couplings.dtype))
     betas = jnp.linspace(1, 0, num_temperatures, dtype=couplings.dtype)
 

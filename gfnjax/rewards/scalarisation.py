@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax.scipy.special import logsumexp
 
+from gfnjax.shapes import check_alike, check_shape
 from gfnjax.types import Array
 
 
@@ -16,6 +17,8 @@ class Temperature:
     """log R_beta = beta log R, with beta the condition: above 1 sharpens the target."""
 
     def __call__(self, log_rewards: Array, condition: Array) -> Array:
+        check_shape("log_rewards", log_rewards, (1,), "[m]")
+        check_shape("condition", condition, (1,), "[k]")
         return condition[0] * log_rewards[0]
 
 
@@ -29,6 +32,7 @@ class WeightedSum:
     exponent: float = 1.0
 
     def __call__(self, log_rewards: Array, condition: Array) -> Array:
+        check_alike(1, log_rewards=log_rewards, condition=condition)
         log_weights = jnp.log(jnp.maximum(condition, jnp.finfo(condition.dtype).tiny))
         return self.exponent * logsumexp(log_weights + log_rewards)
 
@@ -40,4 +44,5 @@ class WeightedProduct:
     exponent: float = 1.0
 
     def __call__(self, log_rewards: Array, condition: Array) -> Array:
+        check_alike(1, log_rewards=log_rewards, condition=condition)
         return self.exponent * (condition * log_rewards).sum()

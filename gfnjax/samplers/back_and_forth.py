@@ -23,6 +23,7 @@ from gfnjax.envs.base import State
 from gfnjax.errors import ArgumentError
 from gfnjax.model import Model, require_model, score_states
 from gfnjax.policies.base import Behaviour
+from gfnjax.shapes import check_alike
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
 
@@ -158,6 +159,7 @@ def accept(log_ratio: Array, uniform: Array) -> Array:
 
     Never where r is `masking.FILL` or -inf: the logarithm of a draw of exactly 0 would be below.
     """
+    check_alike(log_ratio=log_ratio, uniform=uniform)
     return jnp.log(jnp.maximum(uniform, jnp.finfo(uniform.dtype).tiny)) < log_ratio
 
 

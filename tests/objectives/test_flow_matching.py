@@ -8,20 +8,6 @@ from gfnjax.objectives.base import weighted_loss
 from gfnjax.objectives.regression import square
 
 
-def test_residuals_by_hand(two):
-    # In-flow minus out-flow: 1.7 - 1.5 and .6 - .3; .4 - .5, 0 and -.5 + 1.
-    residuals = jax.vmap(FlowMatching(terminal_weight=10.0).residuals)(two)
-    expected = [[0.2, 0.3, 0.0], [-0.1, 0.0, 0.5]]
-    np.testing.assert_allclose(residuals.values, expected, rtol=1e-5, atol=1e-7)
-    np.testing.assert_array_equal(residuals.weights, [[1, 10, 0], [1, 1, 10]])
-
-
-def test_loss_by_hand(two):
-    expected = (0.04 + 10 * 0.09 + 0.01 + 10 * 0.25) / 23
-    objective = FlowMatching(terminal_weight=10.0)
-    np.testing.assert_allclose(weighted_loss(objective, square, two), expected, rtol=1e-5)
-
-
 @pytest.mark.parametrize("epsilon", [0.0, 2.5e-5, 0.5])
 def test_residuals_against_numpy(random_scores, x64, epsilon):
     scores = random_scores(2)

@@ -47,14 +47,6 @@ def test_without_partial_rewards_it_is_the_base(base, two):
     np.testing.assert_array_equal(ours.weights, plain.weights)
 
 
-def test_detailed_balance_by_hand(two):
-    # F~_t + e_t for F_t: the plain residuals .2, .9 and .4, .15, 1.15 plus e_t - e_{t+1}.
-    partial_reward = jnp.array([[0.0, 1.0, 0.3, 0.0], [0.5, -1.0, 2.0, -1.0]])
-    values = seen(two, ForwardLooking(DetailedBalance()), partial_reward).values
-    expected = [[-0.8, 1.9, 0.0], [1.9, -2.85, 3.15]]
-    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
-
-
 def test_over_a_whole_trajectory_it_is_trajectory_balance(two):
     # Partial rewards of states on the way cancel; that of s_0 is a part of log Z = log F(s_0).
     partial_reward = jnp.array([[0.25, 1.0, 0.3, 0.0], [0.5, -1.0, 2.0, -1.0]])

@@ -45,15 +45,6 @@ def test_gradients_by_hand(objective, two):
     np.testing.assert_array_equal(by_pb, 0)
 
 
-def test_loss_by_hand(two):
-    # -sum log P_F A = -1.225 and -(.1525 + .29 + .69), and the mean of A^2 over transitions.
-    objective = PolicyGradient("gae", lambda_=0.5, policy_weight=2.0)
-    surrogate = -2 * (1.225 + 1.1325) / 2
-    squares = (0.65**2 + 0.9**2 + 0.7625**2 + 0.725**2 + 1.15**2) / 5
-    actual = weighted_loss(objective, square, two)
-    np.testing.assert_allclose(actual, surrogate + squares, rtol=1e-5)
-
-
 def test_a_window_goes_on_with_the_value_of_its_last_state(two):
     # log F = 2 in s_2 of the first, instead of log R = .3.
     window = two._replace(

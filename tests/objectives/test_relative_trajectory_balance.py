@@ -17,14 +17,6 @@ from gfnjax.testing import diamond
 RTB = RelativeTrajectoryBalance()
 
 
-def test_residuals_by_hand(two):
-    # 1.2 - 1.5 - .3 + .9 and 1.2 - 1.2 + 1 + .6.
-    prior = jnp.array([[-0.4, -0.5, 0.0], [-0.1, -0.2, -0.3]])
-    values, weights = jax.vmap(RTB.residuals)(two._replace(log_prior=prior))
-    np.testing.assert_allclose(values, [[0.3], [1.6]], rtol=1e-5)
-    np.testing.assert_array_equal(weights, [[1], [1]])
-
-
 def posterior(env, log_prior):
     """log F and log P_F with P_F(tau) = prior(tau) R(x) / F(s_0), backwards in NumPy."""
     children = np.asarray(env.children)

@@ -20,29 +20,6 @@ def seen(two, objective):
     return scores._replace(target=jax.vmap(objective.adapt)(other))
 
 
-def residuals(two, objective):
-    values, weights = jax.vmap(objective.residuals)(seen(two, objective))
-    np.testing.assert_array_equal(weights, two.mask)
-    return values
-
-
-def test_soft_dqn_by_hand(two):
-    # V + log P_F - log P_B - V': 2 - .5 - 0 - 1.25, 1 - 1 + .7 - .3 (the reward), ...
-    expected = [[0.25, 0.4, 0.0], [3 - 0.2 + 0.1 - 1.25, 1 - 0.4 + 0.3 - 0.75, 0.5 - 0.6 + 0.5 + 1]]
-    np.testing.assert_allclose(residuals(two, SoftDQN()), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_munchausen_by_hand(two):
-    # alpha = 1/2, so tau = 2: 2 V + 2 log P_F - log P_B - 1/2 max(2 log P_F', -2.5) - 2 V', with
-    # log P_F' = -1, -1.5 and -.7, -.9, -1.1 and the floor at work for -1.5.
-    expected = [
-        [4 - 1 - 0 + 1 - 2.5, 2 - 2 + 0.7 + 1.25 - 0.3, 0.0],
-        [6 - 0.4 + 0.1 + 0.7 - 2.5, 2 - 0.8 + 0.3 + 0.9 - 1.5, 1 - 1.2 + 0.5 + 1.1 + 1],
-    ]
-    actual = residuals(two, SoftDQN(0.5, log_policy_floor=-2.5))
-    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
-
-
 def test_log_z_is_the_value_of_the_source(two):
     for objective, expected in ((SoftDQN(), [2, 3]), (SoftDQN(0.5), [4, 6])):
         scores = resolve_log_z(objective.log_z, seen(two, objective))
