@@ -286,4 +286,4 @@ def test_any_transformation_trains_resumes_and_is_swept(name, key):
     alone = steps(gfn, gfn.init(key, one), 8)
     for x, y in zip(jax.tree.leaves(end.params), jax.tree.leaves(alone.params), strict=True):
         np.testing.assert_allclose(x[1], y, rtol=2e-3, atol=1e-4)
-    assert moved(start.params.policy, end.params.policy) > 1e-3
+    assert moved(start.params.policy, end.params.policy) > 1e-4  # adafactor goes by their size
