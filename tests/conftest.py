@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import jax
 import pytest
+from jax._src import compiler
 from jax.experimental.key_reuse import _core as key_reuse
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -53,10 +54,36 @@ def key():
     del ROOTS[id(root)]
 
 
+# What makes faster code and takes most of the time of compiling it.
+QUICK = {"xla_cpu_use_fusion_emitters": False}
+_compile_options = compiler.get_compile_options
+
+
+def _quick_options(*args, env_options_overrides=None, **kwargs):
+    return _compile_options(
+        *args, env_options_overrides=QUICK | (env_options_overrides or {}), **kwargs
+    )
+
+
+def _knows_quick_options():
+    try:
+        jax.jit(lambda x: x + 1.0, compiler_options=QUICK).lower(1.0).compile()
+    except Exception:  # another version of the compiler
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def quick_options():
+    return _quick_options if _knows_quick_options() else _compile_options
+
+
 @pytest.fixture(autouse=True)
-def effort_of_the_compiler(request):
+def effort_of_the_compiler(request, quick_options):
     """Most programs of tests run once, and take far longer to compile than to run."""
-    jax.config.update("jax_disable_most_optimizations", "optimised" not in request.keywords)
+    optimised = "optimised" in request.keywords
+    jax.config.update("jax_disable_most_optimizations", not optimised)
+    compiler.get_compile_options = _compile_options if optimised else quick_options
 
 
 @pytest.fixture(scope="module", autouse=True)
