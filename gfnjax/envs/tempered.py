@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from gfnjax.envs.base import Environment, State, log_partial_reward_of, log_reward_of
+from gfnjax.errors import ArgumentError
 from gfnjax.numbers import POSITIVE, check_number, scheduled
 from gfnjax.types import Array, Number
 
@@ -90,7 +91,9 @@ def tempered(env: Environment, reward_exponent: Number | Callable[[Array], Array
         reward_exponent: beta, positive.
 
     Raises:
-        ArgumentError: for a number that is not positive.
+        ArgumentError: for a number that is not positive, or what is no environment.
     """
+    if isinstance(env, type) or not hasattr(type(env), "log_reward"):
+        raise ArgumentError("env", f"must be an environment such as Hypergrid(), got {env!r}")
     check_number("reward_exponent", reward_exponent, *POSITIVE)
     return _kind(type(env))(env, scheduled(reward_exponent))

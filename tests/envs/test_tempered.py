@@ -118,6 +118,9 @@ def test_what_does_not_go_is_said():
     for wrong in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="reward_exponent must be positive"):
             tempered(GRID, wrong)
+    for other in (3, Hypergrid):
+        with pytest.raises(TypeError, match="env must be an environment such as Hypergrid"):
+            tempered(other, 2.0)
     with pytest.raises(ValueError, match="must not say reward_exponent, which is for overrides"):
         describe(GRID, hyperparameters=Hyperparameters(reward_exponent=2.0))
     with pytest.raises(ValueError, match="a buffer replays rewards whose exponent has changed"):
