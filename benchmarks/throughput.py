@@ -101,8 +101,10 @@ def by_length(num_steps: int) -> None:
         heads = params["params"]["heads"]
         heads = {**heads, "bias": heads["bias"].at[stop].set(bias)}
         policy = {"params": {**params["params"], "heads": heads}}
-        frozen = Hyperparameters(learning_rate=0.0, log_z_learning_rate=0.0, epsilon=0.0)
-        numbers = Hyperparameters(*map(jnp.asarray, frozen))
+        zero = jnp.zeros(())
+        numbers = state.hyperparameters._replace(
+            learning_rate=zero, log_z_learning_rate=zero, epsilon=zero
+        )
         biased = state._replace(
             params=state.params._replace(policy=policy), hyperparameters=numbers
         )
