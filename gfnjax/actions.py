@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gfnjax import masking
 from gfnjax.errors import ArgumentError
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.shapes import check_alike, check_shape
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array, PyTree
 
 Action = Any
@@ -55,6 +55,16 @@ class Actions(Protocol):
         ...
 
 
+class Mixture(NamedTuple):
+    """(1 - epsilon) softmax(logits) + epsilon uniform(allowed), decided anew in every step.
+
+    What `Categorical` samples from while exploring. `logits` `[size]`; `epsilon` `[]` in [0, 1].
+    """
+
+    logits: Array
+    epsilon: Array
+
+
 @dataclass(frozen=True)
 class Categorical:
     """Numbered actions: int32, logits `[size]`, masks `[size]` that are True where allowed."""
@@ -68,18 +78,13 @@ class Categorical:
         """One uniform number a decision, however many actions there are."""
         return jax.random.uniform(key, shape)
 
-    def sample(self, params: Array, support: Array, noise: Array) -> Array:
+    def sample(self, params: Array | Mixture, support: Array, noise: Array) -> Array:
         """By the inverse of the distribution function: the first a with P(0) + .. + P(a) > u.
 
         In blocks of about sqrt(size), first which block, then which of its actions. What is not
         allowed has probability 0 and is never drawn, however sums are rounded.
         """
-        self._check(params, support)
-        top = jnp.where(support, params, -jnp.inf).max()
-        # Relative to the best; where all that is allowed has -inf, all of it is alike.
-        weights = jnp.exp(params - jnp.where(jnp.isfinite(top), top, 0.0))
-        weights = jnp.where(jnp.isneginf(top), 1.0, weights)
-        weights = jnp.where(support, weights, 0.0).astype(noise.dtype)
+        weights = self.weights(params, support).astype(noise.dtype)
         if self.size <= ONE_BLOCK:
             return _invert(weights, noise * weights.sum())
         width = 2 ** math.ceil(math.log2(self.size) / 2)
@@ -89,15 +94,33 @@ class Categorical:
         target = noise * sums[-1]
         block = _invert(totals, target)
         below = jnp.where(block > 0, sums[jnp.maximum(block - 1, 0)], 0.0)
-        index = block * width + _invert(blocks[block], target - below)
-        return jnp.minimum(index, self.size - 1)  # where nothing is allowed
+        return block * width + _invert(blocks[block], target - below)
+
+    def weights(self, params: Array | Mixture, support: Array) -> Array:
+        """`[size]` what the probabilities of `sample` are proportional to; 0 where not allowed."""
+        logits = params.logits if isinstance(params, Mixture) else params
+        self._check(logits, support)
+        top = jnp.where(support, logits, -jnp.inf).max()
+        # Relative to the best; where all that is allowed has -inf, all of it is alike.
+        weights = jnp.exp(logits - jnp.where(jnp.isfinite(top), top, 0.0))
+        weights = jnp.where(support, jnp.where(jnp.isneginf(top), 1.0, weights), 0.0)
+        if not isinstance(params, Mixture):
+            return weights
+        check_shape("epsilon", params.epsilon, (), "[]")
+        # A compiled schedule may end at -6e-8.
+        epsilon = jnp.clip(params.epsilon, 0.0, 1.0)
+        policy = (1.0 - epsilon) / weights.sum()
+        uniform = epsilon / jnp.maximum(support.sum(), 1).astype(weights.dtype)
+        return jnp.where(support, policy * weights + uniform, 0.0)
 
     def log_prob(self, params: Array, support: Array, action: Array) -> Array:
         self._check(params, support)
         return masking.select(masking.log_softmax(params, support), action)
 
-    def explore(self, params: Array, support: Array, values: Hyperparameters) -> Array:
-        return epsilon_tempered(params, support, values.epsilon, values.temperature)
+    def explore(self, params: Array, support: Array, values: Hyperparameters) -> Mixture:
+        self._check(params, support)
+        check_shape("temperature", values.temperature, (), "[]")
+        return Mixture(params / values.temperature, values.epsilon)
 
     def possible(self, support: Array) -> Array:
         check_shape("support", support, (None,), "[size]")
@@ -146,34 +169,12 @@ def require_categorical(env: Any, what: str) -> None:
             )
 
 
-def epsilon_tempered(logits: Array, mask: Array, epsilon: Array, temperature: Array) -> Array:
-    """(1 - epsilon) softmax(logits / temperature) + epsilon uniform(valid), decided per step.
-
-    Args:
-        logits: `[num_actions]` of the current policy.
-        mask: `[num_actions]` True where allowed.
-        epsilon: probability of a uniform action, in [0, 1].
-        temperature: above 1 flattens the policy, below 1 sharpens it.
-
-    Returns:
-        `[num_actions]` log-probabilities of the behaviour policy.
-
-    Raises:
-        ValueError: for the logits of a batch: it is for one state.
-    """
-    check_alike(1, logits=logits, mask=mask)
-    check_shape("epsilon", epsilon, (), "[]")
-    check_shape("temperature", temperature, (), "[]")
-    # A compiled schedule may end at -6e-8, whose logarithm is NaN.
-    epsilon = jnp.clip(epsilon, 0.0, 1.0)
-    log_policy = masking.log_softmax(logits / temperature, mask)
-    log_uniform = masking.log_softmax(jnp.zeros_like(logits), mask)
-    return jnp.logaddexp(jnp.log1p(-epsilon) + log_policy, jnp.log(epsilon) + log_uniform)
-
-
 def _invert(weights: Array, target: Array) -> Array:
     """`[]` int32: the first i with weights[0] + .. + weights[i] > target, never one of weight 0."""
+    number = jnp.arange(weights.size, dtype=jnp.int32)
     there = weights > 0
     reached = (jnp.cumsum(weights) > target) & there
-    last = weights.size - 1 - jnp.argmax(there[::-1])  # where rounding leaves none
-    return jnp.where(reached.any(), jnp.argmax(reached), last).astype(jnp.int32)
+    # The first that is reached before all that are not, of which the last: where rounding leaves
+    # none. One maximum instead of three searches, as sampling is a step's innermost loop.
+    rank = jnp.where(reached, 2 * weights.size - 1 - number, jnp.where(there, number, -1)).max()
+    return jnp.where(rank < weights.size, jnp.maximum(rank, 0), 2 * weights.size - 1 - rank)

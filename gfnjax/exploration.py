@@ -6,7 +6,7 @@ from typing import Protocol
 import jax.numpy as jnp
 
 from gfnjax import masking
-from gfnjax.actions import actions_of, epsilon_tempered
+from gfnjax.actions import Mixture, actions_of
 from gfnjax.envs.base import Environment, Stoppable
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.types import Array, PyTree
@@ -40,7 +40,7 @@ class StopFlattening:
 
     def __call__(
         self, env: Stoppable, logits: Array, mask: Array, values: Hyperparameters
-    ) -> Array:
+    ) -> Mixture:
         stop = jnp.arange(mask.size, dtype=jnp.int32) == env.stop_action
         go_on = masking.logsumexp(logits, mask & ~stop)
         log_odds = logits[env.stop_action] - go_on
@@ -48,4 +48,4 @@ class StopFlattening:
         # Where there is nothing but stopping, or no stopping at all, nothing is to be flattened.
         both = mask[env.stop_action] & (mask & ~stop).any()
         logits = jnp.where(both, flattened, logits)
-        return epsilon_tempered(logits, mask, values.epsilon, jnp.ones_like(values.temperature))
+        return Mixture(logits, values.epsilon)

@@ -19,10 +19,8 @@ from gfnjax.pytree import pytree, static
 from gfnjax.scoring import BackwardPolicy, VisitScores
 from gfnjax.shapes import check_trajectories
 from gfnjax.state import Params
+from gfnjax.tuning import tuning
 from gfnjax.types import Array, PyTree, Scores, Trajectory
-
-# Parameters of actions that are held at a time while trajectories are scored.
-CHUNK_NUMBERS = 2**21
 
 
 @pytree
@@ -145,10 +143,14 @@ class Model(Comparable):
         check_trajectories(trajectories)
         if self.chunk_size is not None:
             return self.chunk_size
-        # Small chunks waste little on the last one, large ones make efficient matrix products,
-        # and what is said of many actions takes memory.
-        wide = sum(x.size for x in jax.tree.leaves(self._said()))
-        return min(max(6 * trajectories.length.shape[0], 96), 4096, max(CHUNK_NUMBERS // wide, 96))
+        # Large chunks make efficient matrix products, small ones waste little on the last, and
+        # what is said of many actions takes memory.
+        numbers = sum(x.size for x in jax.tree.leaves(self._said()))
+        batch_size, num_visits = jax.tree.leaves(trajectories.states)[0].shape[:2]
+        most = tuning().rows(batch_size, numbers)
+        # Of the same size all: where every trajectory has the same length none is in vain.
+        num_rows = batch_size * num_visits
+        return -(-num_rows // -(-num_rows // most))
 
     def _said(self) -> PyTree:
         return jax.eval_shape(

@@ -1,19 +1,24 @@
 """Evaluate a network on live rows only: `map_live`, a vmap whose cost follows the mask.
 
-The live rows are packed to the front by a cumulative sum and evaluated in chunks by a loop with
+The live rows are packed to the front by a cumulative sum and evaluated in chunks by loops with
 a dynamic trip count. Reverse-mode differentiation through such a loop is not defined, so the
 vector-Jacobian product is written out: it re-evaluates each chunk and accumulates the gradient.
+
+Large chunks make efficient matrix products, small ones waste little on the last: as many large
+ones as are at least half full, then small ones. Where all rows fit into one chunk there is no loop.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gfnjax.types import Array, PyTree
+
+# Small chunks to a large one.
+PARTS = 4
 
 RowFunction = Callable[[PyTree, PyTree, PyTree], PyTree]
 
@@ -43,7 +48,7 @@ def map_live(
         context: a pytree shared by all rows.
         rows: pytree of `[N, ...]` arrays.
         live: `[N]` True where a row matters.
-        chunk_size: rows evaluated at a time.
+        chunk_size: rows evaluated at a time, at most.
         known: the outputs `[N, ...]`, where they have been computed already (by the rollout
             that produced the rows): the forward evaluation is then skipped.
 
@@ -63,19 +68,21 @@ def evaluate_live(
     fn: Callable[[PyTree], PyTree], rows: PyTree, live: Array, chunk_size: int
 ) -> PyTree:
     """`fn(row)` on the live ones of `[N, ...]` rows, zero elsewhere. Not differentiable."""
+    first = jnp.argmax(live).astype(jnp.int32)
+
+    def at(index: Array) -> PyTree:
+        return jax.vmap(fn)(_take(rows, index, first))
+
+    if live.size <= chunk_size:
+        return jax.tree.map(lambda x: _where_live(live, x), at(_in_place(live)))
     order, slot = _pack(live, chunk_size)
-    chunk = _chunk_function(fn, rows, order, chunk_size)
-    shapes = jax.eval_shape(chunk, 0)
-    packed = jax.tree.map(lambda s: jnp.zeros((order.size, *s.shape[1:]), s.dtype), shapes)
+    packed = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(at, order))
 
-    def body(i: Array, packed: PyTree) -> PyTree:
-        return jax.tree.map(
-            lambda buffer, x: lax.dynamic_update_slice_in_dim(buffer, x, i * chunk_size, 0),
-            packed,
-            chunk(i),
-        )
+    def body(index: Array, start: Array, packed: PyTree) -> PyTree:
+        write = partial(lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
+        return jax.tree.map(write, packed, at(index))
 
-    packed = lax.fori_loop(0, _num_chunks(live, chunk_size), body, packed)
+    packed = _over_chunks(body, packed, order, live, chunk_size)
     return jax.tree.map(lambda x: _where_live(live, x[slot]), packed)
 
 
@@ -98,28 +105,56 @@ def _forward(fn, chunk_size, params, context, rows, live, known):
 
 def _backward(fn, chunk_size, residuals, cotangents):
     params, context, rows, live = residuals
-    order, _ = _pack(live, chunk_size)
-    # Rows past the last live one point outside and read a zero cotangent.
-    padded = jax.tree.map(
-        lambda x: jnp.concatenate([_where_live(live, x), jnp.zeros((1, *x.shape[1:]), x.dtype)]),
-        cotangents,
-    )
+    cotangents = jax.tree.map(lambda x: _where_live(live, x), cotangents)
+    first = jnp.argmax(live).astype(jnp.int32)
 
-    def body(i: Array, gradient: PyTree) -> PyTree:
+    def product(index: Array, cotangents: PyTree) -> PyTree:
+        """The vector-Jacobian product of the rows `index`."""
+
         def outputs(params: PyTree) -> PyTree:
-            return _chunk_function(partial(fn, params, context), rows, order, chunk_size)(i)
+            return jax.vmap(partial(fn, params, context))(_take(rows, index, first))
 
-        index = lax.dynamic_slice_in_dim(order, i * chunk_size, chunk_size)
-        _, vjp = jax.vjp(outputs, params)
-        (update,) = vjp(jax.tree.map(lambda x: x[index], padded))
+        return jax.vjp(outputs, params)[1](cotangents)[0]
+
+    if live.size <= chunk_size:
+        return product(_in_place(live), cotangents), None, None, None, None
+    order, _ = _pack(live, chunk_size)
+    # Past the last live row there is a zero cotangent.
+    padded = jax.tree.map(lambda x: jnp.pad(x, ((0, 1),) + ((0, 0),) * (x.ndim - 1)), cotangents)
+
+    def body(index: Array, start: Array, gradient: PyTree) -> PyTree:
+        update = product(index, jax.tree.map(lambda x: x[index], padded))
         return jax.tree.map(jnp.add, gradient, update)
 
     zeros = jax.tree.map(jnp.zeros_like, params)
-    gradient = lax.fori_loop(0, _num_chunks(live, chunk_size), body, zeros)
+    gradient = _over_chunks(body, zeros, order, live, chunk_size)
     return gradient, None, None, None, None
 
 
 _map_live.defvjp(_forward, _backward)
+
+
+def _over_chunks(
+    body: Callable[[Array, Array, PyTree], PyTree],
+    carry: PyTree,
+    order: Array,
+    live: Array,
+    chunk_size: int,
+) -> PyTree:
+    """`carry` after `body(index, start, carry)` for the rows `index` in the slots from `start`."""
+    count, small = live.sum(dtype=jnp.int32), max(chunk_size // PARTS, 1)
+    large = count // chunk_size + (count % chunk_size > chunk_size // 2).astype(jnp.int32)
+    done = large * chunk_size
+    rest = (jnp.maximum(count - done, 0) + small - 1) // small
+
+    for first, size, number in ((jnp.zeros_like(done), chunk_size, large), (done, small, rest)):
+
+        def one(i: Array, carry: PyTree, first: Array = first, size: int = size) -> PyTree:
+            start = first + i * size
+            return body(lax.dynamic_slice_in_dim(order, start, size), start, carry)
+
+        carry = lax.fori_loop(0, number, one, carry)
+    return carry
 
 
 def _pack(live: Array, chunk_size: int) -> tuple[Array, Array]:
@@ -128,23 +163,19 @@ def _pack(live: Array, chunk_size: int) -> tuple[Array, Array]:
     capacity = -(-num_rows // chunk_size) * chunk_size
     slot = jnp.cumsum(live.astype(jnp.int32)) - 1
     target = jnp.where(live, slot, capacity)
-    rows = jnp.arange(num_rows, dtype=jnp.int32)
-    order = jnp.full(capacity, num_rows, jnp.int32).at[target].set(rows, mode="drop")
-    return order, slot
+    order = jnp.full(capacity, num_rows, jnp.int32)
+    return order.at[target].set(_numbers(live), mode="drop"), slot
 
 
-def _num_chunks(live: Array, chunk_size: int) -> Array:
-    return (live.astype(jnp.int32).sum() + chunk_size - 1) // chunk_size
+def _in_place(live: Array) -> Array:
+    """`[N]` int32: the number of each live row, N for the others."""
+    return jnp.where(live, _numbers(live), live.size)
 
 
-def _chunk_function(
-    fn: Callable[[PyTree], PyTree], rows: PyTree, order: Array, chunk_size: int
-) -> Callable[[Any], PyTree]:
-    def chunk(i: Any) -> PyTree:
-        index = lax.dynamic_slice_in_dim(order, i * chunk_size, chunk_size)
-        # Past the last live row repeat the first: a dead one may hold anything, NaN included.
-        return jax.vmap(fn)(
-            jax.tree.map(lambda x: x[jnp.where(index < len(x), index, order[0])], rows)
-        )
+def _numbers(live: Array) -> Array:
+    return jnp.arange(live.size, dtype=jnp.int32)
 
-    return chunk
+
+def _take(rows: PyTree, index: Array, first: Array) -> PyTree:
+    """Rows by number, row `first` for N: a dead one may hold anything, NaN included."""
+    return jax.tree.map(lambda x: x[jnp.where(index < len(x), index, first)], rows)

@@ -17,10 +17,8 @@ from gfnjax import packing
 from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, usual
 from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of, source_state
 from gfnjax.shapes import check_shape, check_states, check_trajectories
+from gfnjax.tuning import tuning
 from gfnjax.types import Array, PyTree, Trajectory
-
-# From this batch size on, dead rows cost more than packing the live ones at every step.
-PACKED_BATCH = 256
 
 
 class Window(NamedTuple):
@@ -303,11 +301,10 @@ def choose(condition: Array, new: PyTree, old: PyTree) -> PyTree:
 
 def act_live(behaviour: Callable[[PyTree], PyTree], state: PyTree, live: Array) -> PyTree:
     """`behaviour` in a batch of states, in a large batch in the live ones only."""
-    batch_size = live.size
-    if batch_size < PACKED_BATCH:
+    least = tuning().packed_batch
+    if least is None or live.size < least:
         return jax.vmap(behaviour)(state)
-    chunk_size = batch_size // 8
-    return packing.evaluate_live(behaviour, state, live, chunk_size)
+    return packing.evaluate_live(behaviour, state, live, live.size // 4)
 
 
 def tile(tree: PyTree, batch_size: int) -> PyTree:

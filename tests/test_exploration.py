@@ -17,14 +17,25 @@ from gfnjax import (
     rollout,
     tabular_policy,
 )
-from gfnjax.actions import Categorical, epsilon_tempered
+from gfnjax.actions import Categorical, Mixture
 from gfnjax.exploration import StopFlattening
 from gfnjax.testing import diamond
 
 LOGITS = npst.arrays(np.float32, 4, elements=st.floats(-20, 20, width=32))
 MASKS = npst.arrays(bool, 4).filter(np.any)
 
-behaviour_log_probs = jax.jit(epsilon_tempered)
+
+@jax.jit
+def behaviour(logits, mask, epsilon, temperature):
+    """Probabilities of what acts."""
+    actions = Categorical(logits.size)
+    values = Hyperparameters(epsilon=jnp.asarray(epsilon), temperature=jnp.asarray(temperature))
+    return normalised(actions, actions.explore(logits, mask, values), mask)
+
+
+def normalised(actions, params, mask):
+    weights = actions.weights(params, mask)
+    return weights / jnp.maximum(weights.sum(), 1e-9)
 
 
 @hypothesis.given(LOGITS, MASKS, st.floats(0, 1, width=32), st.floats(0.5, 8, width=32))
@@ -34,27 +45,25 @@ behaviour_log_probs = jax.jit(epsilon_tempered)
 def test_mixture_against_numpy(logits, mask, epsilon, temperature):
     weights = np.where(mask, np.exp(logits.astype(np.float64) / temperature), 0.0)
     expected = (1 - epsilon) * weights / weights.sum() + epsilon * mask / mask.sum()
-    log_probs = behaviour_log_probs(logits, mask, epsilon, temperature)
-    np.testing.assert_allclose(np.exp(log_probs), expected, atol=1e-5)
-    assert not np.isnan(log_probs).any()
+    found = behaviour(logits, mask, epsilon, temperature)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_by_hand():
     # Temperature 2 turns odds 9 : 1 into 3 : 1; with epsilon = 1/2 that is (5/8, 3/8).
     logits = jnp.log(jnp.array([9.0, 1.0, 5.0]))
     mask = jnp.array([True, True, False])
-    log_probs = epsilon_tempered(logits, mask, jnp.asarray(0.5), jnp.asarray(2.0))
-    np.testing.assert_allclose(np.exp(log_probs), [5 / 8, 3 / 8, 0], atol=1e-6)
+    found = behaviour(logits, mask, 0.5, 2.0)
+    np.testing.assert_allclose(found, [5 / 8, 3 / 8, 0], atol=1e-6)
 
 
 def test_rows_without_valid_actions_and_nan_at_masked_places():
     for epsilon in (0.0, 0.3, 1.0):
-        arguments = jnp.asarray(epsilon), jnp.asarray(1.0)
-        empty = behaviour_log_probs(jnp.zeros(3), jnp.zeros(3, bool), *arguments)
-        assert not np.isnan(empty).any()
+        empty = behaviour(jnp.zeros(3), jnp.zeros(3, bool), epsilon, 1.0)
+        assert not empty.any()
         logits, mask = jnp.array([0.0, jnp.nan, 0.0]), jnp.array([True, False, True])
-        log_probs = behaviour_log_probs(logits, mask, *arguments)
-        np.testing.assert_allclose(np.exp(log_probs), [0.5, 0, 0.5], atol=1e-6)
+        found = behaviour(logits, mask, epsilon, 1.0)
+        np.testing.assert_allclose(found, [0.5, 0, 0.5], atol=1e-6)
 
 
 def test_epsilon_one_samples_the_uniform_policy():
@@ -62,12 +71,10 @@ def test_epsilon_one_samples_the_uniform_policy():
     env, num_samples = diamond(), 20_000
     skewed = jnp.array([[4.0, -4.0]] * 5)
 
-    def behaviour(state):
-        mask = env.forward_mask(state)
-        acting = epsilon_tempered(skewed[state.index], mask, jnp.ones(()), jnp.ones(()))
-        return rollout.Decision(acting)
+    def decide(state):
+        return rollout.Decision(Mixture(skewed[state.index], jnp.ones(())))
 
-    sample = jax.jit(lambda key: rollout.sample_forward(env, behaviour, key, num_samples)[0])
+    sample = jax.jit(lambda key: rollout.sample_forward(env, decide, key, num_samples)[0])
     paths = Counter(map(tuple, np.asarray(sample(jax.random.key(0)).states.index).tolist()))
     for path, p in {(0, 1, 3): 0.25, (0, 1, 4): 0.25, (0, 2, 3): 0.5}.items():
         assert abs(paths.pop(path) / num_samples - p) < 4.5 * np.sqrt(p * (1 - p) / num_samples)
@@ -77,12 +84,10 @@ def test_epsilon_one_samples_the_uniform_policy():
 def test_choices_are_made_per_step():
     # A greedy policy with epsilon 1/2 on a chain of coin flips: if epsilon were decided once a
     # trajectory, half of the trajectories would never deviate; per step it is (3/4)^6 = 0.178.
-    log_probs = epsilon_tempered(
-        jnp.array([50.0, 0.0]), jnp.ones(2, bool), jnp.asarray(0.5), jnp.asarray(1.0)
-    )
+    acting = Mixture(jnp.array([50.0, 0.0]), jnp.asarray(0.5))
     coin = Categorical(2)
     noise = coin.noise(jax.random.key(0), (4000, 6))
-    draw = jax.vmap(jax.vmap(lambda u: coin.sample(log_probs, jnp.ones(2, bool), u)))
+    draw = jax.vmap(jax.vmap(lambda u: coin.sample(acting, jnp.ones(2, bool), u)))
     actions = draw(noise)
     share = float((actions == 0).all(axis=1).mean())
     assert abs(share - 0.75**6) < 4.5 * np.sqrt(0.178 * 0.822 / 4000)
@@ -93,11 +98,11 @@ def test_a_compiled_schedule_may_overshoot():
     schedule = optax.linear_schedule(1.0, 0.0, 75)
     with jax.numpy_dtype_promotion("standard"):
         epsilon = jax.jit(schedule)(jnp.int32(75))
-    logits, mask, one = jnp.log(jnp.array([1.0, 3.0])), jnp.ones(2, bool), jnp.asarray(1.0)
+    logits, mask = jnp.log(jnp.array([1.0, 3.0])), jnp.ones(2, bool)
     for value in (epsilon, jnp.asarray(-1e-7), 1 - jnp.asarray(-1e-7)):
-        log_probs = behaviour_log_probs(logits, mask, value, one)
+        found = behaviour(logits, mask, value, 1.0)
         expected = [0.25, 0.75] if value < 0.5 else [0.5, 0.5]
-        np.testing.assert_allclose(np.exp(log_probs), expected, atol=1e-6)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 # ---------------------------------------------------------------- flattening only the stop action
@@ -109,14 +114,14 @@ STOP = GRID.stop_action
 @jax.jit
 def flattened(logits, mask, epsilon, temperature):
     values = Hyperparameters(epsilon=epsilon, temperature=temperature)
-    return StopFlattening()(GRID, logits, mask, values)
+    return normalised(Categorical(3), StopFlattening()(GRID, logits, mask, values), mask)
 
 
 def flat(weights, temperature, mask=(True, True, True), epsilon=0.0):
     """Probabilities of going on twice and of stopping, from weights of the policy."""
     arguments = jnp.asarray(mask), jnp.asarray(epsilon), jnp.asarray(temperature)
     logits = jnp.log(jnp.array(weights, jnp.float32)) + 5.0  # a constant must not matter
-    return np.exp(flattened(logits, *arguments))
+    return flattened(logits, *arguments)
 
 
 def test_the_odds_of_stopping_are_flattened_and_nothing_else():
@@ -150,11 +155,9 @@ def test_nothing_to_flatten(mask, expected, temperature):
 
 def test_no_valid_action_and_nan_at_masked_places():
     arguments = jnp.asarray(0.3), jnp.asarray(2.0)
-    assert not np.isnan(flattened(jnp.zeros(3), jnp.zeros(3, bool), *arguments)).any()
+    assert not flattened(jnp.zeros(3), jnp.zeros(3, bool), *arguments).any()
     logits, mask = jnp.array([jnp.nan, 0.0, 0.0]), jnp.array([False, True, True])
-    np.testing.assert_allclose(
-        np.exp(flattened(logits, mask, *arguments)), [0, 0.5, 0.5], atol=1e-6
-    )
+    np.testing.assert_allclose(flattened(logits, mask, *arguments), [0, 0.5, 0.5], atol=1e-6)
 
 
 def test_a_run_explores_with_it(key):

@@ -346,9 +346,9 @@ def test_equal_but_for_the_rewards_is_not_equal():
 
 
 @pytest.mark.parametrize(
-    ("batch", "given", "expected"), [(1, None, 96), (100, None, 600), (2000, None, 4096), (9, 5, 5)]
+    ("batch", "given", "expected"), [(1, None, 3), (100, None, 300), (2000, None, 1000), (9, 5, 5)]
 )
-def test_chunks_grow_with_the_batch(batch, given, expected):
+def test_all_rows_at_once_or_in_equal_chunks(batch, given, expected):
     paths = jax.tree.map(lambda x: jnp.repeat(x[:1], batch, axis=0), all_trajectories(ENV))
     assert Model(ENV, POLICY, chunk_size=given).chunk_size_for(paths) == expected
 

@@ -117,13 +117,14 @@ def test_vmap_over_masks_and_parameters_and_of_the_gradient():
         assert_same(single, jax.tree.map(lambda x, i=i: x[i], packed))
 
 
-def test_dead_rows_may_hold_nan():
+@pytest.mark.parametrize("chunk_size", [CHUNK, ROWS])
+def test_dead_rows_may_hold_nan(chunk_size):
     params, context, rows, _ = problem()
     live = jnp.arange(ROWS) < 2
     rows["x"] = jnp.where(live[:, None], rows["x"], jnp.nan)
 
     def total(params):
-        outputs = packing.map_live(network, params, context, rows, live, CHUNK)
+        outputs = packing.map_live(network, params, context, rows, live, chunk_size)
         return outputs["scalar"].sum() + outputs["vector"].sum()
 
     value, grad = jax.jit(jax.value_and_grad(total))(params)
@@ -131,7 +132,7 @@ def test_dead_rows_may_hold_nan():
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grad))
 
 
-def count_calls(live, **known):
+def count_calls(live, chunk_size=CHUNK, **known):
     """Rows evaluated by the value and by the gradient of a packed evaluation."""
     calls = []
 
@@ -147,7 +148,7 @@ def count_calls(live, **known):
     rows = jnp.arange(float(ROWS))
 
     def total(params):
-        return packing.map_live(counted, params, (), rows, live, CHUNK, **known).sum()
+        return packing.map_live(counted, params, (), rows, live, chunk_size, **known).sum()
 
     value = jax.block_until_ready(jax.jit(total)(jnp.ones(())))
     evaluated = sum(calls)
@@ -156,20 +157,44 @@ def count_calls(live, **known):
     return value, evaluated, sum(calls)
 
 
-@pytest.mark.parametrize(("num_live", "chunks"), [(0, 0), (1, 1), (4, 1), (5, 2), (13, 4)])
-def test_work_grows_with_live_rows(num_live, chunks):
+# Chunks of four, of which the last is at least half full, then single rows.
+WORK = [(0, 0), (1, 1), (2, 2), (3, 4), (4, 4), (5, 5), (7, 8), (12, 12), (13, 13)]
+
+
+@pytest.mark.parametrize(("num_live", "work"), WORK)
+def test_work_grows_with_live_rows(num_live, work):
     live = jnp.arange(ROWS) < num_live
     value, evaluated, differentiated = count_calls(live)
     assert value == sum(range(num_live))
-    assert evaluated == chunks * CHUNK
-    assert differentiated == 2 * chunks * CHUNK
+    assert evaluated == work
+    assert differentiated == 2 * work
+
+
+def test_rows_that_fit_into_one_chunk_are_evaluated_where_they_are():
+    live = jnp.arange(ROWS) % 3 == 1
+    value, evaluated, differentiated = count_calls(live, chunk_size=ROWS)
+    assert value == 1 + 4 + 7 + 10
+    assert (evaluated, differentiated) == (ROWS, 2 * ROWS)
+
+
+def test_some_of_any_number_of_rows():
+    """Every remainder of a large chunk, against the sum by hand."""
+
+    @partial(jax.jit, static_argnums=1)
+    def total(live, chunk_size):
+        return packing.evaluate_live(lambda x: x, jnp.arange(40.0), live, chunk_size).sum()
+
+    for chunk_size in (8, 16, 39):
+        for count in range(41):
+            live = jnp.roll(jnp.arange(40) < count, 7)
+            assert float(total(live, chunk_size)) == np.flatnonzero(live).sum()
 
 
 def test_known_outputs_halve_the_work_of_a_gradient():
     live = jnp.arange(ROWS) < 5
     _, evaluated, differentiated = count_calls(live, known=jnp.arange(float(ROWS)))
     assert evaluated == 0
-    assert differentiated == 2 * CHUNK
+    assert differentiated == 5
 
 
 def test_evaluate_live_returns_zero_elsewhere():

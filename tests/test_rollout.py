@@ -11,7 +11,7 @@ from flax import struct
 from path_enumeration import all_paths, padded_dag
 
 import gfnjax
-from gfnjax import rollout
+from gfnjax import rollout, tuning
 from gfnjax.envs.hypergrid import HypergridState
 from gfnjax.envs.tabular import TabularState
 from gfnjax.testing import diamond
@@ -223,10 +223,10 @@ def test_paths_are_as_frequent_as_enumeration_says(make, key):
 def test_a_large_batch_is_packed_and_the_same(key, monkeypatch):
     env = padded_dag(1)
     arguments = env, forward_table(env), key, 50, True
-    monkeypatch.setattr(rollout, "PACKED_BATCH", 10)
+    monkeypatch.setattr(tuning, "CPU", tuning.CPU._replace(packed_batch=10))
     sample.clear_cache()
     packed, packed_records = sample(*arguments)
-    monkeypatch.setattr(rollout, "PACKED_BATCH", 10_000)
+    monkeypatch.setattr(tuning, "CPU", tuning.CPU._replace(packed_batch=None))
     sample.clear_cache()
     plain, records = sample(*arguments)
     jax.tree.map(np.testing.assert_array_equal, packed, plain)

@@ -21,11 +21,12 @@ from gfnjax import (
     scoring,
     tabular_policy,
 )
-from gfnjax.actions import Categorical, epsilon_tempered, usual
+from gfnjax.actions import Categorical, Mixture, usual
 from gfnjax.algorithms.reward_sac import Critique, RewardSAC
 from gfnjax.algorithms.teacher import teacher_log_reward
 from gfnjax.envs.sets import SetState, additive_set
 from gfnjax.errors import ArgumentError
+from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.metrics import directed_graphs, distances, exact, modes, sampled
 from gfnjax.metrics.state_graph import build_graph
 from gfnjax.model import score_policies
@@ -179,6 +180,7 @@ TRAJECTORIES = rollout.sample_forward(
 SINGLE = jax.tree.map(lambda x: x[0], TRAJECTORIES)
 P = jnp.log(jnp.full(3, 1 / 3))
 YES = jnp.ones((3, 3), bool)
+HOT = Hyperparameters(epsilon=zeros(), temperature=zeros(3))
 CHOICE = Categorical(3)
 DATA = np.random.default_rng(0).normal(size=(9, 3))
 NETWORK, BGE = gaussian_networks.linear_gaussian(DATA), gaussian_networks.bge(DATA)
@@ -279,12 +281,9 @@ REFUSED = [
     (lambda: CHOICE.allows(YES, jnp.arange(3)), r"support must have shape \[size\]"),
     (lambda: CHOICE.allows(YES[0], jnp.arange(3)), r"action must have shape \[\]"),
     (lambda: usual(CHOICE, YES), r"support must have shape \[size\]"),
-    (
-        lambda: epsilon_tempered(zeros(3, 3), YES, 0.1, 1.0),
-        "logits and mask must be vectors of one",
-    ),
-    (lambda: epsilon_tempered(P, YES[0], zeros(3), 1.0), r"epsilon must have shape \[\], got"),
-    (lambda: epsilon_tempered(P, YES[0], 0.1, zeros(3)), r"temperature must have shape \[\], got"),
+    (lambda: CHOICE.weights(zeros(3, 3), YES), r"params must have shape \[size\] = \(3,\)"),
+    (lambda: CHOICE.weights(Mixture(P, zeros(3)), YES[0]), r"epsilon must have shape \[\], got"),
+    (lambda: CHOICE.explore(P, YES[0], HOT), r"temperature must have shape \[\], got"),
     (lambda: ising.lattice(2, 0.1)(zeros(4, 4)), r"spins must have shape \[n\] = \(4,\)"),
     (lambda: ising.neg_log_rmse(zeros(3, 3), zeros(3)), "couplings and truth must have one shape"),
     (lambda: ising.sample_ising(jax.random.key(0), zeros(3, 1), 1), r"couplings must .* \[n, n\]"),

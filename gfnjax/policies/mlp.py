@@ -10,11 +10,15 @@ import jax.numpy as jnp
 
 from gfnjax import registry
 from gfnjax.arguments import whole
-from gfnjax.envs.base import Environment, SparselyObserved, State
+from gfnjax.envs.base import Environment, SparselyObserved, State, source_state
 from gfnjax.errors import ArgumentError
 from gfnjax.policies.base import Policy, from_flax, sizes_of
-from gfnjax.types import Array, PolicyOutput
+from gfnjax.types import Array, PolicyOutput, PyTree
 
+# Features for each that is on, below which a product with all of them is faster than look-ups.
+FEW = 10
+# Up to here as many look-ups in turn; a program of any more of them takes long to compile.
+SPARSE = 16
 ACTIVATIONS = {"relu": nn.relu, "leaky_relu": nn.leaky_relu, "gelu": nn.gelu, "tanh": nn.tanh}
 
 
@@ -22,7 +26,7 @@ class MLP(nn.Module):
     """Shared trunk with heads for forward logits, backward logits and log flow.
 
     The input is a pytree of arrays, flattened and concatenated; with `num_features` set it is
-    the indices of the ones of a binary vector of that length, and the first layer is a table
+    a binary vector of that length or the indices of its ones, and the first layer is then a table
     look-up instead of a matrix product.
     """
 
@@ -36,11 +40,7 @@ class MLP(nn.Module):
     def __call__(self, observation: Array) -> PolicyOutput:
         dtype = jnp.result_type(float)
         activate = ACTIVATIONS[self.activation]
-        if self.num_features is None:
-            leaves = [jnp.ravel(x).astype(dtype) for x in jax.tree.leaves(observation)]
-            x = jnp.concatenate(leaves)
-        else:
-            x = observation
+        x = _flat(observation) if self.num_features is None else observation
         for i, width in enumerate(self.hidden_sizes):
             if i == 0 and self.num_features is not None:
                 x = FeatureSum(self.num_features, width)(x)
@@ -60,22 +60,37 @@ class MLP(nn.Module):
 
 
 class FeatureSum(nn.Module):
-    """A dense layer on a binary input given by the indices of its ones: `[k] -> [width]`."""
+    """A dense layer on a binary input `[num_features]`, or the indices `[k]` of its ones."""
 
     num_features: int
     width: int
 
     @nn.compact
-    def __call__(self, indices: Array) -> Array:
+    def __call__(self, features: Array) -> Array:
         dtype = jnp.result_type(float)
         shape = (self.num_features, self.width)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.width,), dtype)
-        return kernel[indices].sum(axis=0) + bias
+        if jnp.issubdtype(features.dtype, jnp.floating):
+            return features @ kernel + bias
+        if features.size > SPARSE:
+            return kernel[features].sum(axis=0) + bias
+        # One look-up after the other: together they are copied into one array before they are
+        # summed, which takes twice as long.
+        return sum((kernel[index] for index in features), bias)
 
 
 def _active_features(env: SparselyObserved, state: State) -> Array:
     return env.active_features(state)
+
+
+def _features(env: SparselyObserved, state: State) -> Array:
+    return _flat(env.observe(state))
+
+
+def _flat(observation: PyTree) -> Array:
+    dtype = jnp.result_type(float)
+    return jnp.concatenate([jnp.ravel(x).astype(dtype) for x in jax.tree.leaves(observation)])
 
 
 def mlp_policy(
@@ -84,7 +99,10 @@ def mlp_policy(
     activation: str = "gelu",
     num_members: int = 1,
 ) -> Policy:
-    """An MLP that fits `env`, by table look-up where the environment is `SparselyObserved`.
+    """An MLP that fits `env`.
+
+    Where the environment is `SparselyObserved` and has many features for each that is on, the first
+    layer is a table look-up.
 
     Args:
         env: gives the number of actions and the observation.
@@ -109,7 +127,9 @@ def mlp_policy(
     if isinstance(env, SparselyObserved):
         made_for = sizes_of(env, "num_actions", "num_backward_actions", "num_features")
         module = MLP(*sizes, num_features=env.num_features)
-        return from_flax(module, _active_features, made_for)
+        active = jax.eval_shape(lambda: env.active_features(source_state(env)))
+        few = env.num_features < FEW * active.size
+        return from_flax(module, _features if few else _active_features, made_for)
     return from_flax(MLP(*sizes), made_for=sizes_of(env, "num_actions", "num_backward_actions"))
 
 

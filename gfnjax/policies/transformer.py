@@ -10,6 +10,7 @@ from gfnjax import masking, registry
 from gfnjax.arguments import whole
 from gfnjax.envs.base import SparselyObserved, State
 from gfnjax.errors import ArgumentError
+from gfnjax.policies.attention import attend
 from gfnjax.policies.base import Policy, from_flax, sizes_of
 from gfnjax.types import Array, PolicyOutput
 
@@ -33,14 +34,13 @@ class Block(nn.Module):
 
     def __call__(self, x: Array, mask: Array) -> Array:
         """All positions `[T, width]` at once; `mask` `[T, T]`: row t may look where it is True."""
-        query, key, value = map(self._heads, self._project(x))
-        logits = jnp.einsum("qhd,khd->hqk", query, key)
-        weights = jax.nn.softmax(jnp.where(mask[None], logits, masking.FILL))
-        return self._finish(x, jnp.einsum("hqk,khd->qhd", weights, value).reshape(x.shape))
+        query, key, value = self._project(x)
+        return self._finish(x, attend(query, key, value, mask, self.num_heads))
 
     def extend(self, x: Array, cache: Cache, t: Array) -> tuple[Array, Cache]:
         """Position t alone `[width]`; keys and values `[T, width]` of the earlier ones cached."""
         query, key, value = self._project(x)
+        query = query * (self.width // self.num_heads) ** -0.5
         write = jax.lax.dynamic_update_index_in_dim
         cache = write(cache[0], key, t, 0), write(cache[1], value, t, 0)
         query, keys, values = map(self._heads, (query, *cache))
@@ -50,9 +50,9 @@ class Block(nn.Module):
         weights = jax.nn.softmax(jnp.where(seen[:, None], logits, masking.FILL), axis=0)
         return self._finish(x, (weights[..., None] * values).sum(axis=0).reshape(-1)), cache
 
-    def _project(self, x: Array) -> tuple[Array, ...]:
+    def _project(self, x: Array) -> tuple[Array, Array, Array]:
         query, key, value = jnp.split(self.projections(self.norm_attention(x)), 3, axis=-1)
-        return query / (self.width // self.num_heads) ** 0.5, key, value
+        return query, key, value
 
     def _heads(self, x: Array) -> Array:
         return x.reshape(*x.shape[:-1], self.num_heads, -1)

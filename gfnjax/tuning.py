@@ -1,0 +1,40 @@
+"""Numbers that suit a kind of machine, measured in docs/performance.md.
+
+Results do not depend on them. On CPU a dead row costs as much as a live one, and what leaves the
+caches is slow. On GPU rows are nearly free, and a loop whose number of iterations is not known
+waits for the host each time around.
+"""
+
+from typing import NamedTuple
+
+import jax
+
+
+class Tuning(NamedTuple):
+    """How states are evaluated.
+
+    Attributes:
+        packed_batch: from this batch size on a rollout evaluates live states only; None for never.
+        least_rows: states evaluated at a time when scoring: this many for small batches,
+        most_rows: for large ones, and four a trajectory in between.
+        most_numbers: what is said of them, numbers in all, at most.
+    """
+
+    packed_batch: int | None
+    least_rows: int
+    most_rows: int
+    most_numbers: int
+
+    def rows(self, batch_size: int, numbers: int) -> int:
+        """States at a time for a batch of trajectories, where a state is told that many numbers."""
+        rows = min(max(4 * batch_size, self.least_rows), self.most_rows)
+        return min(rows, max(self.most_numbers // numbers, 96))
+
+
+CPU = Tuning(packed_batch=256, least_rows=192, most_rows=1024, most_numbers=2**21)
+GPU = Tuning(packed_batch=None, least_rows=16_384, most_rows=16_384, most_numbers=2**24)
+
+
+def tuning() -> Tuning:
+    """For the backend that JAX computes on by default; TPUs, not measured, are taken for CPUs."""
+    return GPU if jax.default_backend() == "gpu" else CPU
