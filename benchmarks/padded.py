@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import GFlowNet, TrainState, Trajectory
-from gfnjax.actions import Categorical, epsilon_tempered
+from gfnjax.actions import Categorical, Mixture
 from gfnjax.objectives.base import weighted_loss
 
 
@@ -26,7 +26,7 @@ def padded_rollout(gfn: GFlowNet, state: TrainState) -> Trajectory:
         def act(s, u):
             mask = env.forward_mask(s)
             logits = gfn.policy.evaluate(state.params.policy, env, s).forward_logits
-            action = actions.sample(epsilon_tempered(logits, mask, epsilon, 1.0), mask, u)
+            action = actions.sample(Mixture(logits, epsilon), mask, u)
             return env.step(s, action), jnp.where(env.is_terminal(s), 0, action)
 
         following, action = jax.vmap(act)(current, noise)

@@ -1,8 +1,8 @@
 """Speed of a training step on the 20^4 grid: python benchmarks/throughput.py [--quick]
 
-Three tables, each measured in one process, alternating, so that ratios hold on a noisy machine:
-iterations per second against a plain padded step over the first steps of a run; live transitions
-per second by batch size; cost at a fixed horizon as trajectories get shorter.
+Two tables, each measured in one process, alternating, so that ratios hold on a noisy machine:
+iterations per second against a plain padded step over the first steps of a run; cost at a fixed
+horizon as trajectories get shorter. For batch sizes: `python -m benchmarks run --batch-size`.
 """
 
 import argparse
@@ -72,24 +72,6 @@ def against_padded(num_steps: int, chunk: int, probe: int, seed: int = 0) -> Non
     )
 
 
-def by_batch_size(batch_sizes: list[int], transitions: int) -> None:
-    """Every batch size trains alone for a while, then all are timed in turn."""
-    print("\n| batch | mean length | live transitions/s (median of 5) |\n|---|---|---|")
-    runs = {}
-    for batch in batch_sizes:
-        gfn = describe(batch)
-        steps = max(transitions // batch, 2)
-        state = jax.jit(gfn.init)(jax.random.key(0))
-        runs[batch] = gfn, steps, run_chunk(gfn, state, steps, steps)[0], []
-    for _ in range(5):
-        for gfn, steps, state, rates in runs.values():
-            (_, info), seconds = timed(run_chunk, gfn, state, steps, steps)
-            rates.append((info.length.sum() * gfn.batch_size / seconds, info.length.mean()))
-    for batch, (*_, rates) in runs.items():
-        rate, length = np.median(np.array(rates), axis=0)
-        print(f"| {batch} | {length:.1f} | {rate:,.0f} |")
-
-
 def by_length(num_steps: int) -> None:
     """A bias on the stop action shortens trajectories at an unchanged horizon of 77."""
     print("\n| stop bias | mean length | ms per step |\n|---|---|---|")
@@ -120,7 +102,6 @@ def main() -> None:
     print(f"jax {jax.__version__}, {jax.devices()[0].platform}, 20^4 grid, MLP 2x256")
     against_padded(6_000 // scale, 500 // scale, 100 // scale)
     by_length(500 // scale)
-    by_batch_size([16, 64, 256, 1024, 4096], 16_384 // scale)
 
 
 if __name__ == "__main__":
