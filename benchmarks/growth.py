@@ -42,6 +42,8 @@ EXPONENTS = "a step, x of all", "of the last two", "a live transition, x of all"
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    if options.devices:
+        jax.config.update("jax_num_cpu_devices", options.devices)
     print(_heading(COLUMNS), flush=True)
     records = []
     for name in options.only or GROWTHS:
@@ -185,6 +187,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = f"all without: {', '.join(GROWTHS)}"
     parser.add_argument("--only", nargs="+", choices=GROWTHS, metavar="NAME", help=names)
     parser.add_argument("--quick", action="store_true", help="only the three smallest sizes")
+    parser.add_argument("--devices", type=int, help="on CPU, to divide members among; one without")
     parser.add_argument("--repeats", type=int, default=5, help="whose median counts")
     parser.add_argument("--seconds", type=float, default=0.5, help="a repeat, about")
     parser.add_argument("--output", type=Path, help="append a JSON line a quantity")

@@ -92,12 +92,11 @@ class Model(Comparable):
             Trajectories `[B, ...]`, and `rows` for `score` where that was asked for and the policy
             has it at hand.
         """
-        read = None
+        reading = None
         if behaviour.needs is not None:
-            context, needs = (self.env, self.backward_policy(params)), behaviour.needs
-            read = partial(scoring.read, context, needs=needs)
+            reading = scoring.Reading(self.env, self.backward_policy(params), behaviour.needs)
         given = params.policy, self.env, key, num_samples
-        return self.policy.rollout(*given, behaviour.act, window, read)
+        return self.policy.rollout(*given, behaviour.act, window, reading)
 
     def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
         """One trajectory of the backward policy into each of `terminal_states` `[B, ...]`."""
@@ -149,7 +148,8 @@ class Model(Comparable):
         batch_size, num_visits = jax.tree.leaves(trajectories.states)[0].shape[:2]
         most = tuning().rows(batch_size, numbers)
         # Of the same size all: where every trajectory has the same length none is in vain.
-        num_rows = batch_size * num_visits
+        reading = scoring.Reading(self.env, self.backward)  # pyrefly: ignore
+        num_rows = batch_size * reading.num_states(num_visits)
         return -(-num_rows // -(-num_rows // most))
 
     def _said(self) -> PyTree:
@@ -278,8 +278,10 @@ def _sample_backward(
     def behaviour(state: State) -> Array:
         if backward_actions_of(model.env) == Categorical(1):  # no network to ask
             return jnp.zeros(1, params.log_z.dtype)
-        output = model.policy.evaluate(params.policy, model.env, state)
-        return backward(model.env, state, output)
+        output = None
+        if scoring.Reading(model.env, backward).log_pb:
+            output = model.policy.evaluate(params.policy, model.env, state)
+        return backward(model.env, state, output)  # pyrefly: ignore
 
     return rollout.sample_backward(model.env, behaviour, key, terminal_states)
 

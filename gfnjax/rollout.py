@@ -55,8 +55,19 @@ Finish = Callable[[Turn, Decision], tuple[Action, PyTree]]
 # (memory, t, turns [B, ...], live [B], finish) -> memory, and what `finish` makes of the decision
 # in each turn, [B, ...]; rows that are not live may hold anything.
 Act = Callable[[PyTree, Array, Turn, Array, Finish], tuple[PyTree, tuple[Action, PyTree]]]
-# (said, state, action, undo of the arrival) -> what is recorded of one visit, a few numbers.
-Record = Callable[[PyTree, State, Action, Action], PyTree]
+
+
+class Record(NamedTuple):
+    """What is recorded of visits, a few numbers of each.
+
+    Attributes:
+        of: what is said in a state, the state, the action there, and the one that undoes the
+            arrival, to what is recorded.
+        ends: whether terminal states are recorded too.
+    """
+
+    of: Callable[[PyTree, State, Action, Action], PyTree]
+    ends: bool
 
 
 def sample_forward(
@@ -78,8 +89,8 @@ def sample_forward(
         record: what to keep of each visit; nothing without.
 
     Returns:
-        Trajectories `[B, ...]`, and the records of all states `[B, T + 1, ...]`, terminal ones
-        included and arbitrary after the end; None without `record`.
+        Trajectories `[B, ...]`, and the records of all states `[B, T + 1, ...]`, arbitrary after
+        the end, and in terminal states unless they are asked for; None without `record`.
     """
 
     def act(memory: PyTree, t: Array, turns: Turn, live: Array, finish: Finish) -> Any:
@@ -123,6 +134,9 @@ def rollout(
     shapes = jax.eval_shape(step, memory, time, state, arrival, noise, done)
     # One slot too many for actions: evaluating a terminal state writes one after the last step.
     buffers = _buffer((state, arrival.action, shapes[2]), horizon + 1)
+    ends = record is not None and record.ends
+    # Of a window that has not ended the last state is recorded all the same.
+    last = horizon + (ends or (record is not None and window is not None))
 
     def body(carry: PyTree) -> PyTree:
         t, done, state, arrival, length, memory, buffers = carry
@@ -136,15 +150,14 @@ def rollout(
         if window is not None:  # only there a state that has ended may allow a step
             following = choose(ended, state, following)
         undo = arrival.undo
-        if record is not None:
+        if ends:
             undo = choose(ended, undo, jax.vmap(env.backward_action)(state, action))
-        # With records, a trajectory is done when its terminal state has been evaluated as well.
-        done = ended if record is not None else jax.vmap(env.is_terminal)(following)
+        done = ended if ends else jax.vmap(env.is_terminal)(following)
         length = length + (~ended).astype(jnp.int32)
         return t + 1, done, following, Arrival(action, undo), length, memory, buffers
 
     end, _, terminal, _, length, _, buffers = lax.while_loop(
-        lambda carry: (carry[0] < horizon + (record is not None)) & ~carry[1].all(),
+        lambda carry: (carry[0] < last) & ~carry[1].all(),
         body,
         (time, done, state, arrival, length, memory, buffers),
     )
@@ -184,7 +197,7 @@ def _step(
         action = actions.sample(decision.params, env.forward_mask(turn.state), turn.noise)
         if record is None:
             return action, None
-        return action, record(decision.said, turn.state, action, turn.arrival.undo)
+        return action, record.of(decision.said, turn.state, action, turn.arrival.undo)
 
     turns = Turn(state, arrival, jax.tree.map(lambda x: x[t], noise))
     memory, (action, row) = act(memory, t, turns, ~done, finish)

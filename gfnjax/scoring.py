@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import masking, packing
-from gfnjax.actions import Action, actions_of, backward_actions_of
+from gfnjax.actions import Action, Categorical, actions_of, backward_actions_of
 from gfnjax.envs.base import Environment, PartialReward, State, log_partial_reward_of
 from gfnjax.shapes import check_one, check_trajectories
 from gfnjax.types import Array, Number, PolicyOutput, PyTree, Scores, Trajectory
@@ -24,7 +24,11 @@ class StatePolicy(Protocol):
 
 
 class BackwardPolicy(Protocol):
-    """A callable pytree: backward logits of one state, before masking."""
+    """A callable pytree: backward logits of one state, before masking.
+
+    One that goes by the state alone may say so, `reads_output = False`; it is then given None for
+    the policy's output, and no network is asked about terminal states on its account.
+    """
 
     def __call__(self, env: Environment, state: State, output: PolicyOutput) -> Array: ...
 
@@ -40,15 +44,46 @@ class Visit(NamedTuple):
 class VisitScores(NamedTuple):
     """`[]` each: log P_F of the action, log P_B of the backward action, log F of the state.
 
-    Where they are needed, as in `Scores`: log P_F(stop), the value and log P_F of all actions.
+    log P_B only where it is read off the policy's output. Where they are needed, as in `Scores`:
+    log P_F(stop), the value and log P_F of all actions.
     """
 
     log_pf: Array
-    log_pb: Array
+    log_pb: Array | None
     log_flow: Array
     log_stop: Array | None = None
     log_value: Array | None = None
     log_policy: Array | None = None
+
+
+class Reading(NamedTuple):
+    """What is read off a policy's output in a visited state.
+
+    Attributes:
+        env: the environment.
+        backward: the backward policy.
+        needs: fields of `Scores` to fill besides.
+    """
+
+    env: Environment
+    backward: BackwardPolicy
+    needs: frozenset[str] = frozenset()
+
+    @property
+    def log_pb(self) -> bool:
+        """Whether P_B is read off it: not if there is no choice, or none that depends on it."""
+        choice = backward_actions_of(self.env) != Categorical(1)
+        return choice and getattr(self.backward, "reads_output", True)
+
+    @property
+    def ends(self) -> bool:
+        """Whether anything is read in terminal states, where there is nothing left to do."""
+        return self.log_pb or "raw_flow" in self.needs
+
+    def num_states(self, num_visits: int) -> int:
+        """How many of so many states of a trajectory are read at most: the last if any is."""
+        whole = num_visits == self.env.max_steps + 1
+        return num_visits - (whole and not self.ends)
 
 
 def score(
@@ -84,10 +119,9 @@ def score(
     Raises:
         ValueError: for trajectories that are no batch, or whose fields disagree about B or T.
     """
-    look = partial(read, needs=needs)
     model = env, policy, backward, params, trajectories
-    found = read_visits(*model, evaluate, look, chunk_size=chunk_size, rows=rows)
-    return assemble(env, trajectories, found, log_z, needs)
+    found = read_visits(*model, evaluate, read, needs, chunk_size=chunk_size, rows=rows)
+    return assemble(env, backward, trajectories, found, log_z, needs)
 
 
 def evaluate(policy: StatePolicy, params: PyTree, env: Environment, state: State) -> PolicyOutput:
@@ -102,29 +136,45 @@ def read_visits(
     params: PyTree,
     trajectories: Trajectory,
     evaluate: Callable[[Any, PyTree, Environment, State], PolicyOutput],
-    read: Callable[[PyTree, PolicyOutput, Visit], VisitScores],
+    read: Callable[[Reading, PolicyOutput, Visit], VisitScores],
+    needs: frozenset[str],
     *,
     chunk_size: int | None = None,
     rows: VisitScores | None = None,
 ) -> VisitScores:
-    """`[B, T + 1, ...]` what `read` makes of the output of `evaluate` in every visited state."""
+    """`[B, T + 1, ...]` what `read` makes of the output of `evaluate` in the visited states.
+
+    In all of them, or in all but terminal ones where nothing is read there.
+    """
     check_trajectories(trajectories)
-    horizon = jax.tree.leaves(trajectories.states)[0].shape[1]
-    live = jnp.arange(horizon, dtype=jnp.int32)[None] <= trajectories.length[:, None]
-    visited = jax.tree.map(_fold, visits(env, trajectories))
+    visited, last = visits(env, trajectories), trajectories.length
+    num_visits = jax.tree.leaves(visited.state)[0].shape[1]
+    reading = Reading(env, backward, needs)
+    if not reading.ends:
+        last = last - is_complete(env, trajectories).astype(jnp.int32)
+    size = reading.num_states(num_visits)
+    first = partial(jax.tree.map, lambda x: _fold(x[:, :size]))
+    live = jnp.arange(size, dtype=jnp.int32)[None] <= last[:, None]
     context = env, backward, policy  # a frozen part of the policy is no parameter
-    known = jax.tree.map(_fold, jax.lax.stop_gradient(rows))
+    known = first(jax.lax.stop_gradient(rows))
 
     def visit_scores(params: PyTree, context: PyTree, visit: Visit) -> VisitScores:
         env, backward, policy = context
-        return read((env, backward), evaluate(policy, params, env, visit.state), visit)
+        output = evaluate(policy, params, env, visit.state)
+        return read(Reading(env, backward, needs), output, visit)
 
-    scores = _map(visit_scores, params, context, visited, _fold(live), chunk_size, known)
-    return jax.tree.map(lambda x: x.reshape(*live.shape, *x.shape[1:]), scores)
+    scores = _map(visit_scores, params, context, first(visited), _fold(live), chunk_size, known)
+
+    def unfold(x: Array) -> Array:
+        x = x.reshape(*live.shape, *x.shape[1:])
+        return jnp.pad(x, ((0, 0), (0, num_visits - size), *((0, 0),) * (x.ndim - 2)))
+
+    return jax.tree.map(unfold, scores)
 
 
 def assemble(
     env: Environment,
+    backward: BackwardPolicy,
     trajectories: Trajectory,
     rows: VisitScores,
     log_z: Array | float,
@@ -136,7 +186,7 @@ def assemble(
     length = trajectories.length[:, None]
     live = steps <= length
     log_reward = trajectories.log_reward
-    complete = jax.vmap(env.is_terminal)(jax.tree.map(lambda x: x[:, -1], trajectories.states))
+    complete = is_complete(env, trajectories)
     terminal = (steps == length) & complete[:, None]
 
     def interior(values: Array | None, at_the_end: Array | float) -> Array | None:
@@ -147,12 +197,15 @@ def assemble(
 
     log_flow = interior(rows.log_flow, log_reward[:, None])
     assert log_flow is not None
+    log_pb = rows.log_pb
+    if log_pb is None:
+        log_pb = _log_pb(env, backward, trajectories, live & (steps > 0))
     partial_reward = None
     if "log_partial_reward" in needs:
         partial_reward = _partial_rewards(env, trajectories.states, live & ~terminal)
     return Scores(
         log_pf=jnp.where(live[:, 1:], rows.log_pf[:, :-1], 0.0),
-        log_pb=jnp.where(live[:, 1:], rows.log_pb[:, 1:], 0.0),
+        log_pb=jnp.where(live[:, 1:], log_pb[:, 1:], 0.0),
         log_flow=log_flow,
         log_reward=log_reward,
         log_z=jnp.broadcast_to(jnp.asarray(log_z, log_reward.dtype), log_reward.shape),
@@ -165,6 +218,29 @@ def assemble(
         raw_flow=jnp.where(live, rows.log_flow, 0.0) if "raw_flow" in needs else None,
         log_policy=rows.log_policy,
     )
+
+
+def is_complete(env: Environment, trajectories: Trajectory) -> Array:
+    """`[B]` whether trajectories have come to a terminal state; windows need not."""
+    return jax.vmap(env.is_terminal)(jax.tree.map(lambda x: x[:, -1], trajectories.states))
+
+
+def _log_pb(
+    env: Environment, backward: BackwardPolicy, trajectories: Trajectory, wanted: Array
+) -> Array:
+    """`[B, T + 1]` log P_B of the arrival in the states that are `wanted`, zero elsewhere."""
+    if backward_actions_of(env) == Categorical(1):
+        return jnp.zeros(wanted.shape, trajectories.log_reward.dtype)
+    env, backward = jax.lax.stop_gradient((env, backward))
+
+    def arrival(visit: Visit) -> Array:
+        logits = backward(env, visit.state, None)  # pyrefly: ignore
+        undoable = env.backward_mask(visit.state)
+        return backward_actions_of(env).log_prob(logits, undoable, visit.backward_action)
+
+    rows = jax.tree.map(_fold, visits(env, trajectories))
+    size = packing.chunk_of(wanted.size)
+    return packing.evaluate_live(arrival, rows, _fold(wanted), size).reshape(wanted.shape)
 
 
 def _partial_rewards(env: Environment, states: State, wanted: Array) -> Array:
@@ -257,20 +333,20 @@ def visits(env: Environment, trajectories: Trajectory) -> Visit:
     )
 
 
-def read(
-    context: PyTree, output: PolicyOutput, visit: Visit, needs: frozenset[str] = frozenset()
-) -> VisitScores:
-    """What `output` of the policy says about one visit; `context` is (env, backward)."""
-    env, backward = context
+def read(reading: Reading, output: PolicyOutput, visit: Visit) -> VisitScores:
+    """What `output` of the policy says about one visit."""
+    env, backward, needs = reading
     state, params = visit.state, output.forward_logits
     support, undoable = env.forward_mask(state), env.backward_mask(state)
-    reverse = backward(env, state, output)
-    log_policy = None
+    log_pb = log_policy = None
+    if reading.log_pb:
+        logits = backward(env, state, output)
+        log_pb = backward_actions_of(env).log_prob(logits, undoable, visit.backward_action)
     if needs & {"log_stop", "log_policy"}:  # of all actions: they are numbered, which is checked
         log_policy = masking.log_softmax(params, support)
     return VisitScores(
         actions_of(env).log_prob(params, support, visit.action),
-        backward_actions_of(env).log_prob(reverse, undoable, visit.backward_action),
+        log_pb,
         output.log_flow,
         log_stop=None if "log_stop" not in needs else log_policy[env.stop_action],  # pyrefly: ignore
         log_value=masking.logsumexp(params, support) if "log_value" in needs else None,

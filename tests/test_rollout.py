@@ -47,8 +47,8 @@ def backward_table(env):
     return random_table(env.num_states, env.num_backward_actions, seed=1)
 
 
-@partial(jax.jit, static_argnames=("batch_size", "recording"))
-def sample(env, logits, key, batch_size, recording=False):
+@partial(jax.jit, static_argnames=("batch_size", "recording", "ends"))
+def sample(env, logits, key, batch_size, recording=False, ends=True, window=None):
     """Act by a table of logits; the record, if any, is the row that was used, and the visit."""
 
     def decide(state):
@@ -58,8 +58,9 @@ def sample(env, logits, key, batch_size, recording=False):
     def record(said, state, action, undo):
         return {**said, "action": action, "undo": undo}
 
-    record = record if recording else None
-    return rollout.sample_forward(env, decide, key, batch_size, record=record)
+    record = rollout.Record(record, ends) if recording else None
+    window = window and rollout.Window(*window)
+    return rollout.sample_forward(env, decide, key, batch_size, window, record)
 
 
 @jax.jit
@@ -210,6 +211,33 @@ def test_records_belong_to_their_states(key):
         np.testing.assert_array_equal(records["row"][b, : n + 1], logits[visited])
         np.testing.assert_array_equal(records["action"][b, :n], actions[b, :n])
         np.testing.assert_array_equal(records["undo"][b, 1 : n + 1], undo[b, :n])
+
+
+def test_without_ends_all_but_terminal_states_are_recorded(key):
+    env = padded_dag(1)
+    logits = forward_table(env)
+    trajectories, records = sample(env, logits, key, 40, True, ends=False)
+    jax.tree.map(np.testing.assert_array_equal, trajectories, sample(env, logits, key, 40)[0])
+    for b, n in enumerate(trajectories.length.tolist()):
+        index = trajectories.states.index[b, :n]
+        np.testing.assert_array_equal(records["index"][b, :n], index)
+        np.testing.assert_array_equal(records["action"][b, :n], trajectories.actions[b, :n])
+
+
+def test_the_last_state_of_a_window_is_recorded_unless_it_is_terminal(key):
+    env = grid()
+    logits = forward_table(env)
+    states = rollout.tile(env.initial_state(), 64)
+    arguments = env, logits, key, 64, True
+    # The length is no array: `jit` would make it one.
+    with jax.disable_jit():
+        window, records = sample(*arguments, ends=False, window=(states, 3))
+    ended = np.asarray(window.states.stopped[:, -1])
+    assert 0 < ended.sum() < 64
+    index = jax.vmap(jax.vmap(env.state_index))(window.states)
+    visited = np.arange(4)[None] < (np.asarray(window.length) + ~ended)[:, None]
+    assert visited[~ended].all()
+    np.testing.assert_array_equal(records["index"][visited], index[visited])
 
 
 @pytest.mark.parametrize("make", [diamond, partial(padded_dag, 1), partial(padded_dag, 4)])

@@ -173,6 +173,49 @@ def test_dense_packed_and_reused_outputs_agree_on_the_hypergrid(grid_run):
     assert_close(grad(chunk_size=CHUNK, rows=rows), dense)
 
 
+def uniform_by_the_output(env, state, output):
+    """As `UniformBackward`, but it does not say that it goes by the state alone."""
+    return 0.0 * output.backward_logits
+
+
+@pytest.mark.parametrize("window", [False, True], ids=["whole", "windows"])
+def test_terminal_states_are_not_asked_about_unless_p_b_is_read_there(grid_run, window):
+    env, policy, params, trajectories, _ = grid_run
+    if window:  # some come to their end in three steps, some do not
+        states = jax.tree.map(lambda x: x[:, :4], trajectories.states)
+        length = jnp.minimum(trajectories.length, 3)
+        actions = trajectories.actions[:, :3]
+        trajectories = trajectories._replace(states=states, length=length, actions=actions)
+        assert len(set(states.stopped[:, -1].tolist())) == 2
+
+    def poisoned(params, observation):
+        output, stopped = policy.apply(params, observation[:-1]), observation[-1]
+        return jax.tree.map(lambda x: jnp.where(stopped > 0, jnp.nan, x), output)
+
+    def observe(env, state):
+        seen = policy.observe(env, state)
+        return jnp.append(seen, state.stopped.astype(seen.dtype))
+
+    dead_at_the_end = gfnjax.Policy(policy.init, poisoned, observe)
+    needs = frozenset({"log_stop", "log_value"})
+
+    @partial(jax.jit, static_argnums=(0, 1, 2))
+    def value_and_grad(policy, backward, chunk_size):
+        def value(params):
+            given = env, policy, backward, params, trajectories
+            scores = scoring.score(*given, chunk_size=chunk_size, needs=needs)
+            seen = scores.log_pf, scores.log_flow, scores.log_value
+            return sum((x**2).sum() for x in seen), scores
+
+        return jax.value_and_grad(value, has_aux=True)(params)
+
+    expected = value_and_grad(policy, uniform_by_the_output, None)
+    for chunk_size in (None, CHUNK, 1000):
+        found = value_and_grad(dead_at_the_end, gfnjax.UniformBackward(), chunk_size)
+        assert_close(found, expected)
+    assert not np.isfinite(value_and_grad(dead_at_the_end, LEARNED, CHUNK)[0][1].log_pb).all()
+
+
 def test_batch_of_one_and_vmapped_parameters(grid_run):
     env, policy, params, trajectories, _ = grid_run
 

@@ -210,7 +210,7 @@ REFUSED = [
     (lambda: score_policies(MODEL, PARAMS, PARAMS.policy, SINGLE), LENGTH),
     (lambda: scoring.score(*PARTS, SINGLE), LENGTH),
     (lambda: scoring.log_inflow(ENV, POLICY, PARAMS.policy, SINGLE), LENGTH),
-    (lambda: scoring.assemble(ENV, SINGLE, ROWS, 0.0), LENGTH),
+    (lambda: scoring.assemble(ENV, UniformBackward(), SINGLE, ROWS, 0.0), LENGTH),
     (
         lambda: rollout.terminal_states(TRAJECTORIES._replace(length=zeros(B, 1))),
         r"length has shape \(4, 1\), expected \[B\]",

@@ -4,12 +4,13 @@ All are interchangeable in a `GFlowNet`.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from gfnjax.actions import backward_actions_of
 from gfnjax.envs.base import Enumerable, Environment, State, source_state
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
@@ -24,6 +25,8 @@ from gfnjax.types import Array, PolicyOutput, PyTree, Trajectory
 class LearnedBackward:
     """P_B from the network's own head, trained with P_F."""
 
+    reads_output: ClassVar[bool] = True
+
     def __call__(self, env: Environment, state: State, output: PolicyOutput) -> Array:
         return output.backward_logits
 
@@ -32,8 +35,10 @@ class LearnedBackward:
 class UniformBackward:
     """P_B uniform over the valid backward actions."""
 
-    def __call__(self, env: Environment, state: State, output: PolicyOutput) -> Array:
-        return jnp.zeros_like(output.backward_logits)
+    reads_output: ClassVar[bool] = False
+
+    def __call__(self, env: Environment, state: State, output: PolicyOutput | None) -> Array:
+        return backward_actions_of(env).neutral()
 
 
 @struct.dataclass
@@ -47,8 +52,9 @@ class MaximumEntropyBackward:
     """
 
     log_path_counts: Array
+    reads_output: ClassVar[bool] = False
 
-    def __call__(self, env: Enumerable, state: State, output: PolicyOutput) -> Array:
+    def __call__(self, env: Enumerable, state: State, output: PolicyOutput | None) -> Array:
         def log_count(backward_action: Array) -> Array:
             return self.log_path_counts[env.state_index(env.backward_step(state, backward_action))]
 
@@ -66,8 +72,9 @@ class NetworkBackward:
 
     policy: Policy
     params: PyTree
+    reads_output: ClassVar[bool] = False
 
-    def __call__(self, env: Environment, state: State, output: PolicyOutput) -> Array:
+    def __call__(self, env: Environment, state: State, output: PolicyOutput | None) -> Array:
         return self.policy.evaluate(self.params, env, state).backward_logits
 
 
@@ -100,6 +107,7 @@ class TrainedBackward(Comparable):
     policy: Policy
     num_updates: int = static(default=1)
     target_rate: Any = None
+    reads_output: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):

@@ -16,7 +16,7 @@ from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.pytree import pytree, static
-from gfnjax.scoring import BackwardPolicy, StatePolicy, Visit, VisitScores
+from gfnjax.scoring import BackwardPolicy, Reading, StatePolicy, Visit, VisitScores
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -32,10 +32,6 @@ Path = tuple[str, ...]  # of a variable of a module
 def sizes_of(env: Environment, *names: str) -> Sizes:
     """What a network is built for: these numbers of an environment, by name."""
     return tuple((name, int(getattr(env, name))) for name in names)
-
-
-# What one visit is worth knowing: the policy's output in the state, and the visit.
-Read = Callable[[PolicyOutput, Visit], VisitScores]
 
 
 class Behaviour(NamedTuple):
@@ -90,9 +86,9 @@ class AnyPolicy(StatePolicy, Protocol):
         num_samples: int,
         act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
-        read: Read | None = None,
+        reading: Reading | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
-        """Trajectories `[B, ...]`, and `[B, T + 1]` what `read` makes of each visit, if asked.
+        """Trajectories `[B, ...]`, and `[B, T + 1]` what is read off each visit, if asked.
 
         Args:
             params: trained parameters.
@@ -101,7 +97,7 @@ class AnyPolicy(StatePolicy, Protocol):
             num_samples: B.
             act: what acts in the policy's place, as in `Behaviour`.
             window: where to start and how far to go, instead of from s_0 to the end.
-            read: what is recorded; a policy may record nothing all the same.
+            reading: what is recorded; a policy may record nothing all the same.
         """
         ...
 
@@ -172,9 +168,9 @@ class Policy(Comparable):
         num_samples: int,
         act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
-        read: Read | None = None,
+        reading: Reading | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
-        return rollout_of_states(self, params, env, key, num_samples, act, window, read)
+        return rollout_of_states(self, params, env, key, num_samples, act, window, reading)
 
     def score(
         self,
@@ -200,25 +196,27 @@ def rollout_of_states(
     num_samples: int,
     act: Callable[[State, PolicyOutput], PyTree] | None,
     window: rollout.Window | None,
-    read: Read | None,
+    reading: Reading | None,
 ) -> tuple[Trajectory, VisitScores | None]:
     """`AnyPolicy.rollout` of a policy that looks at each state on its own."""
 
     def decide(state: State) -> rollout.Decision:
         output = policy.evaluate(params, env, state)
-        said = None if read is None else output
+        said = None if reading is None else output
         return rollout.Decision(output.forward_logits if act is None else act(state, output), said)
 
     # For all policies alike: an ensemble of one samples what its only member would on its own.
     key, _ = jax.random.split(key)
-    return rollout.sample_forward(env, decide, key, num_samples, window, record_by(read))
+    return rollout.sample_forward(env, decide, key, num_samples, window, record_by(reading))
 
 
-def record_by(read: Read | None) -> rollout.Record | None:
-    """What a rollout records of a visit."""
-    if read is None:
+def record_by(
+    reading: Reading | None, read: Callable[..., VisitScores] = scoring.read
+) -> rollout.Record | None:
+    """What a rollout records of a visit: what `read` reads."""
+    if reading is None:
         return None
-    return lambda said, *visit: read(said, Visit(*visit))
+    return rollout.Record(lambda said, *visit: read(reading, said, Visit(*visit)), reading.ends)
 
 
 def in_full_precision(output: PolicyOutput) -> PolicyOutput:

@@ -16,7 +16,6 @@ from gfnjax.envs.conditional import Conditional
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.policies.base import (
-    Read,
     Sizes,
     environment_view,
     in_full_precision,
@@ -26,7 +25,7 @@ from gfnjax.policies.base import (
 )
 from gfnjax.policies.transformer import AttentionSizes, Block, Cache, Heads, check_sizes
 from gfnjax.pytree import pytree, static
-from gfnjax.scoring import BackwardPolicy, VisitScores
+from gfnjax.scoring import BackwardPolicy, Reading, VisitScores
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -98,14 +97,14 @@ class CausalPolicy(Comparable):
         num_samples: int,
         act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
-        read: Read | None = None,
+        reading: Reading | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """The policy's memory grows by one token a step; nothing is recorded.
 
         In a window each state is read on its own, from the path that leads to it.
         """
         if window is not None:
-            given = params, env, key, num_samples, act, window, read
+            given = params, env, key, num_samples, act, window, reading
             return rollout_of_states(self, *given)
         held = with_frozen(params, self.frozen)
         step = jax.vmap(self.step, (None, 0, 0, None))
@@ -143,10 +142,9 @@ class CausalPolicy(Comparable):
 
         outputs = in_full_precision(jax.vmap(unroll)(sources, tokens))
         log_z, needs = options.get("log_z", 0.0), options.get("needs", frozenset())
-        read = partial(scoring.read, needs=needs)
-        read = jax.vmap(jax.vmap(read, (None, 0, 0)), (None, 0, 0))
-        rows = read((env, backward), outputs, scoring.visits(env, trajectories))
-        return scoring.assemble(env, trajectories, rows, log_z, needs)
+        read = partial(scoring.read, Reading(env, backward, needs))
+        rows = jax.vmap(jax.vmap(read))(outputs, scoring.visits(env, trajectories))
+        return scoring.assemble(env, backward, trajectories, rows, log_z, needs)
 
 
 class History(NamedTuple):

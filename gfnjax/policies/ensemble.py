@@ -13,11 +13,11 @@ from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment, State
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
-from gfnjax.policies.base import Policy, Read, Sizes, record_by, rollout_of_states
+from gfnjax.policies.base import Policy, Sizes, record_by, rollout_of_states
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.pytree import pytree, static
-from gfnjax.scoring import BackwardPolicy, VisitScores
+from gfnjax.scoring import BackwardPolicy, Reading, Visit, VisitScores
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -98,14 +98,14 @@ class EnsemblePolicy(Comparable):
         num_samples: int,
         act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
-        read: Read | None = None,
+        reading: Reading | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """Exploring, one member drawn uniformly acts in each trajectory, or in each window.
 
         What is recorded is then of each member, `[B, T + 1, K]`.
         """
         if act is None:
-            return rollout_of_states(self, params, env, key, num_samples, None, window, read)
+            return rollout_of_states(self, params, env, key, num_samples, None, window, reading)
         key, member_key = jax.random.split(key)
         members = jax.random.randint(member_key, (num_samples,), 0, self.num_members)
 
@@ -113,7 +113,7 @@ class EnsemblePolicy(Comparable):
             heads = self.heads(params, env, state)
             logits = heads.forward_logits[member]
             acting = act(state, heads._replace(forward_logits=logits))
-            return rollout.Decision(acting, None if read is None else heads)
+            return rollout.Decision(acting, None if reading is None else heads)
 
         def act_all(
             memory: PyTree, t: Array, turns: rollout.Turn, live: Array, finish: rollout.Finish
@@ -123,8 +123,7 @@ class EnsemblePolicy(Comparable):
 
             return memory, rollout.act_live(one, (turns, members), live)
 
-        record = record_by(None if read is None else jax.vmap(read, (MEMBERS, None)))
-        options = num_samples, window, record
+        options = num_samples, window, record_by(reading, _read)
         return rollout.rollout(env, act_all, lambda states: (), key, *options)
 
     def score(
@@ -154,11 +153,15 @@ class EnsemblePolicy(Comparable):
 
         Arguments as in `scoring.score`, `rows` of each member.
         """
-        read = jax.vmap(partial(scoring.read, needs=needs), (None, MEMBERS, None))
         model = env, self, backward, params, trajectories
-        found = scoring.read_visits(*model, _heads, read, chunk_size=chunk_size, rows=rows)
+        given = *model, _heads, _read, needs
+        found = scoring.read_visits(*given, chunk_size=chunk_size, rows=rows)
         found = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 0), found)
-        return jax.vmap(lambda rows: scoring.assemble(env, trajectories, rows, log_z, needs))(found)
+
+        def assemble(rows: VisitScores) -> Scores:
+            return scoring.assemble(env, backward, trajectories, rows, log_z, needs)
+
+        return jax.vmap(assemble)(found)
 
 
 MEMBERS = PolicyOutput(forward_logits=0, backward_logits=None, log_flow=None)  # pyrefly: ignore
@@ -166,6 +169,11 @@ MEMBERS = PolicyOutput(forward_logits=0, backward_logits=None, log_flow=None)  #
 
 def _heads(policy: EnsemblePolicy, params: PyTree, env: Environment, state: State) -> PolicyOutput:
     return policy.heads(params, env, state)
+
+
+def _read(reading: Reading, heads: PolicyOutput, visit: Visit) -> VisitScores:
+    """`[K]` of each member."""
+    return jax.vmap(partial(scoring.read, reading), (MEMBERS, None))(heads, visit)
 
 
 def ensemble_mlp_policy(
