@@ -6,7 +6,10 @@ from importlib import import_module
 # Imported when they are called: most commands need neither a device nor the other libraries.
 COMMANDS = {
     "run": ("benchmarks.run", "steps per second of training, of gfnjax and its peers"),
-    "quality": ("benchmarks.convergence", "seconds of training to an exact total variation"),
+    "quality": (
+        "benchmarks.convergence",
+        "seconds of training to an exact distance from the target",
+    ),
     "growth": ("benchmarks.growth", "cost of a step by batch, horizon, actions and so on"),
     "peers": ("benchmarks.peers.install", "install the peers, each in an environment of its own"),
 }

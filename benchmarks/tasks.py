@@ -15,9 +15,11 @@ import optax
 
 import gfnjax
 from benchmarks import networks
+from benchmarks.data import dag_data
 from benchmarks.settings import (
     ATTENTION,
     BITS,
+    DAG_NODES,
     DAG_WIDTH,
     ISING_SIGMA,
     SETTINGS,
@@ -31,12 +33,14 @@ from gfnjax import GFlowNet, Hyperparameters
 from gfnjax.envs import published_set
 from gfnjax.envs.amp import antimicrobial_peptides
 from gfnjax.envs.bits import bit_sequence
-from gfnjax.envs.dags import DAGConfig
+from gfnjax.envs.dags import DAGs
 from gfnjax.envs.ising import Ising
 from gfnjax.envs.phylogeny import phylogeny_benchmark
 from gfnjax.envs.sequences import left_to_right_bits, qm9_small, tfbind8
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
 from gfnjax.policies.graph_network import graph_policy
+from gfnjax.rewards.dags import posterior
+from gfnjax.rewards.gaussian_networks import bge
 from gfnjax.rewards.ising import lattice
 from gfnjax.run.build import describe as describe_run
 from gfnjax.run.choices import configure
@@ -132,7 +136,8 @@ def _amp(name: str) -> GFlowNet:
 
 
 def _dag(name: str) -> GFlowNet:
-    env = DAGConfig().make()
+    # Not those that it is registered with, which the peers cannot draw.
+    env = DAGs(DAG_NODES, posterior(bge(dag_data(DAG_NODES))))
     return _gflownet(env, graph_policy(env, DAG_WIDTH), SETTINGS[name])
 
 

@@ -5,16 +5,17 @@ import platform
 import resource
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Request(NamedTuple):
-    """What to train; only gfnjax has presets."""
+    """What to train; only gfnjax has presets, and starts of log Z but 0."""
 
     task: str
     preset: bool = False
     batch_size: int | None = None
     seed: int = 0
+    log_z_start: Literal["batch", "zero"] | None = None
 
 
 class Counts(NamedTuple):
@@ -31,7 +32,8 @@ class Trainer(NamedTuple):
         about: version, framework, device, batch size, network, parameters: for the records.
         run: train from the start for some steps and wait for it; from where the last call ended,
             if its second argument is true.
-        logits: in grids, logits `[N, num_dims + 1]`, stop last, in the cells `[N, num_dims]`.
+        logits: where the policy can be measured, `[S, actions]` in states `[S, ...]` as
+            `benchmarks.measures` writes them; -inf where an action is not allowed.
     """
 
     about: dict[str, Any]

@@ -5,7 +5,8 @@ A JSON object a line. At first the worker says what it is, after a step. Then
     {"run": 100}                       the first 100 steps, from the start: seconds, what was
                                        sampled, and memory
     {"run": 100, "go_on": true}        100 more steps
-    {"logits": [[0, 0], ...]}          of the policy in cells of a grid
+    {"states": FILE, "logits": FILE}   of the policy in states read from one .npy file, written
+                                       to the other
 
 Anything else that is printed goes to stderr. While it waits a worker does nothing.
 """
@@ -36,8 +37,9 @@ def _arguments() -> tuple[str, Request]:
     parser.add_argument("--preset", action="store_true")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    return given.library, Request(given.task, given.preset, given.batch_size, given.seed)
+    parser.add_argument("--log-z-start", choices=("batch", "zero"))
+    given = vars(parser.parse_args())
+    return given.pop("library"), Request(**given)
 
 
 def _start(library: str, request: Request) -> tuple[Trainer, dict[str, Any]]:
@@ -75,7 +77,8 @@ def _answer(library: str, made: Trainer, question: dict[str, Any]) -> dict[str, 
         import numpy as np
 
         assert made.logits is not None, f"{library} has no logits"
-        return {"logits": made.logits(np.asarray(question["logits"])).tolist()}
+        np.save(question["logits"], made.logits(np.load(question["states"])))
+        return {"logits": question["logits"]}
     start, cpu_start = time.perf_counter(), time.process_time()
     counts = made.run(question["run"], question.get("go_on", False))
     return {

@@ -184,8 +184,9 @@ def test_records_as_a_picture(tmp_path):
     assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_worker_answers_until_it_is_stopped():
-    worker = processes.start("gfnjax", "grid-8x8", "--seed", "3", "--batch-size", "8")
+def test_a_worker_answers_until_it_is_stopped(tmp_path):
+    given = "--seed 3 --batch-size 8 --log-z-start batch"
+    worker = processes.start("gfnjax", "grid-8x8", *given.split())
     expected = {
         "library": "gfnjax",
         "task": "grid-8x8",
@@ -195,13 +196,17 @@ def test_a_worker_answers_until_it_is_stopped():
         "objective": "tb",
         "network": "MLP 256-256",
         "num_parameters": mlp_size(*MLP_SIZES["grid-8x8"]),
+        "log_z_start": "batch",
     }
     assert expected.items() <= worker.about.items()
     assert worker.about["first_step_seconds"] > worker.about["compile_seconds"] > 0
 
     first, again = (processes.ask(worker, run=5) for _ in range(2))
     more = processes.ask(worker, run=1_100, go_on=True)
-    logits = np.array(processes.ask(worker, logits=[[0, 0], [7, 3]])["logits"])
+    np.save(tmp_path / "states.npy", np.array([[0, 0], [7, 3]], np.int32))
+    files = {name: str(tmp_path / f"{name}.npy") for name in ("states", "logits")}
+    assert processes.ask(worker, **files) == {"logits": files["logits"]}
+    logits = np.load(files["logits"])
     processes.stop(worker)
 
     assert worker.process.returncode == 0
@@ -214,8 +219,8 @@ def test_a_worker_answers_until_it_is_stopped():
         assert answer["peak_resident_bytes"] > 10_000_000
     assert first["transitions"] == again["transitions"]
     assert logits.shape == (2, 3)
-    assert np.isfinite(logits).all()
-    assert not np.allclose(logits[0], logits[1])
+    np.testing.assert_array_equal(logits == -np.inf, [[False] * 3, [True, False, False]])
+    assert not np.allclose(logits[0, 1:], logits[1, 1:])
 
 
 def test_a_record_of_a_worker_that_has_trained(tmp_path, capsys, monkeypatch):

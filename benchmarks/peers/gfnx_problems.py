@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.data import data_file, tfbind8_file
+from benchmarks.data import dag_data, data_file, tfbind8_file
 from benchmarks.peers import gfnx_networks as networks
 from benchmarks.settings import (
     ATTENTION,
@@ -147,13 +147,11 @@ def amp(name: str, env_key: jax.Array, key: jax.Array) -> Problem:
 
 
 def dag(name: str, env_key: jax.Array, key: jax.Array) -> Problem:
-    """The BGe posterior of data like gfnjax's; which graph they come from costs nothing."""
+    """The BGe posterior of the same data."""
     from gfnx.reward.dag_likelihood import BGeScore
     from gfnx.reward.dag_prior import UniformDAGPrior
 
-    mixing = np.eye(DAG_NODES) - np.diag(np.full(DAG_NODES - 1, 0.8), 1)
-    noise = np.random.default_rng(0).normal(scale=0.1**0.5, size=(100, DAG_NODES))
-    likelihood = BGeScore(jnp.asarray(np.linalg.solve(mixing.T, noise.T).T, jnp.float32))
+    likelihood = BGeScore(jnp.asarray(dag_data(DAG_NODES), jnp.float32))
     reward = gfnx.DAGRewardModule(prior=UniformDAGPrior(DAG_NODES), likelihood=likelihood)
     env = gfnx.DAGEnvironment(reward, DAG_NODES)
     network = networks.Graph(DAG_NODES, DAG_WIDTH, key)

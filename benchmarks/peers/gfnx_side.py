@@ -18,10 +18,13 @@ import optax
 from jax import lax
 
 from benchmarks import jax_side
-from benchmarks.peers import gfnx_losses
+from benchmarks.peers import gfnx_losses, gfnx_states
 from benchmarks.peers.gfnx_problems import PROBLEMS, Problem
 from benchmarks.settings import SETTINGS, Settings
 from benchmarks.trainer import Counts, Request, Trainer
+
+# States at a time, where logits are asked for.
+ROWS = 4_096
 
 
 class State(NamedTuple):
@@ -65,8 +68,8 @@ def make(request: Request) -> Trainer:
         now[0] = state
         return Counts(num_steps * settings.batch_size, transitions)
 
-    def logits(positions: np.ndarray) -> np.ndarray:
-        return _grid_logits(run, now[0].params[0], positions)
+    def logits(rows: np.ndarray) -> np.ndarray:
+        return _logits(run, now[0].params[0], rows)
 
     return Trainer(_about(settings, params), train, logits)
 
@@ -146,10 +149,12 @@ def _loss(run: Run, params: tuple, trajectories: gfnx.utils.TrajectoryData) -> j
     return gfnx_losses.loss(run.settings.objective, run.settings.huber, *given, log_z)
 
 
-def _grid_logits(run: Run, network: Any, positions: np.ndarray) -> np.ndarray:
-    flags = dict.fromkeys(("is_terminal", "is_pad"), jnp.zeros(len(positions), bool))
-    initial = jnp.asarray((positions == 0).all(axis=-1))
-    states = gfnx.HypergridEnvState(state=jnp.asarray(positions), is_initial=initial, **flags)
-    observations = run.problem.env.get_obs(states, run.problem.env_params)
-    outputs = run.problem.apply(eqx.combine(network, run.static), observations)
-    return np.asarray(outputs.forward_logits)
+def _logits(run: Run, network: Any, rows: np.ndarray) -> np.ndarray:
+    env, env_params, _, apply = run.problem
+    found = []
+    for start in range(0, len(rows), ROWS):
+        states = gfnx_states.states(env, rows[start : start + ROWS])
+        observations = env.get_obs(states, env_params)
+        logits = apply(eqx.combine(network, run.static), observations).forward_logits
+        found.append(np.where(env.get_invalid_mask(states, env_params), -np.inf, logits))
+    return np.concatenate(found)[:, gfnx_states.order(env)]

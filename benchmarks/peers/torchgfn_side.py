@@ -48,7 +48,8 @@ def make(request: Request) -> Trainer:
         with torch.no_grad():
             given = torch.tensor(positions, dtype=torch.long)
             states = now[0].problem.env.states_from_tensor(given)
-            return now[0].gflownet.pf(states).numpy()
+            found = now[0].gflownet.pf(states)
+            return found.masked_fill(~states.forward_masks, -torch.inf).numpy()
 
     return Trainer(_about(settings, now[0].gflownet), train, logits)
 
