@@ -116,24 +116,29 @@ def rollout(
     memory, actions = start(state), actions_of(env)
     horizon = env.max_steps if window is None else window.length
     noise = actions.noise(key, (horizon + 1, batch_size))
+    num_steps = horizon + (record is not None)
+    at_once, num_slots = _blocks(num_steps)
     length = jnp.zeros(batch_size, jnp.int32)
     time, done = jnp.zeros((), jnp.int32), jnp.zeros(batch_size, bool)
     arrival = no_arrival(env, batch_size)
     step = partial(_step, env, act, actions, record)
     shapes = jax.eval_shape(step, memory, time, state, arrival, noise, done)
-    # One slot too many for actions: evaluating a terminal state writes one after the last step.
-    buffers = _buffer((state, arrival.action, shapes[2]), horizon + 1)
+    # Too many for actions: evaluating a terminal state writes one after the last step.
+    buffers = _buffer((state, arrival.action, shapes[2]), max(horizon + 1, num_slots))
 
     def body(carry: PyTree) -> PyTree:
         t, done, state, arrival, length, memory, buffers = carry
         ended = jax.vmap(env.is_terminal)(state)
         if window is not None:
             ended |= t >= horizon
+        elif num_slots > num_steps:
+            ended |= t >= num_steps
         memory, action, row = step(memory, t, state, arrival, noise, done)
         action = choose(ended, jax.tree.map(jnp.zeros_like, action), action)
         buffers = _write(buffers, (state, action, row), t)
         following = jax.vmap(env.step)(state, action)
-        if window is not None:  # only there a state that has ended may allow a step
+        # Only there a state that has ended may allow a step.
+        if window is not None or num_slots > num_steps:
             following = choose(ended, state, following)
         undo = arrival.undo
         if record is not None:
@@ -143,18 +148,32 @@ def rollout(
         length = length + (~ended).astype(jnp.int32)
         return t + 1, done, following, Arrival(action, undo), length, memory, buffers
 
+    def block(carry: PyTree) -> PyTree:
+        return lax.fori_loop(0, at_once, lambda _, carry: body(carry), carry, unroll=True)
+
     end, _, terminal, _, length, _, buffers = lax.while_loop(
-        lambda carry: (carry[0] < horizon + (record is not None)) & ~carry[1].all(),
-        body,
+        lambda carry: (carry[0] < num_steps) & ~carry[1].all(),
+        body if at_once == 1 else block,
         (time, done, state, arrival, length, memory, buffers),
     )
     states, taken, records = buffers
-    # What ended before the others was written again and again; in place, as nothing else would be.
-    states = lax.fori_loop(end, horizon + 1, lambda t, x: _write(x, terminal, t), states)
+    if at_once > 1:
+        states, records = jax.tree.map(lambda x: x[:, : horizon + 1], (states, records))
+        states = _repeat_last(states, terminal, length)
+    else:
+        # What ended before the others was written again and again; in place, as nothing else is.
+        states = lax.fori_loop(end, horizon + 1, lambda t, x: _write(x, terminal, t), states)
     log_reward = _log_rewards(env, terminal, window)
     taken = jax.tree.map(lambda x: x[:, :horizon], taken)
     cut = jnp.zeros(batch_size, bool) if window else ~jax.vmap(env.is_terminal)(terminal)
     return Trajectory(states, taken, length, log_reward, cut), records
+
+
+def _blocks(num_steps: int) -> tuple[int, int]:
+    """Steps at once, and all of them at most: `num_steps`, or a few more that do nothing."""
+    blocks = max(-(-num_steps // tuning().steps_at_once), 1)
+    at_once = max(-(-num_steps // blocks), 1)
+    return at_once, blocks * at_once
 
 
 def _log_rewards(env: Environment, last: State, window: Window | None) -> Array:

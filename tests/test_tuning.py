@@ -17,7 +17,7 @@ GRID = Hypergrid(2, 6)
         (tuning.CPU, 4096, 10, 1024),
         (tuning.CPU, 4096, 3_151, 665),  # 2^21 numbers
         (tuning.CPU, 4096, 10**6, 96),  # but not less than this
-        (tuning.GPU, 16, 10, 16_384),
+        (tuning.GPU, 16, 10, 65_536),
         (tuning.GPU, 4096, 3_856, 4_350),  # 2^24 numbers
     ],
 )
