@@ -57,6 +57,18 @@ Finish = Callable[[Turn, Decision], tuple[Action, PyTree]]
 Act = Callable[[PyTree, Array, Turn, Array, Finish], tuple[PyTree, tuple[Action, PyTree]]]
 
 
+class Walk(NamedTuple):
+    """A rollout under way, after `t` steps; `[B, ...]` all but `t` and `memory`."""
+
+    t: Array
+    done: Array
+    state: State
+    arrival: Arrival
+    length: Array
+    memory: PyTree
+    buffers: PyTree
+
+
 class Record(NamedTuple):
     """What is recorded of visits, a few numbers of each.
 
@@ -132,42 +144,59 @@ def rollout(
     arrival = no_arrival(env, batch_size)
     step = partial(_step, env, act, actions, record)
     shapes = jax.eval_shape(step, memory, time, state, arrival, noise, done)
-    # One slot too many for actions: evaluating a terminal state writes one after the last step.
-    buffers = _buffer((state, arrival.action, shapes[2]), horizon + 1)
     ends = record is not None and record.ends
     # Of a window that has not ended the last state is recorded all the same.
-    last = horizon + (ends or (record is not None and window is not None))
+    num_steps = horizon + (ends or (record is not None and window is not None))
+    at_once, num_slots = _blocks(num_steps)
+    limit = horizon if window is not None else num_steps if num_slots > num_steps else None
+    buffers = _buffer((state, arrival.action, shapes[2]), max(horizon + 1, num_slots))
 
-    def body(carry: PyTree) -> PyTree:
-        t, done, state, arrival, length, memory, buffers = carry
-        ended = jax.vmap(env.is_terminal)(state)
-        if window is not None:
-            ended |= t >= horizon
-        memory, action, row = step(memory, t, state, arrival, noise, done)
-        action = choose(ended, jax.tree.map(jnp.zeros_like, action), action)
-        buffers = _write(buffers, (state, action, row), t)
-        following = jax.vmap(env.step)(state, action)
-        if window is not None:  # only there a state that has ended may allow a step
-            following = choose(ended, state, following)
-        undo = arrival.undo
-        if ends:
-            undo = choose(ended, undo, jax.vmap(env.backward_action)(state, action))
-        done = ended if ends else jax.vmap(env.is_terminal)(following)
-        length = length + (~ended).astype(jnp.int32)
-        return t + 1, done, following, Arrival(action, undo), length, memory, buffers
+    def block(walk: Walk) -> Walk:
+        advance = partial(_advance, env, partial(step, noise=noise), ends, limit)
+        return lax.fori_loop(0, at_once, lambda _, walk: advance(walk), walk, unroll=True)
 
-    end, _, terminal, _, length, _, buffers = lax.while_loop(
-        lambda carry: (carry[0] < last) & ~carry[1].all(),
-        body,
-        (time, done, state, arrival, length, memory, buffers),
+    walk = lax.while_loop(
+        lambda walk: (walk.t < num_steps) & ~walk.done.all(),
+        block,
+        Walk(time, done, state, arrival, length, memory, buffers),
     )
-    states, taken, records = buffers
-    # What ended before the others was written again and again; in place, as nothing else would be.
-    states = lax.fori_loop(end, horizon + 1, lambda t, x: _write(x, terminal, t), states)
-    log_reward = _log_rewards(env, terminal, window)
+    states, taken, records = walk.buffers
+    # What ended before the others, and steps too many, have left anything behind them.
+    states, records = jax.tree.map(lambda x: x[:, : horizon + 1], (states, records))
+    states = _repeat_last(states, walk.state, walk.length)
+    log_reward = _log_rewards(env, walk.state, window)
     taken = jax.tree.map(lambda x: x[:, :horizon], taken)
-    cut = jnp.zeros(batch_size, bool) if window else ~jax.vmap(env.is_terminal)(terminal)
-    return Trajectory(states, taken, length, log_reward, cut), records
+    cut = jnp.zeros(batch_size, bool) if window else ~jax.vmap(env.is_terminal)(walk.state)
+    return Trajectory(states, taken, walk.length, log_reward, cut), records
+
+
+def _advance(
+    env: Environment, step: Callable[..., Any], ends: bool, limit: int | None, walk: Walk
+) -> Walk:
+    """One step of what is not done; `ends` and `limit` say when that is, see `rollout`."""
+    t, done, state, arrival, length, memory, buffers = walk
+    ended = jax.vmap(env.is_terminal)(state)
+    if limit is not None:
+        ended |= t >= limit
+    memory, action, row = step(memory, t, state, arrival, done=done)
+    action = choose(ended, jax.tree.map(jnp.zeros_like, action), action)
+    buffers = _write(buffers, (state, action, row), t)
+    following = jax.vmap(env.step)(state, action)
+    if limit is not None:  # only there a state that has ended may allow a step
+        following = choose(ended, state, following)
+    undo = arrival.undo
+    if ends:
+        undo = choose(ended, undo, jax.vmap(env.backward_action)(state, action))
+    done = ended if ends else jax.vmap(env.is_terminal)(following)
+    length = length + (~ended).astype(jnp.int32)
+    return Walk(t + 1, done, following, Arrival(action, undo), length, memory, buffers)
+
+
+def _blocks(num_steps: int) -> tuple[int, int]:
+    """Steps at once, and all of them at most: `num_steps`, or a few more that do nothing."""
+    blocks = max(-(-num_steps // tuning().steps_at_once), 1)
+    at_once = max(-(-num_steps // blocks), 1)
+    return at_once, blocks * at_once
 
 
 def _log_rewards(env: Environment, last: State, window: Window | None) -> Array:

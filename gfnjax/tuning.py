@@ -11,19 +11,24 @@ import jax
 
 
 class Tuning(NamedTuple):
-    """How states are evaluated.
+    """How states are visited and evaluated.
 
     Attributes:
         packed_batch: from this batch size on a rollout evaluates live states only; None for never.
         least_rows: states evaluated at a time when scoring: this many for small batches,
         most_rows: for large ones, and four a trajectory in between.
         most_numbers: what is said of them, numbers in all, at most.
+        product_features: where an MLP looks features up, the gradient is a product with all of
+            them for up to this many for each that is on, and a scatter for more.
+        steps_at_once: of a rollout, in a row, until it sees whether every trajectory has ended.
     """
 
     packed_batch: int | None
     least_rows: int
     most_rows: int
     most_numbers: int
+    product_features: int = 0
+    steps_at_once: int = 1
 
     def rows(self, batch_size: int, numbers: int) -> int:
         """States at a time for a batch of trajectories, where a state is told that many numbers."""
@@ -32,7 +37,14 @@ class Tuning(NamedTuple):
 
 
 CPU = Tuning(packed_batch=256, least_rows=192, most_rows=1024, most_numbers=2**21)
-GPU = Tuning(packed_batch=None, least_rows=16_384, most_rows=16_384, most_numbers=2**24)
+GPU = Tuning(
+    packed_batch=None,
+    least_rows=16_384,
+    most_rows=16_384,
+    most_numbers=2**24,
+    product_features=2_048,
+    steps_at_once=8,
+)
 
 
 def tuning() -> Tuning:

@@ -262,6 +262,48 @@ def test_a_large_batch_is_packed_and_the_same(key, monkeypatch):
     np.testing.assert_array_equal(packed_records["row"][live], records["row"][live])
 
 
+@pytest.mark.parametrize("steps_at_once", [2, 3, 5, 100])
+@pytest.mark.parametrize("recording", [False, True])
+@pytest.mark.parametrize("name", ["grid", "line", "dag"])
+def test_several_steps_at_once_are_the_same(name, recording, steps_at_once, key, monkeypatch):
+    env = ENVIRONMENTS[name]()
+    arguments = env, forward_table(env), key, 9, recording
+    sample.clear_cache()
+    one, records = sample(*arguments)
+    monkeypatch.setattr(tuning, "CPU", tuning.CPU._replace(steps_at_once=steps_at_once))
+    sample.clear_cache()
+    several, several_records = sample(*arguments)
+    jax.tree.map(np.testing.assert_array_equal, several, one)
+    live = np.arange(env.max_steps + 1)[None] <= np.asarray(one.length)[:, None]
+    jax.tree.map(
+        lambda x, y: np.testing.assert_array_equal(x[live], y[live]), several_records, records
+    )
+    assert_valid(env, several)
+
+
+@pytest.mark.parametrize("recording", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 4])
+def test_several_steps_at_once_do_not_leave_a_window(length, recording, key, monkeypatch):
+    env = grid()
+
+    def draw(key):
+        decide, record = (
+            undecided(env),
+            rollout.Record(lambda said, *visit: visit, True) if recording else None,
+        )
+        window = rollout.Window(rollout.tile(env.initial_state(), 6), length)
+        return rollout.sample_forward(env, decide, key, 6, window, record)[0]
+
+    one = draw(key)
+    monkeypatch.setattr(tuning, "CPU", tuning.CPU._replace(steps_at_once=3))
+    jax.tree.map(np.testing.assert_array_equal, draw(key), one)
+    assert (np.asarray(one.length) == length).any()
+
+
+def undecided(env):
+    return lambda state: rollout.Decision(jnp.zeros(env.num_actions))
+
+
 def test_keys_and_rows_give_different_trajectories():
     env = grid()
     draw = jax.vmap(lambda key: sample(env, forward_table(env), key, 8)[0])

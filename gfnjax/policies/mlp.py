@@ -13,6 +13,7 @@ from gfnjax.arguments import whole
 from gfnjax.envs.base import Environment, SparselyObserved, State, source_state
 from gfnjax.errors import ArgumentError
 from gfnjax.policies.base import Policy, from_flax, sizes_of
+from gfnjax.tuning import tuning
 from gfnjax.types import Array, PolicyOutput, PyTree
 
 # Features for each that is on, below which a product with all of them is faster than look-ups.
@@ -73,11 +74,31 @@ class FeatureSum(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.width,), dtype)
         if jnp.issubdtype(features.dtype, jnp.floating):
             return features @ kernel + bias
-        if features.size > SPARSE:
-            return kernel[features].sum(axis=0) + bias
-        # One look-up after the other: together they are copied into one array before they are
-        # summed, which takes twice as long.
-        return sum((kernel[index] for index in features), bias)
+        if self.num_features <= tuning().product_features * features.size:
+            return _sum_by_product(kernel, features) + bias
+        return _sum(kernel, features, bias)
+
+
+def _sum(kernel: Array, features: Array, start: Array) -> Array:
+    """`start` and the rows `features` of `kernel`, added up."""
+    if features.size > SPARSE:
+        return kernel[features].sum(axis=0) + start
+    # One look-up after the other: together they are copied into one array before they are
+    # summed, which takes twice as long.
+    return sum((kernel[index] for index in features), start)
+
+
+@jax.custom_jvp
+def _sum_by_product(kernel: Array, features: Array) -> Array:
+    """The rows `features` of `kernel`, added up; differentiated as a product, not as look-ups."""
+    return _sum(kernel, features, jnp.zeros((), kernel.dtype))
+
+
+@_sum_by_product.defjvp
+def _product(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    kernel, features = primals
+    ones = jax.nn.one_hot(features, len(kernel), dtype=kernel.dtype).sum(axis=0)
+    return _sum_by_product(kernel, features), ones @ tangents[0]
 
 
 def _active_features(env: SparselyObserved, state: State) -> Array:

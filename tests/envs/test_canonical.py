@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from gfnjax import Hypergrid, rollout
+from gfnjax import Hypergrid, rollout, tuning
 from gfnjax.envs.base import canonical_of
 from gfnjax.envs.conditional import temperature_conditional
 from gfnjax.metrics import modes
@@ -175,6 +175,24 @@ class Ring:
 
     def log_reward(self, state):
         return jnp.zeros(())
+
+
+@pytest.mark.parametrize("max_steps", [4, 5])
+@pytest.mark.parametrize("recording", [False, True])
+def test_a_walk_is_cut_where_it_was_with_several_steps_at_once(
+    max_steps, recording, key, monkeypatch
+):
+    env = Ring(max_steps=max_steps)
+    record = rollout.Record(lambda said, state, action, undo: action, True) if recording else None
+
+    def walk():
+        decide = lambda s: rollout.Decision(jnp.zeros(3))  # noqa: E731
+        return rollout.sample_forward(env, decide, key, 64, record=record)[0]
+
+    one = walk()
+    monkeypatch.setattr(tuning, "CPU", tuning.CPU._replace(steps_at_once=3))
+    jax.tree.map(np.testing.assert_array_equal, walk(), one)
+    assert one.cut.any()
 
 
 def test_a_walk_that_was_cut_says_so(key):

@@ -1,11 +1,13 @@
 """Attention against the formula in NumPy and against derivatives of plain products."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gfnjax import Hypergrid, mlp_policy
+from gfnjax import Hypergrid, mlp_policy, tuning
 from gfnjax.policies.attention import attend
 from gfnjax.policies.mlp import FEW, SPARSE, FeatureSum
 
@@ -95,6 +97,37 @@ def test_look_ups_are_a_product_with_ones(num_ones, key):
         jax.tree.map(
             lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), found, expected
         )
+
+
+@pytest.mark.parametrize("num_ones", [1, SPARSE + 1])
+def test_look_ups_on_a_gpu_are_those_on_a_cpu(num_ones, key, monkeypatch):
+    layer = FeatureSum(50, 3)
+    index = jax.random.randint(jax.random.key(5), (6, num_ones), 0, 50)  # some ones twice
+    params = layer.init(key, index[0])
+
+    def loss(params):
+        return (jax.vmap(partial(layer.apply, params))(index) ** 2).sum()
+
+    def everything(params):
+        outputs = jax.vmap(partial(layer.apply, params))(index)
+        along = jax.jvp(loss, (params,), (params,))
+        return outputs, jax.grad(loss)(params), along
+
+    def scatters():
+        return str(jax.make_jaxpr(jax.grad(loss))(params)).count("scatter-add")
+
+    on_cpu = everything(params)
+    assert scatters() > 0
+    monkeypatch.setattr(tuning, "CPU", tuning.GPU)
+    assert scatters() == 0
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6),
+        everything(params),
+        on_cpu,
+    )
+    few = tuning.GPU._replace(product_features=49 // num_ones)
+    monkeypatch.setattr(tuning, "CPU", few)
+    assert scatters() > 0
 
 
 @pytest.mark.parametrize(
