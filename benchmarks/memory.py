@@ -1,9 +1,10 @@
 """Memory of sampling, training and checkpoints: python benchmarks/memory.py [--only programs]
 
 Bytes that compiled programs set aside, from XLA's own account: nothing large is run. "train" is a
-chunk of steps as the host loop runs it. A replay buffer is there where its capacity is named; the
-size of a checkpoint is that of the training state. The second table writes and reads a state of
-a gigabyte and reports the largest resident memory of the process beyond the state itself.
+chunk of steps as the host loop runs it, "padded" one of the plain steps of `padded.py`. A replay
+buffer is there where its capacity is named; the size of a checkpoint is that of the training state.
+The second table writes and reads a state of a gigabyte and reports the largest resident memory of
+the process beyond the state itself.
 """
 
 import argparse
@@ -22,9 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from items import Items
+from padded import padded_step
 
 import gfnjax
-from gfnjax import GFlowNet, Hypergrid, training
+from gfnjax import GFlowNet, Hypergrid, TrainState, training
 from gfnjax.envs.phylogeny import phylogeny_benchmark
 from gfnjax.policies.forest import forest_policy
 from gfnjax.replay import Fifo
@@ -46,8 +48,9 @@ def layers(env: Any, batch_size: int, **options: Any) -> GFlowNet:
     return GFlowNet(env, policy, objective, batch_size=batch_size, log_z_init=0.0, **options)
 
 
+PADDED = "grid 20^4, batch 4,096"
 CASES: dict[str, Callable[[], GFlowNet]] = {
-    "grid 20^4, batch 4,096": lambda: layers(Hypergrid(4, 20), 4096),
+    PADDED: lambda: layers(Hypergrid(4, 20), 4096),
     "grid 20^4, batch 4,096, replay 100,000": lambda: layers(
         Hypergrid(4, 20), 4096, sampler=Mixed(Fifo(100_000))
     ),
@@ -63,6 +66,11 @@ CASES: dict[str, Callable[[], GFlowNet]] = {
 @partial(jax.jit, static_argnums=0)
 def sample(size: int, gfn: GFlowNet, params: Any, key: jax.Array) -> gfnjax.Trajectory:
     return gfn.sample(params, key, size)
+
+
+@partial(jax.jit, static_argnames="num_steps")
+def padded(gfn: GFlowNet, state: TrainState, num_steps: int) -> TrainState:
+    return jax.lax.scan(lambda s, _: padded_step(gfn, s), state, None, length=num_steps)[0]
 
 
 def megabytes(count: float) -> str:
@@ -85,6 +93,8 @@ def programs() -> None:
             "sample": sample.lower(gfn.batch_size, gfn, state.params, key),
             "train": training._run.lower(gfn, state, 10, 10),
         }
+        if name == PADDED:
+            lowered["padded"] = padded.lower(gfn, state, 10)
         for program, low in lowered.items():
             used = low.compile().memory_analysis()
             row = (
