@@ -169,7 +169,9 @@ def read_visits(
         x = x.reshape(*live.shape, *x.shape[1:])
         return jnp.pad(x, ((0, 0), (0, num_visits - size), *((0, 0),) * (x.ndim - 2)))
 
-    return jax.tree.map(unfold, scores)
+    scores = jax.tree.map(unfold, scores)
+    # Nobody needs the flow of a terminal state. One that is not, after `max_steps`, must not pass.
+    return scores._replace(log_flow=scores.log_flow.at[:, size:].set(jnp.inf))
 
 
 def assemble(

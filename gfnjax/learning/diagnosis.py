@@ -33,7 +33,8 @@ KINDS = {
 class Findings(NamedTuple):
     """How many trajectories have NaN, inf and -inf in something: `[3]` int32 each.
 
-    `parameters` counts numbers instead. Only complete trajectories have a log R.
+    `parameters` counts numbers instead, `unfinished` `[]` the trajectories that should have ended.
+    Only complete trajectories have a log R.
     """
 
     log_reward: Array
@@ -42,6 +43,7 @@ class Findings(NamedTuple):
     log_pf: Array
     log_pb: Array
     log_flow: Array
+    unfinished: Array
 
 
 def diagnose(gfn: Learner, state: Any) -> str | None:
@@ -51,8 +53,14 @@ def diagnose(gfn: Learner, state: Any) -> str | None:
         gfn: what is trained.
         state: right before the step.
     """
-    found, size = jax.device_get(_examine(gfn, state))
+    found, size, max_steps = jax.device_get(_examine(gfn, state))
     step = int(state.step)
+    if found.unfinished:
+        return Words(
+            f"{found.unfinished} of {size} trajectories have not ended after max_steps = "
+            f"{max_steps} steps, at step {step}; the environment's max_steps must be the length "
+            "of the longest"
+        )
     for name in ("log_reward", "log_partial_reward"):
         if (reason := rewards(name, getattr(found, name), size, step)) is not None:
             return reason
@@ -133,7 +141,7 @@ def count(values: Array, where: Array | None = None) -> Array:
 
 
 @jax.jit
-def _examine(gfn: Learner, state: Any) -> tuple[Findings, int]:
+def _examine(gfn: Learner, state: Any) -> tuple[Findings, int, int]:
     scores = gfn.seen(state)
     # Flow and partial reward of a terminal state are its reward.
     inside = ~jax.vmap(terminal_step)(scores)
@@ -145,8 +153,10 @@ def _examine(gfn: Learner, state: Any) -> tuple[Findings, int]:
         count(scores.log_pf),
         count(scores.log_pb),
         count(scores.log_flow, inside),
+        # Marked so by `scoring.read_visits`; a window that has not ended has a flow there.
+        (~scores.complete & jnp.isposinf(scores.log_flow[:, -1])).sum(dtype=jnp.int32),
     )
-    return found, scores.length.size
+    return found, scores.length.size, scores.mask.shape[1]
 
 
 @partial(jax.jit, static_argnames="log_rewards")

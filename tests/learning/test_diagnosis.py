@@ -241,3 +241,21 @@ def test_a_model_without_a_diagnosis_of_its_own():
         "the loss is inf at step 2, its rewards are finite: try a smaller learning rate or "
         "max_grad_norm"
     )
+
+
+@struct.dataclass
+class Understated(gfnjax.Hypergrid):
+    """A grid that promises shorter trajectories than it has."""
+
+    @property
+    def max_steps(self):
+        return 2
+
+
+def test_trajectories_that_should_have_ended_stop_a_run_that_needs_their_flow():
+    env = Understated(2, 3)
+    options = {"backward": gfnjax.UniformBackward(), "batch_size": 16}
+    gfn = gfnjax.GFlowNet(env, gfnjax.tabular_policy(env), gfnjax.DetailedBalance(), **options)
+    message = str(failure(gfn))
+    assert "have not ended after max_steps = 2 steps, at step 0" in message
+    assert "of 16 trajectories" in message
