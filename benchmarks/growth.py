@@ -72,7 +72,8 @@ def measure(model: GFlowNet | Members, repeats: int, seconds: float) -> dict[str
         state = state._replace(members=_stand_still(state.members))
     else:
         state = _stand_still(state)
-    state, taken, _ = _run(model, state, WARM_UP)
+    for _ in range(2):  # where members are divided, the first time compiles for that
+        state, taken, _ = _run(model, state, WARM_UP)
     steps = min(max(round(seconds * WARM_UP / taken), 1), CAPACITY)
     per_step, per_transition = [], []
     for _ in range(repeats):
