@@ -26,8 +26,8 @@ class StatePolicy(Protocol):
 class BackwardPolicy(Protocol):
     """A callable pytree: backward logits of one state, before masking.
 
-    One that goes by the state alone may say so, `reads_output = False`; it is then given None for
-    the policy's output, and no network is asked about terminal states on its account.
+    One that goes by the state alone may say so, `reads_output = False`; it may then be given None
+    for the policy's output, and no network is asked about terminal states on its account.
     """
 
     def __call__(self, env: Environment, state: State, output: PolicyOutput) -> Array: ...
