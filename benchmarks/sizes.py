@@ -51,6 +51,8 @@ class Members:
 def _divided(step: Callable, num_members: int) -> Callable:
     """`step` of `[members, ...]`, those of each device in loops of their own."""
     devices = jax.devices()[: math.gcd(num_members, jax.device_count())]
+    if len(devices) == 1:
+        return step
     mesh, of_members = Mesh(devices, ("members",)), PartitionSpec("members")
     # Loops start from constants, which are the same everywhere: not checked.
     specs = {"in_specs": of_members, "out_specs": of_members, "check_vma": False}
