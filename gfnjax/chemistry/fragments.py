@@ -1,0 +1,96 @@
+"""A vocabulary as arrays, for what is computed on the device."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gfnjax.chemistry.vocabulary import Vocabulary
+from gfnjax.types import Array
+
+
+class Fragments(NamedTuple):
+    """V entries of K fragments ("kinds"), whose S sites are the atoms that may be bonded.
+
+    The positions of an entry are its `attachments`: position 0 is what it is attached by, the
+    others are stems; of a molecule's first entry, position 0 is a stem too.
+
+    Attributes:
+        kinds: `[V]` int32, the fragment of each entry.
+        sites: `[V, L]` int32, the site of each position, -1 past the last.
+        entries: `[K, E]` int32, the entries of each fragment, -1 past the last.
+        symmetries: `[K, P, S]` int32, the automorphisms of each fragment as permutations of its
+            sites: where each goes; rows of -1 past the last one.
+        atoms: `[K, S]` int32, the atom of each site by its place in the SMILES, -1 past the last.
+    """
+
+    kinds: Array
+    sites: Array
+    entries: Array
+    symmetries: Array
+    atoms: Array
+
+    @property
+    def num_entries(self) -> int:
+        return self.sites.shape[0]
+
+    @property
+    def num_positions(self) -> int:
+        """L, of the entry that has most."""
+        return self.sites.shape[1]
+
+
+def fragments(vocabulary: Vocabulary) -> Fragments:
+    """The arrays of a vocabulary, in NumPy.
+
+    Sites are the atoms in reach of an attachment by an automorphism, in order of the SMILES.
+    """
+    num_kinds = len(vocabulary.fragments)
+    atoms: list[list[int]] = []
+    symmetries: list[list[list[int]]] = []
+    for kind, group in enumerate(vocabulary.permutations):
+        used = {a for i, k in enumerate(vocabulary.kinds) if k == kind for a in _row(vocabulary, i)}
+        reached = sorted({permutation[atom] for permutation in group for atom in used})
+        place = {atom: site for site, atom in enumerate(reached)}
+        atoms.append(reached)
+        symmetries.append(sorted({tuple(place[p[a]] for a in reached) for p in group}))
+    entries = [
+        [i for i, k in enumerate(vocabulary.kinds) if k == kind] for kind in range(num_kinds)
+    ]
+    sites = [
+        [atoms[kind].index(atom) for atom in _row(vocabulary, i)]
+        for i, kind in enumerate(vocabulary.kinds)
+    ]
+    return Fragments(
+        kinds=np.asarray(vocabulary.kinds, np.int32),
+        sites=_padded(sites),
+        entries=_padded(entries),
+        symmetries=_padded(symmetries),
+        atoms=_padded(atoms),
+    )
+
+
+def _row(vocabulary: Vocabulary, entry: int) -> tuple[int, ...]:
+    return vocabulary.attachments[entry]
+
+
+def _padded(rows: list) -> np.ndarray:
+    """Nested lists as an int32 array, -1 where they are shorter."""
+    shape = _extent(rows)
+    array = np.full(shape, -1, np.int32)
+
+    def fill(part: np.ndarray, values: list) -> None:
+        if part.ndim == 1:
+            part[: len(values)] = values
+        else:
+            for below, value in zip(part, values):
+                fill(below, value)
+
+    fill(array, rows)
+    return array
+
+
+def _extent(rows: list) -> tuple[int, ...]:
+    if not isinstance(rows, list | tuple):
+        return ()
+    inner = [_extent(row) for row in rows]
+    return (len(rows), *(max(sizes) for sizes in zip(*inner)))
