@@ -62,10 +62,10 @@ def fragments(vocabulary: Vocabulary) -> Fragments:
     ]
     return Fragments(
         kinds=np.asarray(vocabulary.kinds, np.int32),
-        sites=_padded(sites),
-        entries=_padded(entries),
-        symmetries=_padded(symmetries),
-        atoms=_padded(atoms),
+        sites=padded(sites),
+        entries=padded(entries),
+        symmetries=padded(symmetries),
+        atoms=padded(atoms),
     )
 
 
@@ -73,7 +73,7 @@ def _row(vocabulary: Vocabulary, entry: int) -> tuple[int, ...]:
     return vocabulary.attachments[entry]
 
 
-def _padded(rows: list) -> np.ndarray:
+def padded(rows: list) -> np.ndarray:
     """Nested lists as an int32 array, -1 where they are shorter."""
     shape = _extent(rows)
     array = np.full(shape, -1, np.int32)
