@@ -25,7 +25,8 @@ class AtomGraph(NamedTuple):
         aromatic: `[N]` bool.
         hybridisations: `[N]` int32: 0 sp, 1 sp2, 2 sp3, -1 others.
         hydrogens: `[N]` int32.
-        stems: `[N]` bool, True at atoms that a block may be attached to.
+        marks: `[N]` bool, True at atoms that a block may be attached to; in a molecule without
+            any, at its first atom.
         neighbours: `[N, D]` int32, -1 where there is none.
         bonds: `[N, D]` int32: 0 single, 1 double, 2 triple, 3 aromatic, -1 where there is none.
     """
@@ -35,7 +36,7 @@ class AtomGraph(NamedTuple):
     aromatic: Array
     hybridisations: Array
     hydrogens: Array
-    stems: Array
+    marks: Array
     neighbours: Array
     bonds: Array
 
@@ -74,7 +75,7 @@ def atom_graph(state: MoleculeState, fragments: Fragments, tables: AtomTables) -
         aromatic=jnp.asarray(tables.aromatic)[kinds].reshape(-1),
         hybridisations=jnp.where(lifted, other, plain),
         hydrogens=joined(tables.hydrogens),
-        stems=_stems(state, kinds, fragments, tables),
+        marks=_marks(state, kinds, fragments, tables),
         neighbours=neighbours,
         bonds=bonds,
     )
@@ -84,15 +85,12 @@ def atom_features(graph: AtomGraph) -> Array:
     """`[N, 71]` floats of the sEH proxy.
 
     0 to 4 the elements H, C, N, O, F and 5 any other; 6 to 8 zero; 9 aromatic; 10 to 12 sp, sp2,
-    sp3; 13 hydrogens; 14 to 69 the atomic number, 1 to 56; 70 a stem. A molecule without stems has
-    that mark at its first atom.
+    sp3; 13 hydrogens; 14 to 69 the atomic number, 1 to 56; 70 the mark.
     """
     dtype = jnp.result_type(float)
     elements = jnp.asarray(ELEMENTS, jnp.int32)
     element = graph.numbers[:, None] == elements[None]
     other = ~element.any(axis=1, keepdims=True)
-    first = jnp.arange(graph.stems.size, dtype=jnp.int32) == 0
-    stems = graph.stems | (first & ~(graph.stems & graph.live).any())
     columns = [
         element.astype(dtype),
         other.astype(dtype),
@@ -101,7 +99,7 @@ def atom_features(graph: AtomGraph) -> Array:
         jax.nn.one_hot(graph.hybridisations, 3, dtype=dtype),
         graph.hydrogens[:, None].astype(dtype),
         jax.nn.one_hot(graph.numbers - 1, NUM_NUMBERS, dtype=dtype),
-        stems[:, None].astype(dtype),
+        graph.marks[:, None].astype(dtype),
     ]
     return jnp.concatenate(columns, axis=1)
 
@@ -150,12 +148,14 @@ def _neighbours(kinds: Array, junctions: _Junctions, tables: AtomTables) -> tupl
     )
 
 
-def _stems(
+def _marks(
     state: MoleculeState, kinds: Array, fragments: Fragments, tables: AtomTables
 ) -> Array:
-    """`[N]` True at atoms with a stem."""
+    """`[N]` True at atoms with a stem, or at the first."""
     sites = jnp.asarray(fragments.sites)[state.blocks]
     atoms = jnp.asarray(fragments.atoms)[kinds[:, None], sites]
     places = jnp.arange(tables.num_atoms, dtype=jnp.int32)
     at = atoms[:, :, None] == places[None, None]
-    return (at & open_positions(state, fragments)[:, :, None]).any(axis=1).reshape(-1)
+    stems = (at & open_positions(state, fragments)[:, :, None]).any(axis=1).reshape(-1)
+    first = jnp.arange(stems.size, dtype=jnp.int32) == 0
+    return stems | (first & ~stems.any())
