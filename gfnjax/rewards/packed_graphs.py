@@ -55,7 +55,7 @@ def each_packed(fn: NodeFunction, params: PyTree, graph: AtomGraph) -> Array:
 
 def _chunk_size(num_graphs: int, num_atoms: int) -> int:
     """Atoms at a time, at least those of one graph."""
-    return max(num_atoms, num_graphs * num_atoms // 8)
+    return max(num_atoms, min(num_graphs * num_atoms // 8, 4096))
 
 
 def _packed(fn: NodeFunction, params: PyTree, graphs: AtomGraph, chunk: int) -> Array:
