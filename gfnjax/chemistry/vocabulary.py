@@ -133,8 +133,11 @@ def automorphisms(smiles: str) -> Permutations:
 
 def _keeps_atoms(molecule: Any, permutation: Sequence[int]) -> bool:
     """Substructures may have more hydrogens, or other charges."""
-    atoms = molecule.GetAtoms()
-    return all(_signature(a) == _signature(atoms[p]) for a, p in zip(atoms, permutation))
+    atoms = list(molecule.GetAtoms())
+    return all(
+        _signature(atoms[here]) == _signature(atoms[there])
+        for here, there in enumerate(permutation)
+    )
 
 
 def _signature(atom: Any) -> tuple:
