@@ -67,10 +67,10 @@ def fragments(vocabulary: Vocabulary) -> Fragments:
     ]
     return Fragments(
         kinds=np.asarray(vocabulary.kinds, np.int32),
-        sites=_padded(sites),
-        entries=_padded(entries),
-        symmetries=_padded(symmetries),
-        atoms=_padded(atoms),
+        sites=padded(sites),
+        entries=padded(entries),
+        symmetries=padded(symmetries),
+        atoms=padded(atoms),
         places=_places(sites, max(len(reached) for reached in atoms)),
     )
 
@@ -88,7 +88,7 @@ def _places(sites: list[list[int]], num_sites: int) -> np.ndarray:
     return places
 
 
-def _padded(rows: list) -> np.ndarray:
+def padded(rows: list) -> np.ndarray:
     """Nested lists as an int32 array, -1 where they are shorter."""
     shape = _extent(rows)
     array = np.full(shape, -1, np.int32)

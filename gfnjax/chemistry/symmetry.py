@@ -38,8 +38,12 @@ from gfnjax.types import Array
 
 
 class _Tree(NamedTuple):
-    """A molecule as a tree whose root depends on the molecule only: views of its blocks `[B]`."""
+    """A molecule as a tree whose root depends on the molecule only: views of its blocks `[B]`.
 
+    Beside it `log_pairs` `[B]`, the logarithms of W_root(i) prod W_attached(j) for each root i.
+    """
+
+    log_pairs: Array
     root: Array
     direction: Array
     views: Views
@@ -54,23 +58,20 @@ def log_multiplicity(state: MoleculeState, fragments: Fragments) -> Array:
 
 
 def log_multiplicities(state: MoleculeState, fragments: Fragments) -> Array:
-    """`[B]` log N(x) split by the block that is the root; -inf for empty slots."""
-    views, toward = views_of(state, fragments), directions(state)
-    ways = jax.vmap(partial(_num_ways, fragments))(views)
-    dtype = jnp.result_type(float)
-    log_ways = jnp.where(ways > 0, jnp.log(jnp.maximum(ways, 1).astype(dtype)), -jnp.inf)
-    there = state.blocks >= 0
-    log_pairs = jnp.where(there[None], log_ways[toward], 0.0).sum(axis=1)
+    """`[B]` log N(x) split by the block that is the root.
+
+    -inf for empty slots, and for blocks that no state has for its root.
+    """
+    tree = _tree(state, fragments)
     # The empty molecule is one state.
-    first_slot = jnp.arange(there.size, dtype=jnp.int32) == 0
-    log_pairs = jnp.where(there | (first_slot & ~there), log_pairs, -jnp.inf)
-    return log_pairs - _log_automorphisms(_tree(views, toward, fragments), there)
+    alone = (state.blocks[0] < 0) & (jnp.arange(state.blocks.size, dtype=jnp.int32) == 0)
+    return jnp.where(alone, 0.0, tree.log_pairs - _log_automorphisms(tree, state.blocks >= 0))
 
 
 def canonical(state: MoleculeState, fragments: Fragments) -> MoleculeState:
-    """The one of all states of the same molecule that stands for it."""
+    """The one of all states of the same molecule that stands for it: one with most stems."""
     max_blocks = state.blocks.size
-    tree = _tree(views_of(state, fragments), directions(state), fragments)
+    tree = _tree(state, fragments)
     write = partial(_write, fragments, 3 * max_blocks + FIRST_RANK)
     entries, places = jax.vmap(write)(tree.views, tree.ranks, tree.tables)
     # Where the root used to be below, a block hangs on what used to hang on it.
@@ -85,20 +86,35 @@ def canonical(state: MoleculeState, fragments: Fragments) -> MoleculeState:
     return _in_order(MoleculeState(blocks, parent, position, state.stopped))
 
 
-def _tree(views: Views, toward: Array, fragments: Fragments) -> _Tree:
+def _tree(state: MoleculeState, fragments: Fragments) -> _Tree:
     shape = fragments.places.shape[2:]
+    views, toward = views_of(state, fragments), directions(state)
+    ways, most = jax.vmap(partial(_num_ways, fragments))(views)
+    there = state.blocks >= 0
+    log_ways = jnp.log(jnp.maximum(ways, 1).astype(jnp.result_type(float)))
+    log_ways = jnp.where(ways > 0, log_ways, -jnp.inf)[toward]
+    log_pairs = jnp.where(there[None], log_ways, 0.0).sum(axis=1)
+    log_pairs = jnp.where(there, log_pairs, -jnp.inf)
+    num_positions = jnp.where(there[None], most[toward], 0).sum(axis=1, dtype=jnp.int32)
     rank = rank_views(views, shape)
-    here, there = rank[: views.max_blocks], views.exists[: views.max_blocks]
-    root = jnp.argmin(jnp.where(there, here, jnp.iinfo(jnp.int32).max)).astype(jnp.int32)
-    num_roots = (there & (here == here[root])).sum(dtype=jnp.int32)
+    here = rank[: there.size]
+    order = packed(jnp.stack([num_positions.max()[None] - num_positions, here], 1), 2**15)
+    root = first(order, log_pairs > -jnp.inf)
     seen = views.at(toward[root])
     ranks = ranks_beyond(rank, seen)
-    tables = jax.vmap(partial(table, shape=shape))(ranks, seen)
-    return _Tree(root, toward[root], seen, ranks, tables, num_roots)
+    return _Tree(
+        log_pairs=log_pairs,
+        root=root,
+        direction=toward[root],
+        views=seen,
+        ranks=ranks,
+        tables=jax.vmap(partial(table, shape=shape))(ranks, seen),
+        num_roots=(there & (here == here[root])).sum(dtype=jnp.int32),
+    )
 
 
-def _num_ways(fragments: Fragments, view: Views) -> Array:
-    """`[]` int32, W: ways to write down a fragment with its bonds."""
+def _num_ways(fragments: Fragments, view: Views) -> tuple[Array, Array]:
+    """`[]` int32, W: ways to write down a fragment with its bonds; and most positions in one."""
     sites = jnp.arange(fragments.places.shape[2], dtype=jnp.int32)
     is_root = view.entry < 0
     used = (view.sites[None] == sites[:, None]) & (view.beyond >= 0)[None]
@@ -112,7 +128,9 @@ def _num_ways(fragments: Fragments, view: Views) -> Array:
     ways = _falling(room, used.sum(axis=1, dtype=jnp.int32)[None, None], rows.shape[1]).prod(axis=2)
     entered = rows[:, :1] == target[:, view.sites[view.entry]][None]
     valid = (entries >= 0)[:, None] & (view.symmetries[:, 0] >= 0)[None] & (is_root | entered)
-    return jnp.where(valid, ways, 0).sum(dtype=jnp.int32)
+    ways = jnp.where(valid, ways, 0).sum(axis=1, dtype=jnp.int32)
+    num_positions = (rows >= 0).sum(axis=1, dtype=jnp.int32)
+    return ways.sum(dtype=jnp.int32), jnp.where(ways > 0, num_positions, 0).max()
 
 
 def _falling(room: Array, used: Array, most: int) -> Array:
@@ -147,7 +165,7 @@ def _num_local(table: Array, ranks: Array, view: Views) -> Array:
 def _write(
     fragments: Fragments, num_values: int, view: Views, ranks: Array, table: Array
 ) -> tuple[Array, Array]:
-    """The first entry and automorphism that write a fragment down.
+    """An entry with most stems, and the first automorphism that write a fragment down with it.
 
     Returns the entry, and `[L]` the positions that it has for the bonds at the given ones.
     """
@@ -158,7 +176,8 @@ def _write(
     entered = (tables[:, :, 0] == ENTRY)[None]
     fits = (~entered | (places[:, None, :, 0] == 0)).all(axis=2)
     valid = has_room & fits & (entries >= 0)[:, None] & (view.symmetries[:, 0] >= 0)[None]
-    entry = jnp.argmax(valid.any(axis=1))
+    num_positions = (jnp.asarray(fragments.sites)[entries] >= 0).sum(axis=1, dtype=jnp.int32)
+    entry = jnp.argmax(jnp.where(valid.any(axis=1), num_positions, 0))
     codes = packed(tables.reshape(len(tables), -1), num_values)
     symmetry = first(codes, valid[entry])
     sites = view.symmetries[symmetry][view.sites]

@@ -38,6 +38,13 @@ class Vocabulary:
     attachments: tuple[tuple[int, ...], ...]
     permutations: tuple[Permutations, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.smiles, self.attachments))
+
     @cached_property
     def fragments(self) -> tuple[str, ...]:
         """The distinct fragments, in order of appearance."""
