@@ -8,6 +8,7 @@ used without it: arrays by the place of a fragment and of its atoms, no structur
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def arrays(vocabulary: Vocabulary) -> dict[str, np.ndarray]:
         permutations[kind, : len(group), : len(group[0])] = group
     return {
         "digest": np.array(digest(vocabulary.fragments)),
-        "entries_digest": np.array(entries_digest(vocabulary)),
+        "entries_digest": np.array(entries_digest(vocabulary.smiles, vocabulary.attachments)),
         "permutations": permutations,
     } | {name: _narrow(array) for name, array in computed_tables(vocabulary)._asdict().items()}
 
@@ -50,7 +51,8 @@ def main() -> None:
     parser.add_argument("vocabulary", type=Path)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
-    np.savez_compressed(arguments.output, **arrays(read_vocabulary(arguments.vocabulary)))
+    content: dict[str, Any] = arrays(read_vocabulary(arguments.vocabulary))
+    np.savez_compressed(arguments.output, **content)
     print(f"wrote {arguments.output} ({arguments.output.stat().st_size:,} bytes)")
 
 

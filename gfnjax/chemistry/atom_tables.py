@@ -64,7 +64,7 @@ def atom_tables(vocabulary: Vocabulary) -> AtomTables:
         ValueError: if a fragment has less room for bonds than its entries say.
         ModuleNotFoundError: without RDKit, if it is needed.
     """
-    if tables.are_published_entries(vocabulary):
+    if tables.are_published_entries(vocabulary.smiles, vocabulary.attachments):
         stored = tables.published_tables()
         return AtomTables(*(_wide(stored[name]) for name in AtomTables._fields))
     return computed_tables(vocabulary)
@@ -92,18 +92,19 @@ def computed_tables(vocabulary: Vocabulary) -> AtomTables:
     neighbours, bonds = _neighbours(molecules, joined)
     atoms = np.asarray(fragments(vocabulary).atoms)
     sites = np.where(atoms >= 0, np.cumsum(atoms >= 0).reshape(atoms.shape) - 1, -1)
-    places = [(int(k), int(atoms[k, s])) for k, s in zip(*np.nonzero(atoms >= 0))]
-    return AtomTables(
-        numbers=np.maximum(padded([[row[0] for row in rows] for rows in alone]), 0),
-        aromatic=padded([[row[1] for row in rows] for rows in alone]) > 0,
-        neighbours=neighbours,
-        bonds=bonds,
-        hydrogens=hydrogens,
-        hybridisations=plain,
-        lifted=lifted,
-        sites=sites.astype(np.int32),
-        lifts=_lifts(vocabulary, places, plain, lifted),
-    )
+    places = [(int(k), int(atoms[k, s])) for k, s in np.argwhere(atoms >= 0)]
+    found: dict[str, Any] = {
+        "numbers": np.maximum(padded([[row[0] for row in rows] for rows in alone]), 0),
+        "aromatic": padded([[row[1] for row in rows] for rows in alone]) > 0,
+        "neighbours": neighbours,
+        "bonds": bonds,
+        "hydrogens": hydrogens,
+        "hybridisations": plain,
+        "lifted": lifted,
+        "sites": sites.astype(np.int32),
+        "lifts": _lifts(vocabulary, places, plain, lifted),
+    }
+    return AtomTables(**found)
 
 
 def _joined_atoms(vocabulary: Vocabulary) -> dict[tuple[int, int], int]:
@@ -175,7 +176,8 @@ def _tried(site: Site, others: list[Site]) -> tuple[int, int]:
     except ValueError as error:
         smiles, atom = site
         raise ArgumentError(
-            "attachments", f"must leave {smiles} as many bonds as RDKit allows, got atom {atom} in "
+            "attachments",
+            f"must leave {smiles} as many bonds as RDKit allows, got atom {atom} in "
             f"{len(others)} junctions: {error}",
         ) from error
     return _atom(molecule.GetAtomWithIdx(site[1]))[2:]
@@ -201,5 +203,5 @@ def _bond(bond: Any) -> int:
     return BONDS.index(str(bond.GetBondType()))
 
 
-def _wide(array: np.ndarray) -> np.ndarray:
+def _wide(array: np.ndarray) -> Any:
     return array if array.dtype == bool else array.astype(np.int32)

@@ -8,12 +8,8 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from gfnjax.chemistry.vocabulary import Vocabulary
 
 ASSET = "fragments.npz"
 
@@ -36,14 +32,14 @@ def are_published(fragments: Sequence[str]) -> bool:
     return str(published_tables()["digest"]) == digest(fragments)
 
 
-def entries_digest(vocabulary: "Vocabulary") -> str:
-    """What tells one list of entries from another: their fragments and attachments."""
-    return digest([*vocabulary.smiles, *map(str, vocabulary.attachments)])
+def entries_digest(smiles: Sequence[str], attachments: Sequence[Sequence[int]]) -> str:
+    """What tells one list of entries from another."""
+    return digest([f"{each} {list(row)}" for each, row in zip(smiles, attachments, strict=True)])
 
 
-def are_published_entries(vocabulary: "Vocabulary") -> bool:
-    """Whether the tables of atoms in the file are of this vocabulary."""
-    return str(published_tables()["entries_digest"]) == entries_digest(vocabulary)
+def are_published_entries(smiles: Sequence[str], attachments: Sequence[Sequence[int]]) -> bool:
+    """Whether the tables of atoms in the file are of these entries, in this order."""
+    return str(published_tables()["entries_digest"]) == entries_digest(smiles, attachments)
 
 
 def published_permutations(smiles: Sequence[str]) -> dict[str, list[list[int]]]:

@@ -2,8 +2,7 @@
 
 Molecules are padded to the largest that could be, several times what most have. Of a batch, the
 atoms are packed one molecule after the other, and taken in chunks of whole molecules by a loop of
-dynamic length, as `gfnjax.packing` does with rows that know nothing of each other. There is no
-derivative.
+dynamic length, as `gfnjax.packing` does with rows that know nothing of each other.
 """
 
 from collections.abc import Callable
@@ -22,7 +21,8 @@ NodeFunction = Callable[[PyTree, AtomGraph], Array]
 def each_packed(fn: NodeFunction, params: PyTree, graph: AtomGraph) -> Array:
     """`fn(params, graph)` `[N, F]`, zero where there is no atom; all vmaps are one batch.
 
-    `fn` has to give the same for an atom wherever the graph has it, and whatever else is in it.
+    The derivative is zero. `fn` has to give the same for an atom wherever the graph has it, and
+    whatever else is in the graph.
     """
 
     def plain(params: PyTree, graphs: AtomGraph) -> Array:
@@ -50,6 +50,8 @@ def each_packed(fn: NodeFunction, params: PyTree, graph: AtomGraph) -> Array:
         outputs = batch(params, jax.tree.map(merged, graphs, batched[1]))
         return outputs.reshape(size, -1, *outputs.shape[1:]), True
 
+    # Loops of dynamic length have no derivative.
+    params, graph = lax.stop_gradient((params, graph))
     return batch(params, jax.tree.map(lambda x: x[None], graph))[0]
 
 
@@ -65,8 +67,10 @@ def _packed(fn: NodeFunction, params: PyTree, graphs: AtomGraph, chunk: int) -> 
     live = graphs.live.reshape(size)
     slot = jnp.cumsum(live, dtype=jnp.int32) - 1
     # No chunk starts behind the last atom.
-    order = jnp.zeros(size + chunk, jnp.int32).at[jnp.where(live, slot, size + chunk)].set(
-        jnp.arange(size, dtype=jnp.int32), mode="drop"
+    order = (
+        jnp.zeros(size + chunk, jnp.int32)
+        .at[jnp.where(live, slot, size + chunk)]
+        .set(jnp.arange(size, dtype=jnp.int32), mode="drop")
     )
     ends = slot.reshape(num_graphs, num_atoms)[:, -1] + 1
     offset = jnp.arange(num_graphs, dtype=jnp.int32)[:, None, None] * num_atoms

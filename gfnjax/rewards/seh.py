@@ -1,7 +1,7 @@
 """The sEH proxy: a graph network that predicts how strongly a molecule binds to a protein."""
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ def from_weights(
     names = " or ".join(repr(name) for name in get_args(Root))
     require(root in get_args(Root), "root", f"must be {names}", repr(root))
 
-    def get(name: str, *shape: int) -> np.ndarray:
+    def get(name: str, *shape: int) -> Any:
         array = weights.get(name)
         if array is None or array.shape != shape:
             found = "nothing" if array is None else f"shape {array.shape}"
@@ -111,19 +111,21 @@ def from_weights(
         linear("conv.edge_mlp.0", NUM_EDGE_UNITS, NUM_BONDS),
         linear("conv.edge_mlp.2", WIDTH * WIDTH, NUM_EDGE_UNITS),
     )
+    outgoing: Any = (
+        np.concatenate([*bonds, own.T if root == "transposed" else own, hidden.weight], axis=1),
+        np.concatenate([np.zeros(NUM_BONDS * WIDTH), get("conv.bias", WIDTH), hidden.bias]),
+    )
     network = MoleculeNetwork(
         embed=linear("lin0", WIDTH, NUM_FEATURES),
-        outgoing=Linear(
-            np.concatenate([*bonds, own.T if root == "transposed" else own, hidden.weight], axis=1),
-            np.concatenate([np.zeros(NUM_BONDS * WIDTH), get("conv.bias", WIDTH), hidden.bias]),
-        ),
+        outgoing=Linear(*outgoing),
         gates=linear("gru", 3 * WIDTH, WIDTH, "_ih"),
         read=linear("set2set.lstm", 4 * WIDTH, 2 * WIDTH, "_ih"),
         read_hidden=linear("set2set.lstm", 4 * WIDTH, WIDTH, "_hh"),
         readout=linear("lin3", 1, 2 * WIDTH),
     )
-    network = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float)), network)
-    return SEHProxy(fragments(vocabulary), atom_tables(vocabulary), network)
+    network = jax.tree.map(lambda x: x.astype(jnp.result_type(float)), network)
+    proxy = SEHProxy(fragments(vocabulary), atom_tables(vocabulary), network)
+    return jax.tree.map(jnp.asarray, proxy)
 
 
 def _bond_matrices(first: Linear, second: Linear) -> np.ndarray:
