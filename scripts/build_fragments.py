@@ -3,7 +3,7 @@
     GFNJAX_DATA=... python scripts/build_fragments.py $GFNJAX_DATA/seh/blocks_pdb_105.json
 
 The file holds what RDKit says of the fragments of Bengio et al. (2106.04399), so that they can be
-used without it: arrays by the place of a fragment and of its atoms, no structures.
+used without it: arrays by the place of a fragment and of its atoms, no SMILES or attachments.
 """
 
 import argparse

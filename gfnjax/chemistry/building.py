@@ -108,7 +108,7 @@ def _entries(vocabulary: Vocabulary, blocks: Any, max_blocks: int) -> list[int]:
     for i, entry in enumerate(entries):
         if not 0 <= entry < len(vocabulary.smiles):
             last = len(vocabulary.smiles) - 1
-            raise ArgumentError(f"blocks[{i}]", f"must be an entry in 0..{last}, got {entry}")
+            raise _wrong("blocks", i, f"must be an entry in 0..{last}, got {entry}")
     return entries
 
 
@@ -129,15 +129,14 @@ def _children(
     children: list[dict[int, int]] = [{} for _ in entries]
     attached = {0}
     for i, (block, other, atom, other_atom) in enumerate(bonds):
-        name = f"bonds[{i}]"
         if block not in attached or other in attached or not 0 < other < len(entries):
             problem = "must attach a new block to one that is attached already"
-            raise ArgumentError(name, f"{problem}, got {block} and {other}")
+            raise _wrong("bonds", i, f"{problem}, got {block} and {other}")
         attached.add(other)
         first = vocabulary.attachments[entries[other]][0]
         if other_atom != first:
             problem = f"must attach block {other} by the atom of its position 0, {first}"
-            raise ArgumentError(name, f"{problem}, got atom {other_atom}")
+            raise _wrong("bonds", i, f"{problem}, got atom {other_atom}")
         stems = vocabulary.attachments[entries[block]]
         # The root is attached to nothing.
         free = [p for p in range(block != 0, len(stems)) if p not in children[block]]
@@ -145,9 +144,14 @@ def _children(
         if not found:
             problem = f"must use a free stem of block {block}, at one of the atoms"
             atoms = sorted({stems[p] for p in free})
-            raise ArgumentError(name, f"{problem} {atoms}, got atom {atom}")
+            raise _wrong("bonds", i, f"{problem} {atoms}, got atom {atom}")
         children[block][found[0]] = other
     return children
+
+
+def _wrong(argument: str, place: int, problem: str) -> ArgumentError:
+    """An error of one of several."""
+    return ArgumentError(argument, problem, subject=f"{{{argument}}}[{place}]")
 
 
 def _padded(values: list[int], size: int) -> Array:

@@ -1,7 +1,7 @@
 """What RDKit has been asked once about the published fragments; built into the package.
 
-`scripts/build_fragments.py` makes the file. It holds no structures, only arrays by the place of a
-fragment and of its atoms, and a checksum of the fragments that they are of.
+`scripts/build_fragments.py` makes the file. It holds no SMILES and no attachments, only arrays by
+the place of a fragment and of its atoms, and checksums of what they are of.
 """
 
 import hashlib
