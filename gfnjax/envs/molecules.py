@@ -10,9 +10,9 @@ import numpy as np
 from gfnjax.arguments import settle
 from gfnjax.chemistry import states as trees
 from gfnjax.chemistry import symmetry as symmetries
-from gfnjax.chemistry.fragments import Fragments, fragments
+from gfnjax.chemistry.fragments import Fragments
 from gfnjax.chemistry.states import MoleculeState
-from gfnjax.chemistry.vocabulary import Vocabulary, published_vocabulary
+from gfnjax.chemistry.vocabulary import Vocabulary
 from gfnjax.envs.base import Measurable
 from gfnjax.envs.drawing import Panel, histogram, reward_histogram
 from gfnjax.errors import ArgumentError
@@ -21,7 +21,6 @@ from gfnjax.pytree import as_node, pytree, static
 from gfnjax.types import Array
 
 Symmetry = Literal["reward", "none"]
-MAX_ENUMERATED = 200_000
 
 
 class MoleculeView(NamedTuple):
@@ -58,7 +57,8 @@ class Molecules(Comparable):
 
     States are trees with a root: one molecule has many. With symmetry "reward" they share its
     reward, so that molecules are sampled in proportion to R; with "none" as often as they have
-    states, R N / Z, as in the published implementations. Build one with `molecules`.
+    states, R N / Z, as in the published implementations. Build one with
+    `gfnjax.envs.molecules`.
 
     Attributes:
         vocabulary: what there is to choose from.
@@ -257,30 +257,3 @@ class Molecules(Comparable):
         none = state.blocks[0] < 0
         return jnp.where(none, -1, slot), jnp.where(none, -1, position)
 
-
-def molecules(
-    reward: Callable[[MoleculeState], Array],
-    vocabulary: Vocabulary | None = None,
-    *,
-    max_blocks: int = 8,
-    min_blocks: int = 2,
-    symmetry: Symmetry = "reward",
-) -> Molecules:
-    """Molecules of a vocabulary's fragments; `Enumerable` up to 200,000 states.
-
-    Args:
-        reward: callable pytree `MoleculeState -> log R`, or a plain function; `SEHReward`,
-            `property_reward`.
-        vocabulary: the 105 published entries by default.
-        max_blocks: fragments at most.
-        min_blocks: fragments before stopping.
-        symmetry: "reward" samples molecules in proportion to R, "none" as often as they have
-            states.
-
-    Raises:
-        ValueError: for sizes that are out of range.
-        FileNotFoundError: if the published vocabulary is not there and not to be had.
-    """
-    words = published_vocabulary() if vocabulary is None else vocabulary
-    arrays = jax.tree.map(jnp.asarray, fragments(words))
-    return Molecules(words, arrays, reward, max_blocks, min_blocks, symmetry)
