@@ -175,7 +175,8 @@ def _tried(site: Site, others: list[Site]) -> tuple[int, int]:
     except ValueError as error:
         smiles, atom = site
         raise ArgumentError(
-            "attachments", f"must leave {smiles} as many bonds as RDKit allows, got atom {atom} in "
+            "attachments",
+            f"must leave {smiles} as many bonds as RDKit allows, got atom {atom} in "
             f"{len(others)} junctions: {error}",
         ) from error
     return _atom(molecule.GetAtomWithIdx(site[1]))[2:]

@@ -148,9 +148,7 @@ def _neighbours(kinds: Array, junctions: _Junctions, tables: AtomTables) -> tupl
     )
 
 
-def _marks(
-    state: MoleculeState, kinds: Array, fragments: Fragments, tables: AtomTables
-) -> Array:
+def _marks(state: MoleculeState, kinds: Array, fragments: Fragments, tables: AtomTables) -> Array:
     """`[N]` True at atoms with a stem, or at the first."""
     sites = jnp.asarray(fragments.sites)[state.blocks]
     atoms = jnp.asarray(fragments.atoms)[kinds[:, None], sites]

@@ -65,8 +65,10 @@ def _packed(fn: NodeFunction, params: PyTree, graphs: AtomGraph, chunk: int) -> 
     live = graphs.live.reshape(size)
     slot = jnp.cumsum(live, dtype=jnp.int32) - 1
     # No chunk starts behind the last atom.
-    order = jnp.zeros(size + chunk, jnp.int32).at[jnp.where(live, slot, size + chunk)].set(
-        jnp.arange(size, dtype=jnp.int32), mode="drop"
+    order = (
+        jnp.zeros(size + chunk, jnp.int32)
+        .at[jnp.where(live, slot, size + chunk)]
+        .set(jnp.arange(size, dtype=jnp.int32), mode="drop")
     )
     ends = slot.reshape(num_graphs, num_atoms)[:, -1] + 1
     offset = jnp.arange(num_graphs, dtype=jnp.int32)[:, None, None] * num_atoms
