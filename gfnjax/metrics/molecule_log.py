@@ -109,9 +109,10 @@ class MoleculeLog:
         # A molecule that was visited after m others is among the first m + 1.
         distinct = np.searchsorted(self.visits, points)
         curves: dict[str, np.ndarray] = {"visited": points, "distinct": distinct}
+        scores = self.scores
         for k in top:
             k = whole("top", k, 1)
-            curves[f"top_{k}"] = np.array([self._top(k, n) for n in distinct], np.float64)
+            curves[f"top_{k}"] = np.array([_top(scores[:n], k) for n in distinct], np.float64)
         for threshold in thresholds:
             modes = self._found(float(threshold), similarity, fingerprint)
             curves[f"modes_above_{threshold:g}"] = np.searchsorted(modes, points)
@@ -123,12 +124,6 @@ class MoleculeLog:
         """The k best molecules and their scores, best first; fewer if there are not as many."""
         order = np.argsort(-self.scores, kind="stable")[: whole("k", k, 1)]
         return [self.smiles[i] for i in order], self.scores[order]
-
-    def _top(self, k: int, num_distinct: int) -> float:
-        values = self.scores[:num_distinct]
-        if len(values) > k:
-            values = np.partition(values, len(values) - k)[-k:]
-        return mean_of(np.sort(values)[::-1])
 
     def _found(self, threshold: float, *modes: Any) -> np.ndarray:
         """At which visits modes, or scaffolds, were found above a threshold."""
@@ -150,3 +145,10 @@ class _Search:
         self.kinds = kinds
         self.reached = 0
         self.visits: list[int] = []
+
+
+def _top(values: np.ndarray, k: int) -> float:
+    """Mean of the k greatest, added from the best down as `top_k_mean` does."""
+    if len(values) > k:
+        values = np.partition(values, len(values) - k)[-k:]
+    return mean_of(np.sort(values)[::-1])
