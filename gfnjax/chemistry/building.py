@@ -41,7 +41,7 @@ def to_rdkit(state: MoleculeState, vocabulary: Vocabulary) -> Any:
         parent, position = int(state.parent[slot]), int(state.position[slot])
         stem = vocabulary.attachments[blocks[parent]][position]
         attached = vocabulary.attachments[blocks[slot]][0]
-        _join(molecule, chem, first_atoms[parent] + stem, first_atoms[slot] + attached)
+        join(molecule, chem, first_atoms[parent] + stem, first_atoms[slot] + attached)
     chem.SanitizeMol(molecule)
     return molecule.GetMol()
 
@@ -165,7 +165,7 @@ def _fragment(smiles: str) -> Any:
     return parse(smiles)
 
 
-def _join(molecule: Any, chem: Any, atom: int, other: int) -> None:
+def join(molecule: Any, chem: Any, atom: int, other: int) -> None:
     """A single bond between two atoms of an editable molecule."""
     for index in (atom, other):
         joined = molecule.GetAtomWithIdx(index)

@@ -21,6 +21,9 @@ class Fragments(NamedTuple):
         symmetries: `[K, P, S]` int32, the automorphisms of each fragment as permutations of its
             sites: where each goes; rows of -1 past the last one.
         atoms: `[K, S]` int32, the atom of each site by its place in the SMILES, -1 past the last.
+        places: `[V, 2, S, C]` int32, the position of an entry that the c-th bond of a site takes,
+            of a molecule's first entry and of one that is attached (by bond 0 of a site); -1
+            where there is none.
     """
 
     kinds: Array
@@ -28,6 +31,7 @@ class Fragments(NamedTuple):
     entries: Array
     symmetries: Array
     atoms: Array
+    places: Array
 
     @property
     def num_entries(self) -> int:
@@ -48,7 +52,8 @@ def fragments(vocabulary: Vocabulary) -> Fragments:
     atoms: list[list[int]] = []
     symmetries: list[list[list[int]]] = []
     for kind, group in enumerate(vocabulary.permutations):
-        used = {a for i, k in enumerate(vocabulary.kinds) if k == kind for a in _row(vocabulary, i)}
+        rows = [vocabulary.attachments[i] for i, k in enumerate(vocabulary.kinds) if k == kind]
+        used = {atom for row in rows for atom in row}
         reached = sorted({permutation[atom] for permutation in group for atom in used})
         place = {atom: site for site, atom in enumerate(reached)}
         atoms.append(reached)
@@ -57,23 +62,33 @@ def fragments(vocabulary: Vocabulary) -> Fragments:
         [i for i, k in enumerate(vocabulary.kinds) if k == kind] for kind in range(num_kinds)
     ]
     sites = [
-        [atoms[kind].index(atom) for atom in _row(vocabulary, i)]
-        for i, kind in enumerate(vocabulary.kinds)
+        [atoms[kind].index(atom) for atom in row]
+        for kind, row in zip(vocabulary.kinds, vocabulary.attachments, strict=True)
     ]
     return Fragments(
         kinds=np.asarray(vocabulary.kinds, np.int32),
-        sites=_padded(sites),
-        entries=_padded(entries),
-        symmetries=_padded(symmetries),
-        atoms=_padded(atoms),
+        sites=padded(sites),
+        entries=padded(entries),
+        symmetries=padded(symmetries),
+        atoms=padded(atoms),
+        places=_places(sites, max(len(reached) for reached in atoms)),
     )
 
 
-def _row(vocabulary: Vocabulary, entry: int) -> tuple[int, ...]:
-    return vocabulary.attachments[entry]
+def _places(sites: list[list[int]], num_sites: int) -> np.ndarray:
+    """`Fragments.places`."""
+    most = max(row.count(site) for row in sites for site in row)
+    places = np.full((len(sites), 2, num_sites, most), -1, np.int32)
+    for entry, row in enumerate(sites):
+        for mode in range(2):
+            order = [*range(1, len(row)), 0] if mode == 0 else range(len(row))
+            for site in set(row):
+                taken = [position for position in order if row[position] == site]
+                places[entry, mode, site, : len(taken)] = taken
+    return places
 
 
-def _padded(rows: list) -> np.ndarray:
+def padded(rows: list) -> np.ndarray:
     """Nested lists as an int32 array, -1 where they are shorter."""
     shape = _extent(rows)
     array = np.full(shape, -1, np.int32)
@@ -82,7 +97,7 @@ def _padded(rows: list) -> np.ndarray:
         if part.ndim == 1:
             part[: len(values)] = values
         else:
-            for below, value in zip(part, values):
+            for below, value in zip(part, values, strict=False):
                 fill(below, value)
 
     fill(array, rows)
@@ -93,4 +108,4 @@ def _extent(rows: list) -> tuple[int, ...]:
     if not isinstance(rows, list | tuple):
         return ()
     inner = [_extent(row) for row in rows]
-    return (len(rows), *(max(sizes) for sizes in zip(*inner)))
+    return (len(rows), *(max(sizes) for sizes in zip(*inner, strict=True)))

@@ -8,8 +8,12 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from gfnjax.chemistry.vocabulary import Vocabulary
 
 ASSET = "fragments.npz"
 
@@ -30,6 +34,16 @@ def published_tables() -> dict[str, np.ndarray]:
 def are_published(fragments: Sequence[str]) -> bool:
     """Whether the file is of these fragments, in this order."""
     return str(published_tables()["digest"]) == digest(fragments)
+
+
+def entries_digest(vocabulary: "Vocabulary") -> str:
+    """What tells one list of entries from another: their fragments and attachments."""
+    return digest([*vocabulary.smiles, *map(str, vocabulary.attachments)])
+
+
+def are_published_entries(vocabulary: "Vocabulary") -> bool:
+    """Whether the tables of atoms in the file are of this vocabulary."""
+    return str(published_tables()["entries_digest"]) == entries_digest(vocabulary)
 
 
 def published_permutations(smiles: Sequence[str]) -> dict[str, list[list[int]]]:

@@ -38,6 +38,13 @@ class Vocabulary:
     attachments: tuple[tuple[int, ...], ...]
     permutations: tuple[Permutations, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.smiles, self.attachments))
+
     @cached_property
     def fragments(self) -> tuple[str, ...]:
         """The distinct fragments, in order of appearance."""
@@ -133,8 +140,11 @@ def automorphisms(smiles: str) -> Permutations:
 
 def _keeps_atoms(molecule: Any, permutation: Sequence[int]) -> bool:
     """Substructures may have more hydrogens, or other charges."""
-    atoms = molecule.GetAtoms()
-    return all(_signature(a) == _signature(atoms[p]) for a, p in zip(atoms, permutation))
+    atoms = list(molecule.GetAtoms())
+    return all(
+        _signature(atoms[here]) == _signature(atoms[there])
+        for here, there in enumerate(permutation)
+    )
 
 
 def _signature(atom: Any) -> tuple:

@@ -83,17 +83,35 @@ def source_state(env: Environment) -> State:
 
 
 def log_reward_of(env: Environment, state: State) -> Array:
-    """`[]` log R in nats, a float also where the environment counts in integers.
+    """`[]` nats, what a state is sampled in proportion to: log R, a float whatever it counts in.
+
+    Of a `Symmetric` environment log R less the logarithm of how many states share it.
 
     Raises:
         TypeError: if `log_reward` does not return one real number.
     """
+    return _shared(env, state, object_reward_of(env, state))
+
+
+def object_reward_of(env: Environment, state: State) -> Array:
+    """`[]` log R in nats of the object that a state stands for. Raises as `log_reward_of`."""
     return _one_float("log_reward", env.log_reward(state))
 
 
 def log_partial_reward_of(env: "PartialReward", state: State) -> Array:
     """`[]` log partial reward in nats, as in `log_reward_of`."""
+    return _shared(env, state, object_partial_reward_of(env, state))
+
+
+def object_partial_reward_of(env: "PartialReward", state: State) -> Array:
+    """`[]` log partial reward in nats, as in `object_reward_of`."""
     return _one_float("log_partial_reward", env.log_partial_reward(state))
+
+
+def _shared(env: Environment, state: State, value: Array) -> Array:
+    if not isinstance(env, Symmetric):
+        return value
+    return value - _one_float("log_multiplicity", env.log_multiplicity(state))
 
 
 def _one_float(name: str, value: Any) -> Array:
@@ -227,6 +245,19 @@ class Canonical(Environment, Protocol):
 def canonical_of(env: Environment, state: State) -> State:
     """What stands for the object that a state is one of: `env.canonical(state)`, or itself."""
     return env.canonical(state) if isinstance(env, Canonical) else state
+
+
+@runtime_checkable
+class Symmetric(Environment, Protocol):
+    """An environment in which one object has several states, and all of them are reached.
+
+    Samplers tell states apart; they are trained on R / N, so that objects come out in proportion
+    to R. `log_reward` stays the reward of the object, to be tempered and combined.
+    """
+
+    def log_multiplicity(self, state: State) -> Array:
+        """`[]` nats, log N: how many states are the same object, this one included."""
+        ...
 
 
 @runtime_checkable

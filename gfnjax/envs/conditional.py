@@ -23,8 +23,9 @@ from gfnjax.envs.base import (
     PartialReward,
     State,
     Stoppable,
-    log_partial_reward_of,
-    log_reward_of,
+    Symmetric,
+    object_partial_reward_of,
+    object_reward_of,
     source_state,
 )
 from gfnjax.envs.condition_distributions import Conditions, Dirichlet, LogUniform, Uniform
@@ -133,7 +134,7 @@ class Conditional:
 
     def log_rewards(self, state: ConditionalState) -> Array:
         """`[m]` log R_1 .. log R_m of a terminal state, whatever the condition."""
-        return jnp.stack([log_reward_of(env, state.inner) for env in self.envs])
+        return jnp.stack([object_reward_of(env, state.inner) for env in self.envs])
 
     def log_reward(self, state: ConditionalState) -> Array:
         return self.reward(self.log_rewards(state), state.condition)
@@ -150,7 +151,7 @@ class _Draw:
 
 class _Value:
     def log_partial_reward(self: Any, state: ConditionalState) -> Array:
-        values = jnp.stack([log_partial_reward_of(env, state.inner) for env in self.envs])
+        values = jnp.stack([object_partial_reward_of(env, state.inner) for env in self.envs])
         return self.reward(values, state.condition)
 
 
@@ -177,6 +178,11 @@ class _Canonical:
         return state._replace(inner=self.rules.canonical(state.inner))
 
 
+class _Symmetric:
+    def log_multiplicity(self: Any, state: ConditionalState) -> Array:
+        return self.rules.log_multiplicity(state.inner)
+
+
 class _Render:
     def render(self: Any, states: ConditionalState, weights: np.ndarray) -> tuple[Panel, ...]:
         return self.rules.render(states.inner, weights)
@@ -186,6 +192,7 @@ ABILITIES = (
     (PartialReward, _Value),
     (Stoppable, _Stop),
     (Canonical, _Canonical),
+    (Symmetric, _Symmetric),
     (Renderable, _Render),
     (Enumerable, _Enumerate),
 )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from gfnjax.envs.base import Environment, State, log_partial_reward_of, log_reward_of
+from gfnjax.envs.base import Environment, State, object_partial_reward_of, object_reward_of
 from gfnjax.errors import ArgumentError
 from gfnjax.numbers import POSITIVE, check_number, scheduled
 from gfnjax.types import Array, Number
@@ -35,7 +35,7 @@ class Tempered:
         return getattr(self.env, name)
 
     def log_reward(self, state: State) -> Array:
-        return self._exponent() * log_reward_of(self.env, state)
+        return self._exponent() * object_reward_of(self.env, state)
 
     def _exponent(self) -> Array:
         beta = self.reward_exponent
@@ -46,7 +46,7 @@ class Tempered:
 
 class _Value:
     def log_partial_reward(self: Any, state: State) -> Array:
-        return self._exponent() * log_partial_reward_of(self.env, state)
+        return self._exponent() * object_partial_reward_of(self.env, state)
 
 
 @lru_cache(maxsize=64)
