@@ -24,6 +24,9 @@ class Fragments(NamedTuple):
         places: `[V, 2, S, C]` int32, the position of an entry that the c-th bond of a site takes,
             of a molecule's first entry and of one that is attached (by bond 0 of a site); -1
             where there is none.
+        orbits: `[K, S]` int32, a number for each class of sites that automorphisms exchange, of
+            all fragments together; -1 past the last site.
+        pairs: `[K, S, S]` int32, the same for ordered pairs of sites.
     """
 
     kinds: Array
@@ -32,6 +35,8 @@ class Fragments(NamedTuple):
     symmetries: Array
     atoms: Array
     places: Array
+    orbits: Array
+    pairs: Array
 
     @property
     def num_entries(self) -> int:
@@ -72,7 +77,23 @@ def fragments(vocabulary: Vocabulary) -> Fragments:
         symmetries=padded(symmetries),
         atoms=padded(atoms),
         places=_places(sites, max(len(reached) for reached in atoms)),
+        orbits=_orbits(symmetries, 1),
+        pairs=_orbits(symmetries, 2),
     )
+
+
+def _orbits(symmetries: list[list[list[int]]], order: int) -> np.ndarray:
+    """`Fragments.orbits` of single sites, or of tuples of them."""
+    num_sites = max(len(group[0]) for group in symmetries)
+    orbits = np.full((len(symmetries), *(num_sites,) * order), -1, np.int32)
+    count = 0
+    for kind, group in enumerate(symmetries):
+        for place in np.ndindex(*(len(group[0]),) * order):
+            if orbits[(kind, *place)] < 0:
+                for permutation in group:
+                    orbits[(kind, *(permutation[site] for site in place))] = count
+                count += 1
+    return orbits
 
 
 def _places(sites: list[list[int]], num_sites: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """RDKit, where it is installed: the one place that imports it."""
 
+from importlib import import_module
 from typing import Any
 
 from gfnjax.errors import ArgumentError
@@ -14,11 +15,21 @@ def rdkit(purpose: str) -> Any:
         ModuleNotFoundError: naming the `purpose` and the remedy where RDKit is not installed.
     """
     try:
-        from rdkit import Chem, RDLogger
+        from rdkit import Chem
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{purpose} needs RDKit: {REMEDY}", name="rdkit") from error
-    RDLogger.DisableLog("rdApp.*")
+    import_module("rdkit.RDLogger").DisableLog("rdApp.*")
     return Chem
+
+
+def part(name: str, purpose: str) -> Any:
+    """The module `rdkit.<name>`: `part("Chem.QED", "the QED")`.
+
+    Raises:
+        ModuleNotFoundError: as `rdkit`.
+    """
+    rdkit(purpose)
+    return import_module(f"rdkit.{name}")
 
 
 def parse(smiles: str, argument: str = "smiles") -> Any:

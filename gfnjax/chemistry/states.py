@@ -45,15 +45,21 @@ def open_positions(state: MoleculeState, fragments: Fragments) -> Array:
     # The root is attached to nothing.
     first = jnp.arange(state.blocks.size, dtype=jnp.int32) == 0
     attached = ~first[:, None] & (jnp.arange(num_positions, dtype=jnp.int32) == 0)[None]
-    return there & ~attached & ~used_as_stems(state, num_positions)
+    used, _ = neighbours(state, num_positions)
+    return there & ~attached & (used < 0)
 
 
-def used_as_stems(state: MoleculeState, num_positions: int) -> Array:
-    """`[B, L]` True at positions that another block hangs on."""
+def neighbours(state: MoleculeState, num_positions: int) -> tuple[Array, Array]:
+    """`[B, L]` the slot that each position is bonded to, -1 without, and by which of its."""
     slots = jnp.arange(state.blocks.size, dtype=jnp.int32)
     positions = jnp.arange(num_positions, dtype=jnp.int32)
-    slot = state.parent[:, None, None] == slots[None, :, None]
-    return (slot & (state.position[:, None, None] == positions[None, None])).any(axis=0)
+    on = (state.parent[None] == slots[:, None])[:, None]
+    on = on & (state.position[None] == positions[:, None])[None]
+    below = jnp.where(on, slots[None, None] + 1, 0).sum(axis=2, dtype=jnp.int32) - 1
+    above = (state.parent >= 0)[:, None] & (positions == 0)[None]
+    slot = jnp.where(above, state.parent[:, None], below)
+    # Blocks hang on their parents by position 0.
+    return slot, jnp.where(above, state.position[:, None], 0)
 
 
 def removable(state: MoleculeState) -> Array:

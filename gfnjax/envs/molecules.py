@@ -10,9 +10,9 @@ import numpy as np
 from gfnjax.arguments import settle
 from gfnjax.chemistry import states as trees
 from gfnjax.chemistry import symmetry as symmetries
-from gfnjax.chemistry.fragments import Fragments, fragments
+from gfnjax.chemistry.fragments import Fragments
 from gfnjax.chemistry.states import MoleculeState
-from gfnjax.chemistry.vocabulary import Vocabulary, published_vocabulary
+from gfnjax.chemistry.vocabulary import Vocabulary
 from gfnjax.envs.base import Measurable
 from gfnjax.envs.drawing import Panel, histogram, reward_histogram
 from gfnjax.errors import ArgumentError
@@ -21,29 +21,31 @@ from gfnjax.pytree import as_node, pytree, static
 from gfnjax.types import Array
 
 Symmetry = Literal["reward", "none"]
-MAX_ENUMERATED = 200_000
 
 
 class MoleculeView(NamedTuple):
-    """What a network sees of a molecule: a graph whose nodes are its blocks.
+    """What a network sees of a molecule: a graph of blocks, each with its positions.
+
+    All numbers but those of slots are the same for all states of one rooted molecule with the same
+    stems; they tell apart what automorphisms do not exchange.
 
     Attributes:
         kind: `[B]` int32 the fragment of each block, -1 in empty slots; the root comes first.
-        parent: `[B]` int32 slot of the block that it is bonded to, -1 of the root and of none.
-        own_site: `[B]` int32 site of the block at that bond.
-        parent_site: `[B]` int32 site of the parent at that bond.
+        neighbour: `[B, L]` int32 slot of the block bonded by each position, -1 where there is none.
+        orbit: `[B, L]` int32 which atom of the fragment each position is, -1 past the last.
+        other_orbit: `[B, L]` int32 which atom of the neighbour it is bonded to, -1 without.
+        pair: `[B, L, L]` int32 how two positions of a block lie to each other, -1 without.
         stem_slot: `[M]` int32 the block of each stem, -1 past the last.
-        stem_site: `[M]` int32 its site.
-        may_stop: `[]` bool.
+        stem_position: `[M]` int32 its position.
     """
 
     kind: Array
-    parent: Array
-    own_site: Array
-    parent_site: Array
+    neighbour: Array
+    orbit: Array
+    other_orbit: Array
+    pair: Array
     stem_slot: Array
-    stem_site: Array
-    may_stop: Array
+    stem_position: Array
 
 
 @pytree
@@ -58,7 +60,8 @@ class Molecules(Comparable):
 
     States are trees with a root: one molecule has many. With symmetry "reward" they share its
     reward, so that molecules are sampled in proportion to R; with "none" as often as they have
-    states, R N / Z, as in the published implementations. Build one with `molecules`.
+    states, R N / Z, as in the published implementations. Build one with
+    `gfnjax.envs.molecules`.
 
     Attributes:
         vocabulary: what there is to choose from.
@@ -205,18 +208,32 @@ class Molecules(Comparable):
         """The molecule as a graph of blocks."""
         stems = jnp.arange(self.num_stems, dtype=jnp.int32)
         slot, position = jax.vmap(self._stem, (None, 0))(state, stems)
-        there = (stems < self._num_open(state)) & ~self.is_terminal(state)
-        kinds, sites = jnp.asarray(self.fragments.kinds), jnp.asarray(self.fragments.sites)
-        attached = state.parent >= 0
-        bond = sites[state.blocks[state.parent], state.position]
+        has_stem = (stems < self._num_open(state)) & ~self.is_terminal(state)
+        kinds, sites, orbits, pairs = (
+            jnp.asarray(x)
+            for x in (
+                self.fragments.kinds,
+                self.fragments.sites,
+                self.fragments.orbits,
+                self.fragments.pairs,
+            )
+        )
+        there = state.blocks >= 0
+        kind = jnp.where(there, kinds[state.blocks], -1)
+        site = jnp.where(there[:, None], sites[state.blocks], -1)
+        known = site >= 0
+        neighbour, other = trees.neighbours(state, self.fragments.num_positions)
+        orbit = jnp.where(known, orbits[kind[:, None], site], -1)
+        both = known[:, :, None] & known[:, None]
+        pair = pairs[kind[:, None, None], site[:, :, None], site[:, None]]
         return MoleculeView(
-            kind=jnp.where(state.blocks >= 0, kinds[state.blocks], -1),
-            parent=state.parent,
-            own_site=jnp.where(attached, sites[state.blocks, 0], -1),
-            parent_site=jnp.where(attached, bond, -1),
-            stem_slot=jnp.where(there, slot, -1),
-            stem_site=jnp.where(there, sites[state.blocks[slot], position], -1),
-            may_stop=self.forward_mask(state)[-1],
+            kind=kind,
+            neighbour=neighbour,
+            orbit=orbit,
+            other_orbit=jnp.where(neighbour >= 0, orbit[neighbour, other], -1),
+            pair=jnp.where(both, pair, -1),
+            stem_slot=jnp.where(has_stem, slot, -1),
+            stem_position=jnp.where(has_stem, position, -1),
         )
 
     def measure(self, states: MoleculeState) -> dict[str, Array]:
@@ -256,31 +273,3 @@ class Molecules(Comparable):
         slot, position = place // num_positions, (place + 1) % num_positions
         none = state.blocks[0] < 0
         return jnp.where(none, -1, slot), jnp.where(none, -1, position)
-
-
-def molecules(
-    reward: Callable[[MoleculeState], Array],
-    vocabulary: Vocabulary | None = None,
-    *,
-    max_blocks: int = 8,
-    min_blocks: int = 2,
-    symmetry: Symmetry = "reward",
-) -> Molecules:
-    """Molecules of a vocabulary's fragments; `Enumerable` up to 200,000 states.
-
-    Args:
-        reward: callable pytree `MoleculeState -> log R`, or a plain function; `SEHReward`,
-            `property_reward`.
-        vocabulary: the 105 published entries by default.
-        max_blocks: fragments at most.
-        min_blocks: fragments before stopping.
-        symmetry: "reward" samples molecules in proportion to R, "none" as often as they have
-            states.
-
-    Raises:
-        ValueError: for sizes that are out of range.
-        FileNotFoundError: if the published vocabulary is not there and not to be had.
-    """
-    words = published_vocabulary() if vocabulary is None else vocabulary
-    arrays = jax.tree.map(jnp.asarray, fragments(words))
-    return Molecules(words, arrays, reward, max_blocks, min_blocks, symmetry)
