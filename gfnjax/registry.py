@@ -59,6 +59,7 @@ class Entry:
         values: other defaults than those of the class.
         fixed: fields that this name stands for: no flags.
         defaults: of an environment: settings of a run that suit it.
+        variants: of an environment: other settings by name, the usual one first.
         target_rate: of an objective: how fast the target network that it needs follows.
     """
 
@@ -70,6 +71,7 @@ class Entry:
     values: Mapping[str, Any] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     target_rate: float | None = None
 
     @property
@@ -83,6 +85,21 @@ class Entry:
         if not isinstance(self.cls, type):
             return ()
         return options_of(self.cls, self.values, self.fixed)
+
+    def varied(self, variant: str | None) -> "Entry":
+        """With the settings of one of its variants; as it is without a name.
+
+        Raises:
+            ValueError: for a name that it has no variant of.
+        """
+        if variant is None:
+            return self
+        if variant not in self.variants:
+            known = ", ".join(self.variants)
+            there = f": it has {known}" if known else ": it has none"
+            problem = f"must be a variant of environment {self.name}{there}, got {variant!r}"
+            raise ArgumentError("variant", problem)
+        return dataclasses.replace(self, defaults={**self.defaults, **self.variants[variant]})
 
     def make(self, **options: Any) -> Any:
         """An instance of the dataclass; a function as it is.
@@ -109,6 +126,7 @@ def environment(
     *,
     summary: str | None = None,
     defaults: Mapping[str, Any] | None = None,
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
     values: Mapping[str, Any] | None = None,
     fixed: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
@@ -120,6 +138,8 @@ def environment(
         defaults: settings that suit it: fields of `gfnjax.run.config.Training` and `Sampling`,
             `objective`, `network` and `replay`, and under the name of one of these its options:
             `{"steps": 500, "network": "mlp", "mlp": {"hidden_sizes": (64,)}}`.
+        variants: by name, what is different in `--variant NAME`, in the form of `defaults`; its own
+            fields under its own name.
         values: other defaults of its own fields than those of the class.
         fixed: values of fields that are to be no flags.
 
@@ -127,7 +147,8 @@ def environment(
         RegistrationError: for a name or a class that will not do.
         ClashError: for a name that is taken.
     """
-    return _decorator("environment", name, summary, values, fixed, defaults=dict(defaults or {}))
+    settings = {"defaults": dict(defaults or {}), "variants": dict(variants or {})}
+    return _decorator("environment", name, summary, values, fixed, **settings)
 
 
 def objective(

@@ -23,6 +23,7 @@ HELP = {
     "network": "what the policy is computed by",
     "replay": "kind of replay buffer",
     "logger": "where metrics go besides metrics.jsonl; may be given more than once",
+    "variant": "other settings than the usual ones, which other flags may change",
     "output": "folder of the run, new or empty; runs/NAME-NUMBER without",
 }
 
@@ -35,6 +36,10 @@ def make_form(parts: Parts, flags: Sequence[Flag]) -> type:
         members.append((kind, hint, field(default=getattr(parts, kind).name)))
     several: Any = tyro.conf.UseAppendAction[tuple[one_of(registry.names("logger")), ...]]  # type: ignore
     members.append(("logger", Annotated[several, tyro.conf.arg(help=HELP["logger"])], ()))
+    if parts.environment.variants:
+        variants = one_of(tuple(parts.environment.variants))
+        hint = Annotated[variants, tyro.conf.arg(help=HELP["variant"])]  # type: ignore
+        members.append(("variant", hint, next(iter(parts.environment.variants))))
     members.append(("output", Annotated[Path | None, tyro.conf.arg(help=HELP["output"])], None))
     titles = {part: f"{entry.kind} {entry.name}" for part, entry in parts.entries.items()}
     for part in dict.fromkeys(flag.part for flag in flags):

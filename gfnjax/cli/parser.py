@@ -147,8 +147,9 @@ def _choose(
         values, arguments = take(arguments, kind)
         chosen |= {kind: values[-1]} if values else {}
     loggers, arguments = take(arguments, "logger")
+    variants, arguments = take(arguments, "variant")
     try:
-        parts = select(name, chosen, loggers)
+        parts = select(name, chosen, loggers, variants[-1] if variants else None)
         for kind in ("backward", "regression"):
             for value in take(arguments, kind)[0]:
                 registry.find(kind, value)

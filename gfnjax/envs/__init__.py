@@ -19,6 +19,8 @@ from gfnjax.envs.dags import DAGs
 from gfnjax.envs.drawing import Renderable
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.ising import Ising
+from gfnjax.envs.molecule_tasks import molecules
+from gfnjax.envs.molecules import Molecules
 from gfnjax.envs.phylogeny import Phylogeny, phylogeny, phylogeny_benchmark
 from gfnjax.envs.sequences import FixedSequence, left_to_right_bits, qm9_small, tfbind8
 from gfnjax.envs.sets import Set, additive_set, published_set
@@ -35,6 +37,7 @@ __all__ = [
     "FixedSequence",
     "Hypergrid",
     "Ising",
+    "Molecules",
     "PartialReward",
     "Phylogeny",
     "Renderable",
@@ -47,6 +50,7 @@ __all__ = [
     "antimicrobial_peptides",
     "bit_sequence",
     "left_to_right_bits",
+    "molecules",
     "phylogeny",
     "phylogeny_benchmark",
     "preference_conditional",

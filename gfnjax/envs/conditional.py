@@ -20,6 +20,7 @@ from gfnjax.envs.base import (
     Canonical,
     Enumerable,
     Environment,
+    Measurable,
     PartialReward,
     State,
     Stoppable,
@@ -183,6 +184,11 @@ class _Symmetric:
         return self.rules.log_multiplicity(state.inner)
 
 
+class _Measure:
+    def measure(self: Any, states: ConditionalState) -> dict[str, Array]:
+        return self.rules.measure(states.inner)
+
+
 class _Render:
     def render(self: Any, states: ConditionalState, weights: np.ndarray) -> tuple[Panel, ...]:
         return self.rules.render(states.inner, weights)
@@ -193,6 +199,7 @@ ABILITIES = (
     (Stoppable, _Stop),
     (Canonical, _Canonical),
     (Symmetric, _Symmetric),
+    (Measurable, _Measure),
     (Renderable, _Render),
     (Enumerable, _Enumerate),
 )

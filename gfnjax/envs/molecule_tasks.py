@@ -1,19 +1,28 @@
 """What to ask of `Molecules`: from a reward and a vocabulary, listed where there are few."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfnjax import registry
 from gfnjax.chemistry.fragments import fragments
 from gfnjax.chemistry.states import MoleculeState
-from gfnjax.chemistry.vocabulary import Vocabulary, published_vocabulary
+from gfnjax.chemistry.vocabulary import Vocabulary, published_vocabulary, read_vocabulary
+from gfnjax.data import absolute
 from gfnjax.envs.base import MAX_INDEXED_STATES, source_state
+from gfnjax.envs.conditional import preference_conditional, temperature_conditional
 from gfnjax.envs.molecules import Molecules, Symmetry
+from gfnjax.errors import ArgumentError
 from gfnjax.identity import classes
 from gfnjax.pytree import pytree
+from gfnjax.rewards.properties import property_reward
+from gfnjax.rewards.scalarisation import WeightedSum
+from gfnjax.rewards.seh import Root, SEHReward, seh_proxy
 from gfnjax.types import Array
 
 MAX_ENUMERATED = 200_000
@@ -136,3 +145,102 @@ def _children(
         return _code(env, env.step(_decode(env, code), action))
 
     return jax.vmap(child)(codes, actions.astype(jnp.int32))
+
+
+RewardName = Literal["seh", "qed", "sa", "mw", "logp"]
+ConditionName = Literal["temperature", "preferences", "none"]
+
+
+@registry.environment(
+    "molecules",
+    summary="molecules of up to 8 fragments that bind to a protein; needs its data files",
+    defaults={
+        "objective": "tb-flow",
+        "backward": "uniform",
+        "network": "fragments",
+        "fragments": {"width": 64, "num_rounds": 3},
+        "steps": 2_000,
+        "chunk_size": 100,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "epsilon": 0.05,
+        "regression": "huber",
+    },
+    variants={
+        "fast": {},
+        # Bengio et al. (2106.04399): 1e6 molecules.
+        "paper": {
+            "objective": "fm",
+            "fm": {"epsilon": 2.5e-5, "terminal_weight": 10.0},
+            "fragments": {"width": 256, "num_rounds": 10},
+            "steps": 250_000,
+            "chunk_size": 1_000,
+            "batch_size": 4,
+            "learning_rate": 5e-4,
+            "regression": "square",
+            "molecules": {"condition": "none", "beta": 10.0, "symmetry": "none"},
+        },
+    },
+)
+@dataclass(frozen=True)
+class MoleculesConfig:
+    """Molecules of up to 8 fragments that bind to a protein."""
+
+    reward: tuple[RewardName, ...] = ("seh",)
+    """what molecules are rewarded for: binding to the protein sEH (on the device), or properties
+    that RDKit computes; several with --condition preferences"""
+    condition: ConditionName = "temperature"
+    """drawn once a trajectory: beta of R^beta, or preferences between rewards"""
+    beta: float = 10.0
+    """exponent of the reward, unless it is drawn"""
+    beta_low: float = 1.0
+    """lowest beta that is drawn"""
+    beta_high: float = 16.0
+    """highest beta that is drawn"""
+    concentration: float = 1.5
+    """of the preferences, a Dirichlet distribution"""
+    max_blocks: int = 8
+    """fragments at most"""
+    min_blocks: int = 2
+    """fragments before stopping"""
+    symmetry: Symmetry = "reward"
+    """in proportion to the reward, or as often as there are ways to write a molecule down"""
+    root: Root = "transposed"
+    """of the sEH network, as in published results or as it was trained"""
+    blocks: str | None = None
+    """JSON file of fragments of your own: block_smi and block_r; needs RDKit"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", absolute(self.blocks))
+        several = len(self.reward) > 1
+        if not self.reward or len(set(self.reward)) < len(self.reward):
+            raise ArgumentError("reward", f"must name rewards, each once, got {self.reward}")
+        if several != (self.condition == "preferences"):
+            needed = "preferences" if several else "temperature or none"
+            got = f"with {len(self.reward)} of {{reward}}, got {self.condition}"
+            raise ArgumentError("condition", f"must be {needed} {got}")
+
+    def make(self) -> Any:
+        words = published_vocabulary() if self.blocks is None else read_vocabulary(self.blocks)
+        exponent = self.beta if self.condition == "none" else 1.0
+        rewards = [self._reward(name, words, exponent) for name in self.reward]
+        env = molecules(
+            rewards[0],
+            words,
+            max_blocks=self.max_blocks,
+            min_blocks=self.min_blocks,
+            symmetry=self.symmetry,
+        )
+        if self.condition == "temperature":
+            return temperature_conditional(env, self.beta_low, self.beta_high, log_uniform=False)
+        if self.condition == "preferences":
+            combined = WeightedSum(self.beta)
+            return preference_conditional(
+                env, *rewards, concentration=self.concentration, reward=combined
+            )
+        return env
+
+    def _reward(self, name: str, words: Vocabulary, exponent: float) -> Any:
+        if name == "seh":
+            return SEHReward(seh_proxy(words, self.root), exponent)
+        return property_reward(words, name, exponent)

@@ -14,6 +14,7 @@ from gfnjax.policies.ensemble import (
     ensemble_tabular_policy,
 )
 from gfnjax.policies.forest import forest_policy
+from gfnjax.policies.fragments import fragment_policy
 from gfnjax.policies.graph_network import graph_policy
 from gfnjax.policies.likelihood import LikelihoodBackward, PessimisticBackward
 from gfnjax.policies.mlp import mlp_policy
@@ -39,6 +40,7 @@ __all__ = [
     "ensemble_mlp_policy",
     "ensemble_tabular_policy",
     "forest_policy",
+    "fragment_policy",
     "from_flax",
     "from_nnx",
     "graph_policy",

@@ -68,6 +68,11 @@ class SEHReward:
     def __call__(self, state: MoleculeState) -> Array:
         return self.exponent * jnp.log(jnp.maximum(self.proxy(state), self.floor) / self.scale)
 
+    def measure(self, states: MoleculeState) -> dict[str, Array]:
+        """The mean and the best value of the proxy."""
+        values = jax.vmap(self.proxy)(states)
+        return {"proxy": values.mean(), "best_proxy": values.max()}
+
 
 def seh_proxy(
     vocabulary: Vocabulary | None = None, root: Root = "transposed", canonical: bool = False

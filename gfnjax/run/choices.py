@@ -37,7 +37,10 @@ class Parts:
 
 
 def select(
-    environment: str, chosen: Mapping[str, str] | None = None, loggers: Sequence[str] = ()
+    environment: str,
+    chosen: Mapping[str, str] | None = None,
+    loggers: Sequence[str] = (),
+    variant: str | None = None,
 ) -> Parts:
     """What is registered under the names, or under those that suit the environment.
 
@@ -45,13 +48,14 @@ def select(
         environment: its name.
         chosen: "objective", "network", "replay" to a name.
         loggers: names, each once.
+        variant: of the environment's settings; the usual ones without.
 
     Raises:
         UsageError: for a name that is not registered, or defaults of the environment that do not
             exist.
     """
     try:
-        entry = registry.find("environment", environment)
+        entry = registry.find("environment", environment).varied(variant)
         names = CHOICES | {k: v for k, v in entry.defaults.items() if k in CHOICES}
         names |= chosen or {}
         found = {kind: registry.find(kind, name) for kind, name in names.items()}
@@ -144,6 +148,7 @@ def configure(
     network: str | None = None,
     replay: str | None = None,
     loggers: Sequence[str] = (),
+    variant: str | None = None,
     **settings: Any,
 ) -> Config[Any]:
     """`gfnjax train` as a function: `configure("set", objective="fl-subtb", lambda_=0.5)`.
@@ -154,6 +159,7 @@ def configure(
         network: as `objective`.
         replay: as `objective`.
         loggers: names.
+        variant: of the environment's settings, by name.
         settings: fields of `Training` and `Sampling`, else of the environment or of what has been
             chosen; where two have a field of one name, a dict by the name of its owner:
             `fm={"epsilon": 0.1}`.
@@ -162,7 +168,7 @@ def configure(
         UsageError: for a name or a field that does not exist, or a value out of range.
     """
     chosen = {"objective": objective, "network": network, "replay": replay}
-    parts = select(environment, {k: v for k, v in chosen.items() if v is not None}, loggers)
+    parts = select(environment, {k: v for k, v in chosen.items() if v is not None}, loggers, variant)
     values = default_values(parts)
     try:
         for name, value in settings.items():
