@@ -73,17 +73,18 @@ def log_multiplicities(state: MoleculeState, fragments: Fragments) -> Array:
 def canonical(state: MoleculeState, fragments: Fragments) -> MoleculeState:
     """The one of all states of the same molecule that stands for it: one with most stems."""
     tree = _tree(state, fragments)
-    most = jnp.where(tree.ways > 0, tree.num_positions, 0)
-    return _written(tree, jnp.argmax(most, axis=1), state, fragments)
+    number = 3 * state.blocks.size + FIRST_RANK
+    seen = tree.views, tree.tables, tree.ways, tree.num_positions
+    chosen = jax.vmap(partial(_choose, number))(*seen)
+    return _written(tree, *chosen, state, fragments)
 
 
 class Writings(NamedTuple):
     """How a molecule can be written down, for each of its blocks i as the root.
 
-    States with the same root and the same entries differ in positions that automorphisms exchange.
-
     Attributes:
-        ways: `[B, B, E]` int32, of block j with each of the entries of its fragment: W in parts.
+        ways: `[B, B, E, P]` int32, W of block j in parts: with each of the entries of its fragment,
+            and each automorphism taking its atoms to those of the entry.
         log_automorphisms: `[]` log |Aut x|, nats.
     """
 
@@ -100,26 +101,26 @@ def writings(state: MoleculeState, fragments: Fragments) -> Writings:
 
 
 def rewritten(
-    state: MoleculeState, root: Array, entries: Array, fragments: Fragments, last: bool = False
+    state: MoleculeState, root: Array, entries: Array, automorphisms: Array, fragments: Fragments
 ) -> MoleculeState:
-    """A state of the same molecule with this block as the root and these entries.
+    """A state of the same molecule; one of `Writings`, which has to be possible.
 
     Args:
         state: of the molecule.
-        root: `[]` int32 slot of the block.
+        root: `[]` int32 slot of the block that is to be the root.
         entries: `[B]` int32, which of the entries of its fragment each block gets.
+        automorphisms: `[B]` int32, by which of the automorphisms.
         fragments: of the vocabulary.
-        last: whether to take the last of the automorphisms that will do, not the first.
     """
-    return _written(_tree(state, fragments, root), entries, state, fragments, last)
+    return _written(_tree(state, fragments, root), entries, automorphisms, state, fragments)
 
 
 def _written(
-    tree: _Tree, entries: Array, state: MoleculeState, fragments: Fragments, last: bool = False
+    tree: _Tree, entries: Array, automorphisms: Array, state: MoleculeState, fragments: Fragments
 ) -> MoleculeState:
     max_blocks = state.blocks.size
-    write = partial(_write, fragments, 3 * max_blocks + FIRST_RANK, last)
-    blocks, places = jax.vmap(write)(tree.views, tree.ranks, tree.tables, entries)
+    chosen = entries, automorphisms
+    blocks, places = jax.vmap(partial(_write, fragments))(tree.views, tree.ranks, *chosen)
     # Where the root used to be below, a block hangs on what used to hang on it.
     turned = tree.direction >= 2 * max_blocks
     parent = jnp.where(turned, tree.direction - 2 * max_blocks, state.parent)
@@ -138,7 +139,7 @@ def _tree(
     views, toward = views_of(state, fragments), directions(state)
     ways, num_positions = jax.vmap(partial(_num_ways, fragments))(views)
     there = state.blocks >= 0
-    total = ways.sum(axis=1, dtype=jnp.int32)
+    total = ways.sum(axis=(1, 2), dtype=jnp.int32)
     log_ways = jnp.log(jnp.maximum(total, 1).astype(jnp.result_type(float)))
     log_ways = jnp.where(total > 0, log_ways, -jnp.inf)[toward]
     log_pairs = jnp.where(there[None], log_ways, 0.0).sum(axis=1)
@@ -146,7 +147,7 @@ def _tree(
     rank = rank_views(views, shape)
     here = rank[: there.size]
     if root is None:
-        most = jnp.where(ways > 0, num_positions, 0).max(axis=1)
+        most = jnp.where((ways > 0).any(axis=2), num_positions, 0).max(axis=1)
         size = jnp.where(there[None], most[toward], 0).sum(axis=1, dtype=jnp.int32)
         order = packed(jnp.stack([size.max()[None] - size, here], 1), 2**15)
         root = first(order, log_pairs > -jnp.inf)
@@ -166,7 +167,7 @@ def _tree(
 
 
 def _num_ways(fragments: Fragments, view: Views) -> tuple[Array, Array]:
-    """`[E]` int32, W by entry: ways to write down a fragment with its bonds; its positions."""
+    """`[E, P]` int32, W by entry and automorphism; `[E]` int32 positions of each entry."""
     sites = jnp.arange(fragments.places.shape[2], dtype=jnp.int32)
     is_root = view.entry < 0
     used = (view.sites[None] == sites[:, None]) & (view.beyond >= 0)[None]
@@ -180,9 +181,7 @@ def _num_ways(fragments: Fragments, view: Views) -> tuple[Array, Array]:
     ways = _falling(room, used.sum(axis=1, dtype=jnp.int32)[None, None], rows.shape[1]).prod(axis=2)
     entered = rows[:, :1] == target[:, view.sites[view.entry]][None]
     valid = (entries >= 0)[:, None] & (view.symmetries[:, 0] >= 0)[None] & (is_root | entered)
-    ways = jnp.where(valid, ways, 0).sum(axis=1, dtype=jnp.int32)
-    num_positions = (rows >= 0).sum(axis=1, dtype=jnp.int32)
-    return ways, num_positions
+    return jnp.where(valid, ways, 0), (rows >= 0).sum(axis=1, dtype=jnp.int32)
 
 
 def _falling(room: Array, used: Array, most: int) -> Array:
@@ -214,29 +213,24 @@ def _num_local(table: Array, ranks: Array, view: Views) -> Array:
     return kept.sum(dtype=jnp.int32) * jnp.where(ranks != EMPTY, run, 1).prod()
 
 
-def _write(
-    fragments: Fragments,
-    num_values: int,
-    last: bool,
-    view: Views,
-    ranks: Array,
-    table: Array,
-    chosen: Array,
+def _choose(
+    num_values: int, view: Views, table: Array, ways: Array, num_positions: Array
 ) -> tuple[Array, Array]:
-    """The entry chosen, and `[L]` the positions that it has for the bonds at the given ones.
-
-    It is written down by the first automorphism that does, or the last.
-    """
+    """The entry with most positions, and the automorphism that comes first with it."""
+    possible = ways > 0
+    entry = jnp.argmax(jnp.where(possible.any(axis=1), num_positions, 0))
     tables = permuted(table, view.symmetries)
+    codes = packed(tables.reshape(len(tables), -1), num_values)
+    return entry, first(codes, possible[entry])
+
+
+def _write(
+    fragments: Fragments, view: Views, ranks: Array, chosen: Array, automorphism: Array
+) -> tuple[Array, Array]:
+    """The entry chosen, and `[L]` the positions that it has for the bonds at the given ones."""
     entry = jnp.asarray(fragments.entries)[view.kind][chosen]
     places = jnp.asarray(fragments.places)[entry, jnp.where(view.entry < 0, 0, 1)]
-    has_room = ((tables == EMPTY) | (places >= 0)[None]).all(axis=(1, 2))
-    # What is attached is so by position 0.
-    fits = ((tables[:, :, 0] != ENTRY) | (places[None, :, 0] == 0)).all(axis=1)
-    codes = packed(tables.reshape(len(tables), -1), num_values)
-    valid = has_room & fits & (view.symmetries[:, 0] >= 0)
-    symmetry = first(-codes if last else codes, valid)
-    sites = view.symmetries[symmetry][view.sites]
+    sites = view.symmetries[automorphism][view.sites]
     return entry, places[sites, copies(ranks, view.sites)]
 
 

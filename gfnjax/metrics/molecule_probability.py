@@ -4,11 +4,11 @@ A state t with root r is built through the trees between r and t: with S over su
 
     P(S) = sum over leaves j of S, j != r, of  P(S - j) P_F(j | S - j),     P(empty) = 1,
 
-and p(t) = P(t) P_F(stop | t). A molecule is all its states. Those with the same root and entries
-have the same probability for a policy that does not tell atoms apart which automorphisms exchange,
-as `fragment_policy`, so that one of each has to be looked at:
+and p(t) = P(t) P_F(stop | t). A molecule is all its states. Those with the same root and entries,
+and stems at the same atoms up to automorphisms, have the same probability for a policy that does
+not tell atoms apart which automorphisms exchange, as `fragment_policy`; one of each is looked at:
 
-    p(x) = sum over roots and entries of  (their number of states) p(t).
+    p(x) = sum over kinds of states of  (number of states of the kind) p(t).
 """
 
 import itertools
@@ -58,23 +58,22 @@ def log_prob(model: Model, params: Params, states: Any) -> np.ndarray:
     rules = rules_of(model.env)
     _check_terminal(model, states)
     inner = states.inner if isinstance(model.env, Conditional) else states
-    found = _writings(rules, inner)
-    rows, roots, entries, weights = _choices(inner, *jax.tree.map(np.asarray, found))
-    total = np.full(len(inner.blocks), -np.inf)
-    for last in (False, True):
-        written = _rewritten(rules, _rows(inner, rows), roots, entries, last)
+    found = jax.tree.map(np.asarray, _writings(rules, inner))
+    rows, log_number, (root, entries), sides = _kinds(rules, inner, *found)
+    totals = []
+    for automorphisms in sides:
+        written = _rewritten(rules, _rows(inner, rows), root, entries, automorphisms)
         given = _rows(states, rows)
         given = given._replace(inner=written) if isinstance(model.env, Conditional) else written
-        values = state_log_prob(model, params, given)
-        previous, total = total, np.full(len(inner.blocks), -np.inf)
-        np.logaddexp.at(total, rows, values + weights)
-    if not np.allclose(previous, total, atol=TOLERANCE, rtol=TOLERANCE):
+        totals.append(np.full(len(inner.blocks), -np.inf))
+        np.logaddexp.at(totals[-1], rows, state_log_prob(model, params, given) + log_number)
+    if not np.allclose(*totals, atol=TOLERANCE, rtol=TOLERANCE):
         raise ArgumentError(
             "model.policy",
             "tells states of one molecule apart that automorphisms exchange",
             "use fragment_policy, or add up state_log_prob over all states of a molecule",
         )
-    return total
+    return totals[0]
 
 
 def state_log_prob(model: Model, params: Params, states: Any) -> np.ndarray:
@@ -114,44 +113,82 @@ def _writings(rules: Molecules, states: MoleculeState) -> symmetry.Writings:
     return jax.vmap(lambda state: symmetry.writings(state, rules.fragments))(states)
 
 
-@partial(jax.jit, static_argnums=4)
+@jax.jit
 def _rewritten(
-    rules: Molecules, states: MoleculeState, roots: Array, entries: Array, last: bool
+    rules: Molecules, states: MoleculeState, root: Array, entries: Array, automorphisms: Array
 ) -> MoleculeState:
-    def one(state: MoleculeState, root: Array, chosen: Array) -> MoleculeState:
-        other = symmetry.rewritten(state, root, chosen, rules.fragments, last)
+    def one(state: MoleculeState, *chosen: Array) -> MoleculeState:
+        other = symmetry.rewritten(state, *chosen, rules.fragments)
         # One state of a molecule may have a stem left where another has none.
         other = other._replace(stopped=jnp.zeros((), bool))
         return other._replace(stopped=~rules.is_terminal(other))
 
-    return jax.vmap(one)(states, roots, entries)
+    return jax.vmap(one)(states, root, entries, automorphisms)
 
 
-def _choices(
-    states: MoleculeState, ways: np.ndarray, log_automorphisms: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    """Row of the molecule, root, entries `[B]` and log of the number of states, one a writing."""
-    found: list[tuple[int, int, list[int], float]] = []
-    sizes = (np.asarray(states.blocks) >= 0).sum(axis=1)
-    for row, size in enumerate(sizes):
-        before = len(found)
+Kinds = tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray], list[np.ndarray]]
+
+
+def _kinds(
+    rules: Molecules, states: MoleculeState, ways: np.ndarray, log_automorphisms: np.ndarray
+) -> Kinds:
+    """All kinds of states: `[k]` row of the molecule, log of how many, root and entries `[B]`;
+    and two choices of automorphisms `[B]` that give states of the kind.
+    """
+    found: list[tuple] = []
+    blocks = np.asarray(states.blocks)
+    for row, size in enumerate((blocks >= 0).sum(axis=1)):
         for root in range(size):
-            possible = [np.flatnonzero(ways[row, root, j]) for j in range(size)]
-            if np.prod([len(each) for each in possible], dtype=float) > MAX_WRITINGS:
-                raise ArgumentError("states", f"has too many writings, number {row}")
-            for chosen in itertools.product(*possible):
-                number = np.log([ways[row, root, j, e] for j, e in enumerate(chosen)]).sum()
-                entries = [*map(int, chosen), *[0] * (ways.shape[1] - size)]
-                found.append((row, root, entries, number - log_automorphisms[row]))
-        if len(found) - before > MAX_WRITINGS:
-            raise ArgumentError("states", f"has too many writings, number {row}")
-    rows, roots, entries, weights = zip(*found, strict=True)
-    return (
-        np.asarray(rows, np.int32),
-        np.asarray(roots, np.int32),
-        np.asarray(entries, np.int32),
-        np.asarray(weights),
-    )
+            options = [
+                _options(rules, int(blocks[row, j]), j == root, ways[row, root, j])
+                for j in range(size)
+            ]
+            number = np.prod([len(each) for each in options], dtype=float)
+            if number > MAX_WRITINGS:
+                problem = f"has {number:,.0f} kinds of states for one molecule, number {row}"
+                raise ArgumentError("states", problem, f"{MAX_WRITINGS:,} are possible")
+            for chosen in itertools.product(*options):
+                entries, count, first, last = (list(x) for x in zip(*chosen, strict=True))
+                log_number = np.log(count).sum() - log_automorphisms[row]
+                found.append((row, log_number, root, *map(_filled(ways), (entries, first, last))))
+    rows, log_number, root, entries, first, last = (np.asarray(x) for x in zip(*found, strict=True))
+    return rows, log_number, (root.astype(np.int32), entries), [first, last]
+
+
+def _filled(ways: np.ndarray) -> Any:
+    """What is said of the blocks there are, with zeros for the empty slots."""
+    return lambda values: np.pad(np.int32(values), (0, ways.shape[1] - len(values)))
+
+
+def _options(
+    rules: Molecules, block: int, is_root: bool, ways: np.ndarray
+) -> list[tuple[int, int, int, int]]:
+    """Entry, number of ways, first and last automorphism of each way to write down a block."""
+    fragments = jax.tree.map(np.asarray, rules.fragments)
+    kind = fragments.kinds[block]
+    group = [tuple(row) for row in fragments.symmetries[kind] if row[0] >= 0]
+    options = []
+    for e, entry in enumerate(fragments.entries[kind]):
+        classes_of: dict[int, list[int]] = {}
+        for q in np.flatnonzero(ways[e]) if entry >= 0 else ():
+            key = min(_images(group, group[q], fragments.sites[entry], is_root))
+            classes_of.setdefault(key, []).append(int(q))
+        for members in classes_of.values():
+            options.append((e, int(ways[e, members].sum()), members[0], members[-1]))
+    return options
+
+
+def _images(
+    group: list[tuple[int, ...]], element: tuple[int, ...], sites: np.ndarray, is_root: bool
+) -> list[int]:
+    """What an automorphism becomes by those that leave an entry as it is, by their numbers."""
+    used = sites[sites >= 0].tolist()
+    found = []
+    for other in group:
+        same = sorted(other[site] for site in used) == sorted(used)
+        if same and (is_root or other[used[0]] == used[0]):
+            found.append(group.index(tuple(other[x] if x >= 0 else -1 for x in element)))
+    return found
 
 
 class _Tree(NamedTuple):
