@@ -132,9 +132,7 @@ def _written(
     return _in_order(MoleculeState(jnp.where(there, blocks, -1), parent, position, state.stopped))
 
 
-def _tree(
-    state: MoleculeState, fragments: Fragments, root: Array | None = None
-) -> _Tree:
+def _tree(state: MoleculeState, fragments: Fragments, root: Array | None = None) -> _Tree:
     shape = fragments.places.shape[2:]
     views, toward = views_of(state, fragments), directions(state)
     ways, num_positions = jax.vmap(partial(_num_ways, fragments))(views)
@@ -204,8 +202,7 @@ def _num_local(table: Array, ranks: Array, view: Views) -> Array:
     """`[]` int32, automorphisms of a fragment that leave its table as it is, times exchanges of
     equals at one site.
     """
-    kept = (permuted(table, view.symmetries) == table[None]).all(axis=(1, 2))
-    kept = kept & (view.symmetries[:, 0] >= 0)
+    kept = (table[view.sources] == table[None]).all(axis=(1, 2)) & (view.symmetries[:, 0] >= 0)
     positions = jnp.arange(ranks.size, dtype=jnp.int32)
     equal = (ranks[None] == ranks[:, None]) & (view.sites[None] == view.sites[:, None])
     # 1 2 3 ... down each run of equals: its factorial.
@@ -219,9 +216,7 @@ def _choose(
     """The entry with most positions, and the automorphism that comes first with it."""
     possible = ways > 0
     entry = jnp.argmax(jnp.where(possible.any(axis=1), num_positions, 0))
-    tables = permuted(table, view.symmetries)
-    codes = packed(tables.reshape(len(tables), -1), num_values)
-    return entry, first(codes, possible[entry])
+    return entry, first(permuted(packed(table, num_values), view), possible[entry])
 
 
 def _write(

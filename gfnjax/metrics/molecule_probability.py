@@ -199,9 +199,7 @@ class _Tree(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=3)
-def _state_log_prob(
-    model: Model, params: Params, states: Any, kinds: tuple[type, ...]
-) -> Array:
+def _state_log_prob(model: Model, params: Params, states: Any, kinds: tuple[type, ...]) -> Array:
     """`[n]` by dynamic programming over the parts of each molecule, `2^B` of them at most."""
     inner = states.inner if isinstance(model.env, Conditional) else states
     max_blocks = inner.blocks.shape[1]
