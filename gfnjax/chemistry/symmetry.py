@@ -176,7 +176,7 @@ def _num_ways(fragments: Fragments, view: Views) -> tuple[Array, Array]:
     target = jnp.where(view.symmetries >= 0, view.symmetries, sites[None])
     # [entries, automorphisms, sites]: the positions there are where each site goes.
     room = available.sum(axis=2, dtype=jnp.int32)[:, target]
-    ways = _falling(room, used.sum(axis=1, dtype=jnp.int32)[None, None], rows.shape[1]).prod(axis=2)
+    ways = _falling(room, used.sum(axis=1, dtype=jnp.int32)[None, None], rows.shape[1]).prod(axis=2, dtype=jnp.int32)
     entered = rows[:, :1] == target[:, view.sites[view.entry]][None]
     valid = (entries >= 0)[:, None] & (view.symmetries[:, 0] >= 0)[None] & (is_root | entered)
     return jnp.where(valid, ways, 0), (rows >= 0).sum(axis=1, dtype=jnp.int32)
@@ -207,7 +207,7 @@ def _num_local(table: Array, ranks: Array, view: Views) -> Array:
     equal = (ranks[None] == ranks[:, None]) & (view.sites[None] == view.sites[:, None])
     # 1 2 3 ... down each run of equals: its factorial.
     run = (equal & (positions[None] <= positions[:, None])).sum(axis=1, dtype=jnp.int32)
-    return kept.sum(dtype=jnp.int32) * jnp.where(ranks != EMPTY, run, 1).prod()
+    return kept.sum(dtype=jnp.int32) * jnp.where(ranks != EMPTY, run, 1).prod(dtype=jnp.int32)
 
 
 def _choose(

@@ -80,18 +80,16 @@ def vocabulary(
         raise ArgumentError(
             "attachments", f"must have one for each of {len(smiles)} SMILES, got {len(attachments)}"
         )
-    rows = tuple(
-        tuple(whole(f"attachments[{i}]", atom, 0) for atom in row)
-        for i, row in enumerate(attachments)
-    )
+    rows = tuple(tuple(whole("attachments", atom, 0) for atom in row) for row in attachments)
     found = permutations or {}
     groups = {s: _group(found[s]) if s in found else automorphisms(s) for s in smiles}
     for i, (each, row) in enumerate(zip(smiles, rows, strict=True)):
         num_atoms = len(groups[each][0])
         if not row or max(row) >= num_atoms:
             raise ArgumentError(
-                f"attachments[{i}]",
+                "attachments",
                 f"must name atoms in 0..{num_atoms - 1} of {each}, at least one, got {list(row)}",
+                subject=f"{{attachments}}[{i}]",
             )
     return Vocabulary(smiles, rows, tuple(groups[s] for s in dict.fromkeys(smiles)))
 

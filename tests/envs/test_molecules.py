@@ -1,0 +1,282 @@
+"""Molecules of fragments: rules, symmetry, enumeration."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from few_fragments import few_fragments, two_fragments
+
+from gfnjax import GFlowNet, Hyperparameters, Model, TrajectoryBalance, UniformBackward, tabular_policy
+from gfnjax.chemistry.states import MoleculeState
+from gfnjax.chemistry.vocabulary import published_vocabulary, vocabulary
+from gfnjax.data import published
+from gfnjax.envs import Enumerable, molecules, temperature_conditional, tempered
+from gfnjax.envs.base import log_reward_of
+from gfnjax.envs.molecule_tasks import MoleculesConfig
+from gfnjax.metrics import exact
+from gfnjax.metrics.modes import first_occurrences
+from gfnjax.metrics.state_graph import build_graph
+from gfnjax.rollout import terminal_states
+from gfnjax.testing import check_environment, exact_optimum
+
+needs_vocabulary = pytest.mark.skipif(
+    "GFNJAX_DATA" not in os.environ or not published.available("seh/blocks_pdb_105.json"),
+    reason="set GFNJAX_DATA to a directory that holds seh/blocks_pdb_105.json",
+)
+
+
+def nothing(state):
+    return jnp.zeros((), jnp.result_type(float))
+
+
+def size(state):
+    blocks = (state.blocks >= 0).sum(dtype=jnp.int32).astype(jnp.result_type(float))
+    return blocks / 2 - jnp.where((state.blocks == 3).any(), 0.3, 0.0)
+
+
+def state_of(*rows, max_blocks=4, stopped=False):
+    """Of (entry, parent, position) a block."""
+    empty = [(-1, -1, -1)] * (max_blocks - len(rows))
+    columns = np.array([*rows, *empty], np.int32).T
+    return MoleculeState(*map(jnp.asarray, columns), jnp.asarray(stopped))
+
+
+def all_states(env):
+    return jax.jit(jax.vmap(env.state_at))(jnp.arange(env.num_states, dtype=jnp.int32))
+
+
+def test_conformance(key):
+    env = molecules(size, few_fragments(), max_blocks=4)
+    assert isinstance(env, Enumerable)
+    check_environment(env, key, 16)
+
+
+@needs_vocabulary
+def test_conformance_of_the_published_one(key):
+    env = molecules(size)
+    assert (env.num_stems, env.num_actions, env.max_steps) == (30, 3_151, 8)
+    assert not isinstance(env, Enumerable)
+    check_environment(env, key, 4)
+
+
+def test_by_hand():
+    env = molecules(nothing, few_fragments(), max_blocks=4)
+    step, V = env.step, env.num_entries
+    ring = step(env.initial_state(), jnp.int32(0))
+    # Stems of the root in order of positions 1, 2, 3, 0; it may not stop yet.
+    mask = np.asarray(env.forward_mask(ring))
+    assert mask[: 4 * V].all()
+    assert not mask[4 * V :].any()
+    late = step(ring, jnp.int32(1 * V + 1))  # CO at position 2
+    early = step(late, jnp.int32(0 * V + 3))  # F at position 1 goes before it
+    expected = state_of((0, -1, -1), (3, 0, 1), (1, 0, 2))
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), early, expected))
+    assert np.asarray(env.backward_mask(early)).tolist() == [False, True, True, False, False]
+    assert int(env.backward_action(late, jnp.int32(3))) == 1
+    assert int(env.forward_action(early, jnp.int32(1))) == 3
+    # Stems left: positions 3 and 0 of the ring, position 1 of CO; and it may stop.
+    mask = np.asarray(env.forward_mask(early))
+    assert mask[: 3 * V].all()
+    assert mask[3 * V :].nonzero()[0].tolist() == [mask.size - 1 - 3 * V]
+    stopped = step(early, jnp.int32(env.stop))
+    assert bool(env.is_terminal(stopped))
+    assert not np.asarray(env.forward_mask(stopped)).any()
+    assert np.asarray(env.backward_mask(stopped)).tolist() == [False] * 4 + [True]
+
+
+def test_a_molecule_without_stems_is_finished():
+    env = molecules(nothing, few_fragments(), max_blocks=4)
+    ended = env.step(env.step(env.initial_state(), jnp.int32(3)), jnp.int32(3))
+    assert bool(env.is_terminal(ended))
+    assert np.asarray(env.backward_mask(ended)).tolist() == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize("max_blocks", [2, 3, 4])
+def test_multiplicities_are_counts(max_blocks):
+    env = molecules(nothing, few_fragments(), max_blocks=max_blocks)
+    states = all_states(env)
+    one = jax.jit(jax.vmap(env.canonical))(states)
+    index = np.asarray(jax.jit(jax.vmap(env.state_index))(one))
+    terminal = np.asarray(jax.vmap(env.is_terminal)(states))
+    found = np.exp(np.asarray(jax.jit(jax.vmap(env.log_multiplicity))(states)))
+    _, where, count = np.unique(index[terminal], return_inverse=True, return_counts=True)
+    np.testing.assert_allclose(found[terminal], count[where], rtol=1e-6)
+
+
+def test_canonical_states_are_molecules():
+    """The same classes as those of graphs of atoms, each named after its fragment's kind."""
+    chem = pytest.importorskip("rdkit.Chem")
+    from gfnjax.chemistry.building import to_rdkit
+
+    words = few_fragments()
+    env = molecules(nothing, words, max_blocks=4)
+    states = all_states(env)
+    terminal = np.flatnonzero(np.asarray(jax.vmap(env.is_terminal)(states)))
+    rows = np.random.default_rng(0).choice(terminal, 400, replace=False)
+    states = jax.tree.map(lambda x: np.asarray(x)[rows], states)
+    one = jax.jit(jax.vmap(env.canonical))(states)
+    index = np.asarray(jax.vmap(env.state_index)(one))
+    names = []
+    for row in range(len(rows)):
+        state = jax.tree.map(lambda x, row=row: x[row], states)
+        molecule, first = chem.RWMol(to_rdkit(state, words)), 0
+        for entry in state.blocks[state.blocks >= 0]:
+            atoms = chem.MolFromSmiles(words.smiles[entry]).GetNumAtoms()
+            for atom in range(first, first + atoms):
+                molecule.GetAtomWithIdx(atom).SetIsotope(words.kinds[entry] + 1)
+            first += atoms
+        names.append(chem.MolToSmiles(molecule))
+    assert len(set(names)) == len(set(index.tolist())) == len(set(zip(names, index, strict=True)))
+    assert len(set(names)) > 100
+
+
+@needs_vocabulary
+def test_two_blocks_of_the_published_vocabulary(x64):
+    """23,310 sequences, 5,565 molecules: corrected uniform, uncorrected .1939 away."""
+    env = molecules(nothing, max_blocks=2)
+    assert env.num_states == 1 + 105 + 23_310
+    graph = build_graph(env)
+    terminal = np.asarray(graph.terminal)
+    states = jax.tree.map(lambda x: x[terminal], all_states(env))
+    one = jax.jit(jax.vmap(env.canonical))(states)
+    index = np.asarray(jax.vmap(env.state_index)(one))
+    _, where, count = np.unique(index, return_inverse=True, return_counts=True)
+    assert len(count) == 5_565
+    assert (count.min(), count.max()) == (1, 12)
+    assert np.bincount(count).argmax() == 3
+    weights = np.exp(np.asarray(graph.log_reward)[terminal])
+    mass = np.bincount(where, weights) / weights.sum()
+    np.testing.assert_allclose(mass, 1 / 5_565, rtol=1e-6)
+    plain = build_graph(molecules(nothing, max_blocks=2, symmetry="none"))
+    weights = np.exp(np.asarray(plain.log_reward)[terminal])
+    mass = np.bincount(where, weights) / weights.sum()
+    assert np.abs(mass - 1 / 5_565).sum() / 2 == pytest.approx(0.1939, abs=5e-5)
+    # At the exact optimum that is what is sampled.
+    optimum = exact_optimum(env, jax.random.key(0))
+    table = exact.policy_table(Model(env, tabular_policy(env), UniformBackward()), optimum)
+    reached = np.exp(np.asarray(exact.terminating_distribution(graph, table.log_pf)))[terminal]
+    np.testing.assert_allclose(np.bincount(where, reached), 1 / 5_565, rtol=1e-6)
+
+
+@needs_vocabulary
+@pytest.mark.parametrize("symmetry", ["reward", "none"])
+def test_three_blocks_by_sampling(symmetry, key):
+    """A chi-square test of molecules that the exact optimum samples, of 9 published entries."""
+    published_words, kept = published_vocabulary(), [0, 1, 2, 4, 5, 6, 8, 12, 17]
+    groups = dict(zip(published_words.fragments, published_words.permutations, strict=True))
+    words = vocabulary(
+        [published_words.smiles[i] for i in kept],
+        [published_words.attachments[i] for i in kept],
+        groups,
+    )
+    env = molecules(nothing, words, max_blocks=3, min_blocks=3, symmetry=symmetry)
+    model = Model(env, tabular_policy(env), UniformBackward())
+    sampled = terminal_states(model.sample(exact_optimum(env, jax.random.key(1)), key, 60_000))
+
+    @jax.jit
+    def molecule_of(states):
+        return jax.vmap(lambda state: env.state_index(env.canonical(state)))(states)
+
+    states = all_states(env)
+    terminal = np.asarray(jax.vmap(env.is_terminal)(states))
+    kept, count = np.unique(np.asarray(molecule_of(states))[terminal], return_counts=True)
+    seen = np.bincount(np.searchsorted(kept, molecule_of(sampled)), minlength=len(kept))
+    assert len(kept) == 678
+    expected = 60_000 / len(kept)
+    excess = (((seen - expected) ** 2 / expected).sum() - len(kept)) / np.sqrt(2 * len(kept))
+    if symmetry == "reward":
+        assert abs(excess) < 4
+    else:
+        assert excess > 100
+        share = 60_000 * count / count.sum()
+        assert abs(((seen - share) ** 2 / share).sum() - len(kept)) < 4 * np.sqrt(2 * len(kept))
+
+
+def test_every_state_of_a_molecule_is_the_same_object():
+    env = molecules(nothing, few_fragments(), max_blocks=2)
+    ends = (
+        state_of((0, -1, -1), (3, 0, 1), max_blocks=2),
+        state_of((3, -1, -1), (0, 0, 0), max_blocks=2),
+    )
+    states = jax.tree.map(lambda *x: jnp.stack(x), *ends)
+    assert first_occurrences(states, env).tolist() == [True, False]
+    assert np.asarray(jax.vmap(env.log_multiplicity)(states)) == pytest.approx(np.log(5))
+
+
+@pytest.mark.parametrize("make", [lambda env: tempered(env, 3.0), lambda env: env])
+def test_the_multiplicity_is_not_tempered(make):
+    env = make(molecules(size, few_fragments(), max_blocks=3))
+    state = state_of((0, -1, -1), (3, 0, 1), stopped=True, max_blocks=3)
+    beta = float(env.log_reward(state)) / float(size(state))
+    assert beta == pytest.approx(1.0 if not hasattr(env, "reward_exponent") else 3.0)
+    expected = beta * float(size(state)) - float(env.log_multiplicity(state))
+    assert float(log_reward_of(env, state)) == pytest.approx(expected)
+
+
+def test_conditional_molecules(key):
+    env = temperature_conditional(molecules(size, few_fragments(), max_blocks=3), 1.0, 4.0)
+    check_environment(env, key, 4)
+    fixed = env.at(2.0)
+    state = fixed.initial_state()._replace(
+        inner=state_of((0, -1, -1), (3, 0, 1), stopped=True, max_blocks=3)
+    )
+    expected = 2 * float(size(state.inner)) - float(env.rules.log_multiplicity(state.inner))
+    assert float(log_reward_of(fixed, state)) == pytest.approx(expected)
+
+
+def test_training_goes_to_the_corrected_target(key):
+    """Exact total variation over molecules, not states."""
+    env = molecules(size, two_fragments(), max_blocks=3)
+    gfn = GFlowNet(env, tabular_policy(env), TrajectoryBalance(), UniformBackward(), batch_size=64)
+    gfn = gfn.replace(hyperparameters=Hyperparameters(learning_rate=0.05))
+    step = jax.jit(gfn.step)
+    state = gfn.init(key)
+    for _ in range(300):
+        state, _ = step(state)
+    graph = build_graph(env)
+    table = exact.policy_table(gfn.model, state.params)
+    log_p = exact.terminating_distribution(graph, table.log_pf)
+    terminal = np.asarray(graph.terminal)
+    states = all_states(env)
+    index = np.asarray(jax.vmap(env.state_index)(jax.vmap(env.canonical)(states)))[terminal]
+    kept, where = np.unique(index, return_inverse=True)
+    mass = np.bincount(where, np.exp(np.asarray(log_p))[terminal])
+    rewards = np.exp(np.asarray(jax.vmap(size)(jax.tree.map(lambda x: x[kept], states))))
+    assert np.abs(mass - rewards / rewards.sum()).sum() / 2 < 0.02
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_blocks": 0}, "max_blocks must be at least 1, got 0"),
+        ({"min_blocks": 9}, "min_blocks must be in 1..max_blocks = 8, got 9"),
+        ({"symmetry": "yes"}, 'symmetry must be "reward" or "none"'),
+    ],
+)
+def test_wrong_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        molecules(nothing, few_fragments(), **options)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "attachments", "message"),
+    [
+        ([], [], "smiles must hold at least one fragment"),
+        (["F", "F"], [[0]], "attachments must have one for each of 2 SMILES, got 1"),
+        (["F"], [[1]], r"attachments\[0\] must name atoms in 0..0 of F"),
+        (["F"], [[]], r"attachments\[0\] must name atoms in 0..0 of F, at least one"),
+        (["F"], [[0.5]], "attachments must be a whole number, got 0.5"),
+    ],
+)
+def test_wrong_vocabularies(smiles, attachments, message):
+    with pytest.raises(ValueError, match=message):
+        vocabulary(smiles, attachments, {"F": [[0]]})
+
+
+def test_wrong_settings():
+    with pytest.raises(ValueError, match="condition must be preferences with 2 of reward"):
+        MoleculesConfig(reward=("seh", "qed"))
+    with pytest.raises(ValueError, match="reward must name rewards, each once"):
+        MoleculesConfig(reward=("qed", "qed"))
