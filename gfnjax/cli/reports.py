@@ -68,5 +68,6 @@ def _results(step: int, outcome: run.Outcome) -> str:
 
 
 def names(paths: Sequence[Path]) -> str:
-    """Files of one folder."""
-    return f"{paths[0].parent}: {', '.join(path.name for path in paths)}"
+    """Files by their folders."""
+    folders = {path.parent: [p.name for p in paths if p.parent == path.parent] for path in paths}
+    return "; ".join(f"{folder}: {', '.join(files)}" for folder, files in folders.items())
