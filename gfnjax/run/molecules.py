@@ -116,9 +116,11 @@ def _is_of_molecules(env: Environment) -> bool:
 
 
 def _condition(env: Conditional) -> Array:
-    spread = env.conditions.spread()
+    if len(env.envs) > 1:
+        return env.conditions.centre()
     # Of a reward temperature, where molecules are best.
-    return spread[jnp.argmax(spread[:, 0])] if len(env.envs) == 1 else spread[0]
+    spread = env.conditions.spread()
+    return spread[jnp.argmax(spread[:, 0])]
 
 
 def _judged(gfn: Any, state: Any, trajectories: Any) -> FoundMolecules:
