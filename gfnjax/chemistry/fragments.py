@@ -20,6 +20,7 @@ class Fragments(NamedTuple):
         entries: `[K, E]` int32, the entries of each fragment, -1 past the last.
         symmetries: `[K, P, S]` int32, the automorphisms of each fragment as permutations of its
             sites: where each goes; rows of -1 past the last one.
+        sources: `[K, P, S]` int32, where each site comes from instead; those past the last stay.
         atoms: `[K, S]` int32, the atom of each site by its place in the SMILES, -1 past the last.
         places: `[V, 2, S, C]` int32, the position of an entry that the c-th bond of a site takes,
             of a molecule's first entry and of one that is attached (by bond 0 of a site); -1
@@ -33,6 +34,7 @@ class Fragments(NamedTuple):
     sites: Array
     entries: Array
     symmetries: Array
+    sources: Array
     atoms: Array
     places: Array
     orbits: Array
@@ -70,11 +72,15 @@ def fragments(vocabulary: Vocabulary) -> Fragments:
         [atoms[kind].index(atom) for atom in row]
         for kind, row in zip(vocabulary.kinds, vocabulary.attachments, strict=True)
     ]
+    mappings = padded(symmetries)
+    places = np.arange(mappings.shape[2])
+    there = mappings[:, :, None] == places[:, None]
     return Fragments(
         kinds=np.asarray(vocabulary.kinds, np.int32),
         sites=padded(sites),
         entries=padded(entries),
-        symmetries=padded(symmetries),
+        symmetries=mappings,
+        sources=np.where(there.any(axis=3), there.argmax(axis=3), places).astype(np.int32),
         atoms=padded(atoms),
         places=_places(sites, max(len(reached) for reached in atoms)),
         orbits=_orbits(symmetries, 1),

@@ -50,6 +50,8 @@ class _Tree(NamedTuple):
     ranks: Array
     tables: Array
     num_roots: Array
+    ways: Array
+    num_positions: Array
 
 
 def log_multiplicity(state: MoleculeState, fragments: Fragments) -> Array:
@@ -70,36 +72,83 @@ def log_multiplicities(state: MoleculeState, fragments: Fragments) -> Array:
 
 def canonical(state: MoleculeState, fragments: Fragments) -> MoleculeState:
     """The one of all states of the same molecule that stands for it: one with most stems."""
-    max_blocks = state.blocks.size
     tree = _tree(state, fragments)
-    write = partial(_write, fragments, 3 * max_blocks + FIRST_RANK)
-    entries, places = jax.vmap(write)(tree.views, tree.ranks, tree.tables)
+    number = 3 * state.blocks.size + FIRST_RANK
+    seen = tree.views, tree.tables, tree.ways, tree.num_positions
+    chosen = jax.vmap(partial(_choose, number))(*seen)
+    return _written(tree, *chosen, state, fragments)
+
+
+class Writings(NamedTuple):
+    """How a molecule can be written down, for each of its blocks i as the root.
+
+    Attributes:
+        ways: `[B, B, E, P]` int32, W of block j in parts: with each of the entries of its fragment,
+            and each automorphism taking its atoms to those of the entry.
+        log_automorphisms: `[]` log |Aut x|, nats.
+    """
+
+    ways: Array
+    log_automorphisms: Array
+
+
+def writings(state: MoleculeState, fragments: Fragments) -> Writings:
+    """All ways to write down the molecule of a state."""
+    tree = _tree(state, fragments)
+    views, toward = views_of(state, fragments), directions(state)
+    ways, _ = jax.vmap(partial(_num_ways, fragments))(views)
+    return Writings(ways[toward], _log_automorphisms(tree, state.blocks >= 0))
+
+
+def rewritten(
+    state: MoleculeState, root: Array, entries: Array, automorphisms: Array, fragments: Fragments
+) -> MoleculeState:
+    """A state of the same molecule; one of `Writings`, which has to be possible.
+
+    Args:
+        state: of the molecule.
+        root: `[]` int32 slot of the block that is to be the root.
+        entries: `[B]` int32, which of the entries of its fragment each block gets.
+        automorphisms: `[B]` int32, by which of the automorphisms.
+        fragments: of the vocabulary.
+    """
+    return _written(_tree(state, fragments, root), entries, automorphisms, state, fragments)
+
+
+def _written(
+    tree: _Tree, entries: Array, automorphisms: Array, state: MoleculeState, fragments: Fragments
+) -> MoleculeState:
+    max_blocks = state.blocks.size
+    chosen = entries, automorphisms
+    blocks, places = jax.vmap(partial(_write, fragments))(tree.views, tree.ranks, *chosen)
     # Where the root used to be below, a block hangs on what used to hang on it.
     turned = tree.direction >= 2 * max_blocks
     parent = jnp.where(turned, tree.direction - 2 * max_blocks, state.parent)
     hangs_on = jnp.where(turned, 0, state.position)
     is_root = jnp.arange(max_blocks, dtype=jnp.int32) == tree.root
     there = state.blocks >= 0
-    blocks = jnp.where(there, entries, -1)
     parent = jnp.where(is_root | ~there, -1, parent)
     position = jnp.where(is_root | ~there, -1, places[parent, hangs_on])
-    return _in_order(MoleculeState(blocks, parent, position, state.stopped))
+    return _in_order(MoleculeState(jnp.where(there, blocks, -1), parent, position, state.stopped))
 
 
-def _tree(state: MoleculeState, fragments: Fragments) -> _Tree:
+def _tree(state: MoleculeState, fragments: Fragments, root: Array | None = None) -> _Tree:
     shape = fragments.places.shape[2:]
     views, toward = views_of(state, fragments), directions(state)
-    ways, most = jax.vmap(partial(_num_ways, fragments))(views)
+    ways, num_positions = jax.vmap(partial(_num_ways, fragments))(views)
     there = state.blocks >= 0
-    log_ways = jnp.log(jnp.maximum(ways, 1).astype(jnp.result_type(float)))
-    log_ways = jnp.where(ways > 0, log_ways, -jnp.inf)[toward]
+    total = ways.sum(axis=(1, 2), dtype=jnp.int32)
+    log_ways = jnp.log(jnp.maximum(total, 1).astype(jnp.result_type(float)))
+    log_ways = jnp.where(total > 0, log_ways, -jnp.inf)[toward]
     log_pairs = jnp.where(there[None], log_ways, 0.0).sum(axis=1)
     log_pairs = jnp.where(there, log_pairs, -jnp.inf)
-    num_positions = jnp.where(there[None], most[toward], 0).sum(axis=1, dtype=jnp.int32)
     rank = rank_views(views, shape)
     here = rank[: there.size]
-    order = packed(jnp.stack([num_positions.max()[None] - num_positions, here], 1), 2**15)
-    root = first(order, log_pairs > -jnp.inf)
+    if root is None:
+        most = jnp.where((ways > 0).any(axis=2), num_positions, 0).max(axis=1)
+        size = jnp.where(there[None], most[toward], 0).sum(axis=1, dtype=jnp.int32)
+        order = packed(jnp.stack([size.max()[None] - size, here], 1), 2**15)
+        root = first(order, log_pairs > -jnp.inf)
     seen = views.at(toward[root])
     ranks = ranks_beyond(rank, seen)
     return _Tree(
@@ -110,11 +159,13 @@ def _tree(state: MoleculeState, fragments: Fragments) -> _Tree:
         ranks=ranks,
         tables=jax.vmap(partial(table, shape=shape))(ranks, seen),
         num_roots=(there & (here == here[root])).sum(dtype=jnp.int32),
+        ways=ways[toward[root]],
+        num_positions=num_positions[toward[root]],
     )
 
 
 def _num_ways(fragments: Fragments, view: Views) -> tuple[Array, Array]:
-    """`[]` int32, W: ways to write down a fragment with its bonds; and most positions in one."""
+    """`[E, P]` int32, W by entry and automorphism; `[E]` int32 positions of each entry."""
     sites = jnp.arange(fragments.places.shape[2], dtype=jnp.int32)
     is_root = view.entry < 0
     used = (view.sites[None] == sites[:, None]) & (view.beyond >= 0)[None]
@@ -128,9 +179,7 @@ def _num_ways(fragments: Fragments, view: Views) -> tuple[Array, Array]:
     ways = _falling(room, used.sum(axis=1, dtype=jnp.int32)[None, None], rows.shape[1]).prod(axis=2)
     entered = rows[:, :1] == target[:, view.sites[view.entry]][None]
     valid = (entries >= 0)[:, None] & (view.symmetries[:, 0] >= 0)[None] & (is_root | entered)
-    ways = jnp.where(valid, ways, 0).sum(axis=1, dtype=jnp.int32)
-    num_positions = (rows >= 0).sum(axis=1, dtype=jnp.int32)
-    return ways.sum(dtype=jnp.int32), jnp.where(ways > 0, num_positions, 0).max()
+    return jnp.where(valid, ways, 0), (rows >= 0).sum(axis=1, dtype=jnp.int32)
 
 
 def _falling(room: Array, used: Array, most: int) -> Array:
@@ -153,8 +202,7 @@ def _num_local(table: Array, ranks: Array, view: Views) -> Array:
     """`[]` int32, automorphisms of a fragment that leave its table as it is, times exchanges of
     equals at one site.
     """
-    kept = (permuted(table, view.symmetries) == table[None]).all(axis=(1, 2))
-    kept = kept & (view.symmetries[:, 0] >= 0)
+    kept = (table[view.sources] == table[None]).all(axis=(1, 2)) & (view.symmetries[:, 0] >= 0)
     positions = jnp.arange(ranks.size, dtype=jnp.int32)
     equal = (ranks[None] == ranks[:, None]) & (view.sites[None] == view.sites[:, None])
     # 1 2 3 ... down each run of equals: its factorial.
@@ -162,26 +210,23 @@ def _num_local(table: Array, ranks: Array, view: Views) -> Array:
     return kept.sum(dtype=jnp.int32) * jnp.where(ranks != EMPTY, run, 1).prod()
 
 
-def _write(
-    fragments: Fragments, num_values: int, view: Views, ranks: Array, table: Array
+def _choose(
+    num_values: int, view: Views, table: Array, ways: Array, num_positions: Array
 ) -> tuple[Array, Array]:
-    """An entry with most stems, and the first automorphism that write a fragment down with it.
+    """The entry with most positions, and the automorphism that comes first with it."""
+    possible = ways > 0
+    entry = jnp.argmax(jnp.where(possible.any(axis=1), num_positions, 0))
+    return entry, first(permuted(packed(table, num_values), view), possible[entry])
 
-    Returns the entry, and `[L]` the positions that it has for the bonds at the given ones.
-    """
-    tables = permuted(table, view.symmetries)
-    entries = jnp.asarray(fragments.entries)[view.kind]
-    places = jnp.asarray(fragments.places)[entries, jnp.where(view.entry < 0, 0, 1)]
-    has_room = ((tables == EMPTY)[None] | (places >= 0)[:, None]).all(axis=(2, 3))
-    entered = (tables[:, :, 0] == ENTRY)[None]
-    fits = (~entered | (places[:, None, :, 0] == 0)).all(axis=2)
-    valid = has_room & fits & (entries >= 0)[:, None] & (view.symmetries[:, 0] >= 0)[None]
-    num_positions = (jnp.asarray(fragments.sites)[entries] >= 0).sum(axis=1, dtype=jnp.int32)
-    entry = jnp.argmax(jnp.where(valid.any(axis=1), num_positions, 0))
-    codes = packed(tables.reshape(len(tables), -1), num_values)
-    symmetry = first(codes, valid[entry])
-    sites = view.symmetries[symmetry][view.sites]
-    return entries[entry], places[entry][sites, copies(ranks, view.sites)]
+
+def _write(
+    fragments: Fragments, view: Views, ranks: Array, chosen: Array, automorphism: Array
+) -> tuple[Array, Array]:
+    """The entry chosen, and `[L]` the positions that it has for the bonds at the given ones."""
+    entry = jnp.asarray(fragments.entries)[view.kind][chosen]
+    places = jnp.asarray(fragments.places)[entry, jnp.where(view.entry < 0, 0, 1)]
+    sites = view.symmetries[automorphism][view.sites]
+    return entry, places[sites, copies(ranks, view.sites)]
 
 
 def _in_order(state: MoleculeState) -> MoleculeState:

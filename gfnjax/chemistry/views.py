@@ -30,6 +30,7 @@ class Views(NamedTuple):
         sites: `[3 B, L]` the site of each position of the block.
         beyond: `[3 B, L]` the view across the bond at each other position, -1 where there is none.
         symmetries: `[3 B, P, S]` automorphisms of the block's fragment, as in `Fragments`.
+        sources: `[3 B, P, S]` the same, by where sites come from.
         kind: `[3 B]` the block's fragment.
         exists: `[3 B]` bool.
     """
@@ -39,6 +40,7 @@ class Views(NamedTuple):
     sites: Array
     beyond: Array
     symmetries: Array
+    sources: Array
     kind: Array
     exists: Array
 
@@ -68,6 +70,7 @@ def views_of(state: MoleculeState, fragments: Fragments) -> Views:
         sites=jnp.asarray(fragments.sites)[state.blocks[block]],
         beyond=jnp.where(positions[None] == entry[:, None], -1, around),
         symmetries=jnp.asarray(fragments.symmetries)[kind],
+        sources=jnp.asarray(fragments.sources)[kind],
         kind=kind,
         exists=jnp.concatenate([state.blocks >= 0, attached, attached]),
     )
@@ -112,7 +115,7 @@ def rank_views(views: Views, shape: tuple[int, int]) -> Array:
 
     def refine(_: Array, rank: Array) -> Array:
         tables = jax.vmap(partial(table, shape=shape))(ranks_beyond(rank, views), views)
-        least = jax.vmap(_least, (0, 0, None))(tables, views.symmetries, rank.size + FIRST_RANK)
+        least = jax.vmap(_least, (0, 0, None))(tables, views, rank.size + FIRST_RANK)
         seen = views.exists.astype(jnp.int32)[:, None], views.kind[:, None]
         code = jnp.concatenate([*seen, least], axis=1)
         return _less(code[:, None], code[None]).sum(axis=0, dtype=jnp.int32)
@@ -145,18 +148,15 @@ def table(ranks: Array, view: Views, shape: tuple[int, int]) -> Array:
     return jnp.where(site & copy, ranks[None, None], EMPTY).sum(axis=2, dtype=jnp.int32)
 
 
-def permuted(table: Array, symmetries: Array) -> Array:
-    """`[P, S, C]` the table as each automorphism leaves it."""
-    sites = jnp.arange(table.shape[0], dtype=jnp.int32)
-    goes_here = symmetries[:, None] == sites[None, :, None]
-    source = jnp.where(goes_here.any(axis=2), jnp.argmax(goes_here, axis=2), sites[None])
-    return table[source]
+def permuted(codes: Array, view: Views) -> Array:
+    """`[P, S m]` codes of the sites as each automorphism leaves them."""
+    return codes[view.sources].reshape(len(view.sources), -1)
 
 
-def _least(table: Array, symmetries: Array, num_values: int) -> Array:
-    """The first of the permuted tables, in order of `packed`."""
-    codes = packed(permuted(table, symmetries).reshape(symmetries.shape[0], -1), num_values)
-    return codes[first(codes, symmetries[:, 0] >= 0)]
+def _least(table: Array, view: Views, num_values: int) -> Array:
+    """The first of the permuted tables in lexicographic order."""
+    codes = permuted(packed(table, num_values), view)
+    return jnp.stack(_first(codes, view.symmetries[:, 0] >= 0)[:-1])
 
 
 def packed(values: Array, num_values: int) -> Array:
@@ -175,11 +175,22 @@ def packed(values: Array, num_values: int) -> Array:
 
 def first(codes: Array, valid: Array) -> Array:
     """`[]` int32, the valid row of `[n, m]` that comes first in lexicographic order."""
-    left = valid
-    for column in codes.T:
-        least = jnp.where(left, column, jnp.iinfo(codes.dtype).max).min()
-        left = left & (column == least)
-    return jnp.argmax(left).astype(jnp.int32)
+    return _first(codes, valid)[-1]
+
+
+def _first(codes: Array, valid: Array) -> tuple[Array, ...]:
+    """The m numbers of that row, and its place."""
+    last = jnp.iinfo(jnp.int32).max
+    columns = [jnp.where(valid, column, last) for column in codes.T]
+    rows = *columns, jnp.arange(len(codes), dtype=jnp.int32)
+
+    def earlier(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
+        less = jnp.zeros(a[0].shape, bool)
+        for x, y in reversed(list(zip(a, b, strict=True))):
+            less = (x < y) | ((x == y) & less)
+        return tuple(jnp.where(less, x, y) for x, y in zip(a, b, strict=True))
+
+    return lax.reduce(rows, (jnp.int32(last),) * len(rows), earlier, (0,))
 
 
 def _less(a: Array, b: Array) -> Array:

@@ -242,5 +242,7 @@ class MoleculesConfig:
 
     def _reward(self, name: str, words: Vocabulary, exponent: float) -> Any:
         if name == "seh":
-            return SEHReward(seh_proxy(words, self.root), exponent)
+            # What the network reads off a state depends on its stems, not on the molecule alone.
+            proxy = seh_proxy(words, self.root, canonical=self.symmetry == "reward")
+            return SEHReward(proxy, exponent)
         return property_reward(words, name, exponent)

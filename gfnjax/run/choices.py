@@ -168,7 +168,9 @@ def configure(
         UsageError: for a name or a field that does not exist, or a value out of range.
     """
     chosen = {"objective": objective, "network": network, "replay": replay}
-    parts = select(environment, {k: v for k, v in chosen.items() if v is not None}, loggers, variant)
+    parts = select(
+        environment, {k: v for k, v in chosen.items() if v is not None}, loggers, variant
+    )
     values = default_values(parts)
     try:
         for name, value in settings.items():
