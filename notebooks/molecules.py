@@ -38,6 +38,8 @@ from gfnjax.chemistry.building import to_rdkit, to_smiles
 from gfnjax.chemistry.vocabulary import vocabulary
 from gfnjax.data import published
 from gfnjax.envs.molecule_tasks import molecules
+from gfnjax.metrics import exact, state_graph
+from gfnjax.metrics.molecule_probability import log_prob
 from gfnjax.plot.molecules import draw_growth, draw_molecules
 from gfnjax.policies.fragments import fragment_policy
 from gfnjax.rewards.properties import property_reward
@@ -168,17 +170,13 @@ show(draw_growth(folder / "growth.png", steps))
 # %% [markdown]
 # ## How likely is it, exactly?
 #
-# There are few enough states here to list them all, so that the probability of every molecule is a
-# sum over *all* ways to build it: dynamic programming over the state graph. Beside it is the target
-# $R(x)/Z$ and how often the molecule was among the 1,000 samples.
-#
-# (For vocabularies that are too large to list, `gfnjax.metrics.sampled.log_likelihood` estimates
-# the same from backward trajectories.)
+# `log_prob` adds up *all* ways to build all states of a molecule, for vocabularies of any size. Here
+# there are few enough states to list them all, so that it can be checked: by dynamic programming
+# over the whole state graph. Beside it is the target $R(x)/Z$, and how often the molecule was among
+# the 1,000 samples.
+
 
 # %%
-from gfnjax.metrics import exact, state_graph
-
-
 def probabilities(gfn, state):
     """SMILES -> its probability to be sampled, number of states, and log R."""
     graph = state_graph.build_graph(gfn.env)
@@ -197,13 +195,15 @@ def probabilities(gfn, state):
 
 known = probabilities(gfn, state)
 total = sum(np.exp(log_r) for _, _, log_r in known.values())
-counts = {smiles: 0 for smiles in known}
+counts = dict.fromkeys(known, 0)
 for i in range(len(log_rewards)):
     counts[to_smiles(row(last, i), words)] += 1
-for smiles, _ in best[:3]:
+trees = log_prob(gfn.model, state.params, row(last, np.array([i for _, i in best[:3]])))
+for (smiles, _), log_p in zip(best, trees, strict=False):
     p, number, log_r = known[smiles]
     print(
-        f"{smiles}\n  log p {np.log(p):.2f}, target {log_r - np.log(total):.2f}, "
+        f"{smiles}\n  log p {log_p:.4f}, by listing {np.log(p):.4f}, "
+        f"target {log_r - np.log(total):.4f}, "
         f"{counts[smiles]} of {len(log_rewards):,} samples, {number} states"
     )
 tv = sum(abs(p - np.exp(log_r) / total) for p, _, log_r in known.values()) / 2

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from gfnjax.envs.base import Environment, canonical_of, object_reward_of
 from gfnjax.envs.conditional import Conditional
 from gfnjax.errors import ArgumentError
 from gfnjax.gflownet import GFlowNet
+from gfnjax.metrics.molecule_probability import log_prob
 from gfnjax.policies.fragments import rules_of
 from gfnjax.rewards.host import HostReward
 from gfnjax.rewards.properties import PropertyScore
@@ -129,8 +129,7 @@ def _judged(gfn: Any, state: Any, trajectories: Any) -> FoundMolecules:
     inner, paths = (
         jax.tree.map(np.asarray, x.inner if conditional else x) for x in (last, trajectories.states)
     )
-    log_r = np.asarray(jax.jit(jax.vmap(partial(object_reward_of, env)))(last))
-    values = _values(env.envs if conditional else (rules,), inner)
+    log_r, values = _judgements(env, last)
     smiles = _smiles(inner, rules.vocabulary)
     best = _distinct(np.argsort(-log_r, kind="stable"), _names(rules, inner, smiles))
     return FoundMolecules(
@@ -146,25 +145,31 @@ def _judged(gfn: Any, state: Any, trajectories: Any) -> FoundMolecules:
 
 def _log_p(gfn: Any, state: Any, states: Any) -> np.ndarray | None:
     """`[n]` exact log-probabilities of the molecules of terminal states; None if not to be had."""
-    try:
-        known = import_module("gfnjax.metrics.molecule_probability")
-    except ModuleNotFoundError:
-        return None
     if not isinstance(gfn, GFlowNet):
         return None
     try:
-        return np.asarray(known.log_prob(gfn.model, state.params, states))
+        return log_prob(gfn.model, state.params, states)
     except ArgumentError:  # a policy that tells states of one molecule apart
         return None
 
 
-def _values(envs: Sequence[Any], states: MoleculeState) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    for i, env in enumerate(envs):
-        name, value = _named(env.reward)
-        name = name if name not in found else f"{name}_{i + 1}"
-        found[name] = np.asarray(jax.jit(jax.vmap(value))(states))
-    return found
+def _judgements(env: Any, states: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """`[n]` log R of terminal states, and the value of each reward by its name."""
+    conditional = isinstance(env, Conditional)
+    values: dict[str, Any] = {}
+    for i, each in enumerate(env.envs if conditional else (rules_of(env),)):
+        name, value = _named(each.reward)
+        values[name if name not in values else f"{name}_{i + 1}"] = value
+
+    # In one program, for a proxy takes long to compile.
+    @jax.jit
+    @jax.vmap
+    def judge(state: Any) -> tuple[Array, list[Array]]:
+        inner = state.inner if conditional else state
+        return object_reward_of(env, state), [value(inner) for value in values.values()]
+
+    log_r, found = jax.tree.map(np.asarray, judge(states))
+    return log_r, dict(zip(values, found, strict=True))
 
 
 def _named(reward: Any) -> tuple[str, Any]:

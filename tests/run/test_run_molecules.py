@@ -16,6 +16,7 @@ from rdkit import Chem
 from gfnjax import run
 from gfnjax.chemistry.building import to_smiles
 from gfnjax.chemistry.properties import qed
+from gfnjax.errors import ArgumentError
 from gfnjax.plot import pictures
 from gfnjax.run.build import describe, initial_state
 from gfnjax.run.choices import configure
@@ -48,6 +49,10 @@ class Quiet:
         pass
 
 
+def refuse(*_):
+    raise ArgumentError("states", "cannot be told")
+
+
 def trained(folder, **settings):
     (folder / "blocks.json").write_text(json.dumps(BLOCKS))
     config = configure("molecules", blocks=str(folder / "blocks.json"), **TINY, **settings)
@@ -77,6 +82,8 @@ def test_the_best_of_a_sample(outcome):
     # The sharpest of the conditions that are evaluated: 95% of the way from 1 to 16.
     np.testing.assert_allclose(found.log_r, 15.25 * np.log(found.values["qed"]), rtol=1e-4)
     np.testing.assert_array_equal(found.scores, found.values["qed"])
+    assert found.log_p.shape == (min(len(found.log_r), 64),)
+    assert np.exp(found.log_p).sum() < 1
     for whole, path in zip(found.states[:3], found.paths[:3], strict=True):
         assert (path[:, 0] == -1).all()
         np.testing.assert_array_equal(path[:, -1], whole)
@@ -117,6 +124,7 @@ def test_without_rdkit(outcome, monkeypatch):
     known = find_molecules(outcome.gfn, outcome.state)
     assert isinstance(known, FoundMolecules)
     monkeypatch.setitem(sys.modules, "rdkit", None)
+    monkeypatch.setattr("gfnjax.run.molecules.log_prob", refuse)
     # The reward itself would ask for it.
     env = outcome.gfn.env
     one = dataclasses.replace(env, envs=(dataclasses.replace(env.rules, reward=_size),))
@@ -132,13 +140,15 @@ def test_without_rdkit(outcome, monkeypatch):
     assert len(set(trees)) == len(trees) >= len({s for s in known.smiles if s})
 
 
-def test_several_rewards(tmp_path):
+def test_several_rewards(tmp_path, monkeypatch):
+    monkeypatch.setattr("gfnjax.run.molecules.log_prob", refuse)
     settings = {"reward": ("qed", "mw"), "condition": "preferences"}
     found = find_molecules(*_described(tmp_path, **settings))
     assert list(found.values) == ["qed", "mw"]
     mean = (found.values["qed"] + found.values["mw"]) / 2
     np.testing.assert_allclose(found.log_r, 10 * np.log(mean), rtol=1e-4)
     np.testing.assert_array_equal(found.scores, found.log_r)
+    assert found.log_p is None
 
 
 def test_markov_chains_and_an_exponent_that_is_taken_off(tmp_path):
