@@ -170,10 +170,10 @@ show(draw_growth(folder / "growth.png", steps))
 # %% [markdown]
 # ## How likely is it, exactly?
 #
-# `log_prob` adds up *all* ways to build all states of a molecule, for vocabularies of any size. Here
-# there are few enough states to list them all, so that it can be checked: by dynamic programming
-# over the whole state graph. Beside it is the target $R(x)/Z$, and how often the molecule was among
-# the 1,000 samples.
+# `log_prob` adds up *all* ways to build all states of a molecule, for vocabularies of any size.
+# Here there are few enough states to list them all, so that it can be checked: by dynamic
+# programming over the whole state graph. Beside it is the target $R(x)/Z$, and how often the
+# molecule was among the 1,000 samples.
 
 
 # %%
@@ -223,10 +223,10 @@ print(f"{len(known):,} molecules in all; total variation to R / Z {tv:.3f}")
 # if molecules are sampled in proportion to $R$, a line of slope 1 in $\log N$ if not.
 
 # %%
-models = {"reward": (gfn, state), "none": trained("none")[:2]}
+sampled = {"reward": known, "none": probabilities(*trained("none")[:2])}
 figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
-for name, (model, trained_state) in models.items():
-    rows = np.array([(n, p, np.exp(r)) for p, n, r in probabilities(model, trained_state).values()])
+for name, made in sampled.items():
+    rows = np.array([(n, p, np.exp(r)) for p, n, r in made.values()])
     numbers = np.unique(rows[:, 0])
     sums = np.array([rows[rows[:, 0] == n, 1:].sum(axis=0) for n in numbers])
     ratio = np.log(sums[:, 0] / sums[:, 1]) - np.log(1 / rows[:, 2].sum())
@@ -235,7 +235,9 @@ for name, (model, trained_state) in models.items():
     mean = (rows[:, 0] * rows[:, 1]).sum()
     print(f'symmetry="{name}": {mean:.1f} states a sampled molecule, slope {slope:.2f}')
 axes.axhline(0, color="grey", linewidth=0.8)
-axes.set(xscale="log", xlabel="states of a molecule, N", ylabel="log P(x) Z / R(x)")
+axes.set(xlabel="states of a molecule, N", ylabel="log P(x) Z / R(x)")
+axes.set_xscale("log", subs=[])
+axes.set_xticks([1, 2, 3, 5, 10], ["1", "2", "3", "5", "10"])
 axes.legend()
 plt.show()
 

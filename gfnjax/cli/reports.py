@@ -14,6 +14,8 @@ OTHERS = {
     "mode_distance": ("bits from the nearest mode", ".1f"),
     "best_parsimony": ("fewest changes", ".0f"),
     "parsimony": ("changes on average", ".1f"),
+    "proxy": ("proxy on average", ".3f"),
+    "best_proxy": ("best proxy", ".3f"),
     "neg_log_rmse": ("-log RMSE of the couplings", ".3f"),
     "acceptance": ("acceptance", ".3f"),
     "worst_total_variation": ("at the worst condition TV", ".4f"),
