@@ -125,10 +125,9 @@ def test_every_draw_of_a_run_has_a_key_of_its_own(name):
     assert not again
 
 
-def test_an_evaluation_shares_no_key_with_training_nor_with_another_one(monkeypatch):
-    monkeypatch.setattr("gfnjax.run.evaluation.samples.NUM_SAMPLES", 16)
+def test_an_evaluation_shares_no_key_with_training_nor_with_another_one():
     gfn = describe(gfnjax.DetailedBalance())
-    evaluators = [SampledEvaluator(gfn, None, number) for number in range(2)]
+    evaluators = [SampledEvaluator(gfn, None, number, num_samples=16) for number in range(2)]
 
     def run(key):
         state = jax.jit(gfn.init)(key)

@@ -55,7 +55,12 @@ def write_csv(
         require(isinstance(each, str), "smiles", "must be strings", repr(each))
     given = {"reward": rewards, "log_p": log_p, **columns}
     table = {name: _column(name, each, smiles) for name, each in given.items() if each is not None}
-    _write_table(path, ["smiles", *table], zip(smiles, *table.values(), strict=True))
+    write_table(path, {"smiles": smiles, **table})
+
+
+def write_table(path: str | Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write columns of one length as CSV, under their names; None is empty. Needs no RDKit."""
+    _write_rows(path, list(columns), zip(*columns.values(), strict=True))
 
 
 def write_sdf(
@@ -121,10 +126,10 @@ def scaffold_table(molecules: Sequence[Any], scores: ArrayLike) -> list[Scaffold
 
 def write_scaffolds(path: str | Path, table: Sequence[ScaffoldRow]) -> None:
     """Write a `scaffold_table` as CSV: scaffold, count, best. Needs no RDKit."""
-    _write_table(path, ["scaffold", "count", "best"], (row[:3] for row in table))
+    _write_rows(path, ["scaffold", "count", "best"], (row[:3] for row in table))
 
 
-def _write_table(path: str | Path, header: list[str], rows: Any) -> None:
+def _write_rows(path: str | Path, header: list[str], rows: Any) -> None:
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

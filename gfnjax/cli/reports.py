@@ -14,6 +14,8 @@ OTHERS = {
     "mode_distance": ("bits from the nearest mode", ".1f"),
     "best_parsimony": ("fewest changes", ".0f"),
     "parsimony": ("changes on average", ".1f"),
+    "proxy": ("proxy on average", ".3f"),
+    "best_proxy": ("best proxy", ".3f"),
     "neg_log_rmse": ("-log RMSE of the couplings", ".3f"),
     "acceptance": ("acceptance", ".3f"),
     "worst_total_variation": ("at the worst condition TV", ".4f"),
@@ -68,5 +70,6 @@ def _results(step: int, outcome: run.Outcome) -> str:
 
 
 def names(paths: Sequence[Path]) -> str:
-    """Files of one folder."""
-    return f"{paths[0].parent}: {', '.join(path.name for path in paths)}"
+    """Files by their folders."""
+    folders = {path.parent: [p.name for p in paths if p.parent == path.parent] for path in paths}
+    return "; ".join(f"{folder}: {', '.join(files)}" for folder, files in folders.items())

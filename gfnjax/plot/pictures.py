@@ -20,9 +20,11 @@ from gfnjax.envs.base import canonical_of
 from gfnjax.envs.drawing import Drawable, Panel
 from gfnjax.plot import curves
 from gfnjax.plot.curves import BLUE, INK
+from gfnjax.plot.found_molecules import draw_found
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Distributions, Views
+from gfnjax.run.molecules import find_molecules, write_tables
 from gfnjax.run.session import Outcome
 from gfnjax.run.trained import TrainedRun, load
 
@@ -57,9 +59,15 @@ STYLE = {
 def draw(source: Path | Outcome) -> list[Path]:
     """Draw all pictures of a run into its `pictures/`.
 
+    Of molecules it writes tables beside them, into the folder of the run: `molecules.csv`,
+    `molecules.sdf` and `scaffolds.csv`; a warning says what is missing without RDKit.
+
     Args:
         source: a folder, whose files have all it takes; or how a run has ended, from which nothing
             has to be built again.
+
+    Returns:
+        All files that were written, pictures first.
 
     Raises:
         UsageError: if a folder is not a run, or nothing has been logged yet.
@@ -71,12 +79,16 @@ def draw(source: Path | Outcome) -> list[Path]:
     records = run.read_metrics()
     if not records:
         raise UsageError(f"nothing to draw yet: {run.metrics_file} is empty")
-    figures = _figures(source if isinstance(source, Outcome) else load(source), records)
+    trained = source if isinstance(source, Outcome) else load(source)
+    figures = _figures(trained, records)
     run.pictures.mkdir(exist_ok=True)
     written = []
     for name, figure in figures:
         written.append(run.pictures / f"{name}.png")
         figure.savefig(written[-1])
+    found = find_molecules(trained.gfn, trained.state)
+    if found is not None:
+        written += [*draw_found(run.pictures, found), *write_tables(run.path, found)]
     return written
 
 

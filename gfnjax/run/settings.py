@@ -77,6 +77,8 @@ class Training:
     """keep a target network that moves by this share each step; objectives that need one have it"""
     chunk_size: int = 250
     """steps between two evaluations and checkpoints; an interrupt loses at most these"""
+    evaluation_samples: int = 2_000
+    """objects an evaluation samples, at each condition, where there are too many to list"""
     log_every: int = 10
     """steps averaged in one line of metrics.jsonl"""
     stop_at_tv: float | None = None
@@ -101,7 +103,7 @@ class Training:
 
     def __post_init__(self) -> None:
         counts = "steps", "batch_size", "chunk_size", "log_every", "num_updates", "backward_updates"
-        for name in (*counts, "epsilon_steps", "schedule_steps"):
+        for name in (*counts, "evaluation_samples", "epsilon_steps", "schedule_steps"):
             _settle(self, name, least=1)
         _settle(self, "seed")
         if self.regression != "huber" and self.huber_delta != Training.huber_delta:

@@ -27,7 +27,7 @@ class _Samples(Protocol):
 
 
 @runtime_checkable
-class _Contains(Protocol):
+class Contains(Protocol):
     """A `Trainable` that is, or contains, a GFlowNet."""
 
     def trained(self, state: RunState) -> tuple[Any, Any]: ...
@@ -74,16 +74,7 @@ class TrainedRun:
             ValueError: for a number below 1.
         """
         num_samples = whole("num_samples", num_samples, least=1)
-        key = check_key("key", key, seeds=True)
-        gfn: Any = self.gfn
-        start = self.state
-        if isinstance(gfn, _Contains):
-            gfn, start = gfn.trained(start)
-            start = start.params
-        if not isinstance(gfn, _Samples):
-            name = type(gfn).__name__
-            raise TypeError(f"{name} must define sample(state, key, num_samples)")
-        return _sample(gfn, start, key, num_samples)
+        return sampled(self.gfn, self.state, check_key("key", key, seeds=True), num_samples)
 
     def evaluate(self) -> dict[str, float]:
         """What the run itself reported at this step, computed again: metrics by name."""
@@ -122,6 +113,22 @@ def load(path: str | Path, step: int | None = None) -> TrainedRun:
     else:
         state = checkpoint.load_step(run.checkpoints, whole("step", step), template)
     return TrainedRun(run.path, config, gfn, state, run.read_metrics(last_step=int(state.step)))
+
+
+def sampled(gfn: Any, state: RunState, key: Array, num_samples: int) -> Trajectory:
+    """`TrainedRun.sample` of what was trained, in a state of it.
+
+    Raises:
+        TypeError: for a kind of run that has no `sample`.
+    """
+    start: Any = state
+    if isinstance(gfn, Contains):
+        gfn, start = gfn.trained(start)
+        start = start.params
+    if not isinstance(gfn, _Samples):
+        name = type(gfn).__name__
+        raise TypeError(f"{name} must define sample(state, key, num_samples)")
+    return _sample(gfn, start, key, num_samples)
 
 
 @partial(jax.jit, static_argnames="num_samples")

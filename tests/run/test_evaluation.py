@@ -101,6 +101,18 @@ def test_samples_stand_in_where_states_are_too_many(key, monkeypatch):
     assert (np.abs(frequency - probability) < 5 * error).all()
 
 
+def test_an_evaluation_samples_as_many_as_it_is_told(key):
+    config, gfn = described(side=64, num_dims=4, evaluation_samples=24)
+    evaluator = make_evaluator(config, gfn)
+    states, weights, _ = evaluator.distributions(gfn.init(key))
+    assert states.position.shape == (24, 4)
+    np.testing.assert_allclose(weights, 1 / 24)
+    longer = make_evaluator(described(side=64, num_dims=4)[0], gfn)
+    assert longer.num_samples == base.NUM_SAMPLES == Training.evaluation_samples
+    with pytest.raises(ValueError, match="evaluation_samples must be at least 1"):
+        Training(evaluation_samples=0)
+
+
 def test_a_total_variation_that_cannot_be_computed_cannot_be_waited_for():
     config, gfn = described(side=64, num_dims=4, stop_at_tv=0.1)
     with pytest.raises(UsageError, match="stop_at_tv needs exact evaluation"):

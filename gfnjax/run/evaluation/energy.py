@@ -7,7 +7,7 @@ import numpy as np
 
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet, EnergyState
 from gfnjax.rewards.ising import IsingReward, neg_log_rmse
-from gfnjax.run.evaluation.base import Distributions, Views, drawn
+from gfnjax.run.evaluation.base import NUM_SAMPLES, Distributions, Views, drawn
 from gfnjax.run.evaluation.samples import SampledEvaluator
 from gfnjax.training import RunInfo
 
@@ -21,6 +21,7 @@ class EnergyEvaluator:
     """
 
     model: EnergyGFlowNet
+    num_samples: int = NUM_SAMPLES
 
     def evaluate(self, state: EnergyState, info: RunInfo | None) -> dict[str, float]:
         found = self._sampler(state).evaluate(state.gfn, info)
@@ -51,4 +52,4 @@ class EnergyEvaluator:
         return Views((state.reward.panel(), *views.learned), target)
 
     def _sampler(self, state: EnergyState) -> SampledEvaluator:
-        return SampledEvaluator(self.model.sampler(state))
+        return SampledEvaluator(self.model.sampler(state), num_samples=self.num_samples)

@@ -61,9 +61,9 @@ def is_exact(env: Environment) -> bool:
 
 
 def _make(config: Config, gfn: Described) -> Evaluator:
-    env = gfn.env
+    env, num_samples = gfn.env, config.training.evaluation_samples
     if isinstance(gfn, EnergyGFlowNet):
-        return EnergyEvaluator(gfn)
+        return EnergyEvaluator(gfn, num_samples)
     if isinstance(gfn, MarkovChains):
         graph = state_graph(config.env) if is_exact(env) else None
         return ChainEvaluator(gfn, graph, _known(env))
@@ -73,16 +73,16 @@ def _make(config: Config, gfn: Described) -> Evaluator:
         # Conditions are evaluated one by one, each as an environment without any.
         spread = (env.at(condition) for condition in np.asarray(env.conditions.spread()))
         fixed = [dataclasses.replace(gfn, env=one) for one in spread]
-        evaluators = tuple(_of_policy(one, None, i) for i, one in enumerate(fixed))
+        evaluators = tuple(_of_policy(one, None, num_samples, i) for i, one in enumerate(fixed))
         return ConditionalEvaluator(evaluators)
-    return _of_policy(gfn, config)
+    return _of_policy(gfn, config, num_samples)
 
 
 def _of_policy(
-    gfn: GFlowNet, config: Config | None, number: int = 0
+    gfn: GFlowNet, config: Config | None, num_samples: int, number: int = 0
 ) -> ExactEvaluator | SampledEvaluator:
     if not is_exact(gfn.env):
-        return SampledEvaluator(gfn, _known(gfn.env), number)
+        return SampledEvaluator(gfn, _known(gfn.env), number, num_samples)
     assert isinstance(gfn.env, Enumerable)
     return ExactEvaluator(gfn, build_graph(gfn.env) if config is None else state_graph(config.env))
 

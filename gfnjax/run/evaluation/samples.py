@@ -41,11 +41,12 @@ class SampledEvaluator:
     gfn: GFlowNet
     known: Target | None = None
     number: int = 0
+    num_samples: int = NUM_SAMPLES
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
         log_z = float(estimated_log_z(self.gfn, state, info))
         values = _sampled_metrics(
-            self.gfn.model, state.params, self._keys(state).metrics, NUM_SAMPLES
+            self.gfn.model, state.params, self._keys(state).metrics, self.num_samples
         )
         found = {**{k: float(x) for k, x in values.items()}, "log_z": log_z}
         if self.known is not None:
@@ -56,8 +57,8 @@ class SampledEvaluator:
         return found
 
     def distributions(self, state: TrainState) -> Distributions:
-        states = _sample(self.gfn.model, state.params, self._keys(state).picture, NUM_SAMPLES)
-        weights = np.full(NUM_SAMPLES, 1 / NUM_SAMPLES)
+        states = _sample(self.gfn.model, state.params, self._keys(state).picture, self.num_samples)
+        weights = np.full(self.num_samples, 1 / self.num_samples)
         return Distributions(jax.tree.map(np.asarray, states), weights, None)
 
     def views(self, state: TrainState) -> Views | None:
@@ -72,7 +73,8 @@ class SampledEvaluator:
     def _parts(self, state: TrainState) -> np.ndarray:
         """`[...]` how often each part occurs."""
         keys = jax.random.split(self._keys(state).parts, PART_BATCHES)
-        found = [_part_frequencies(self.gfn.model, state.params, key, NUM_SAMPLES) for key in keys]
+        given = self.gfn.model, state.params
+        found = [_part_frequencies(*given, key, self.num_samples) for key in keys]
         return np.mean(found, axis=0)
 
 
