@@ -1,5 +1,7 @@
 """A small vocabulary with all that makes symmetry difficult, and no need of RDKit."""
 
+import jax.numpy as jnp
+
 from gfnjax.chemistry.vocabulary import vocabulary
 
 TURNS = [[(i + k) % 6 for i in range(6)] for k in range(6)]
@@ -22,3 +24,9 @@ def few_fragments():
 def two_fragments():
     """A chain and an end: few states."""
     return vocabulary(["CC", "F"], [[0, 1], [0]], SYMMETRIES)
+
+
+def blocks_differ(molecule):
+    """log R, of two fragments the same for all states of a molecule."""
+    values = 0.3 + molecule.blocks.astype(jnp.result_type(float)) / 2
+    return jnp.where(molecule.blocks >= 0, values, 0.0).sum()

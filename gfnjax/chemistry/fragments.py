@@ -1,6 +1,6 @@
 """A vocabulary as arrays, for what is computed on the device."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,12 @@ class Fragments(NamedTuple):
         """L, of the entry that has most."""
         return self.sites.shape[1]
 
+    @property
+    def table_shape(self) -> tuple[int, int]:
+        """S and C, the most bonds of one site."""
+        num_sites, num_bonds = self.places.shape[2:]
+        return num_sites, num_bonds
+
 
 def fragments(vocabulary: Vocabulary) -> Fragments:
     """The arrays of a vocabulary, in NumPy.
@@ -57,7 +63,7 @@ def fragments(vocabulary: Vocabulary) -> Fragments:
     """
     num_kinds = len(vocabulary.fragments)
     atoms: list[list[int]] = []
-    symmetries: list[list[list[int]]] = []
+    symmetries: list[list[tuple[int, ...]]] = []
     for kind, group in enumerate(vocabulary.permutations):
         rows = [vocabulary.attachments[i] for i, k in enumerate(vocabulary.kinds) if k == kind]
         used = {atom for row in rows for atom in row}
@@ -75,20 +81,21 @@ def fragments(vocabulary: Vocabulary) -> Fragments:
     mappings = padded(symmetries)
     places = np.arange(mappings.shape[2])
     there = mappings[:, :, None] == places[:, None]
-    return Fragments(
-        kinds=np.asarray(vocabulary.kinds, np.int32),
-        sites=padded(sites),
-        entries=padded(entries),
-        symmetries=mappings,
-        sources=np.where(there.any(axis=3), there.argmax(axis=3), places).astype(np.int32),
-        atoms=padded(atoms),
-        places=_places(sites, max(len(reached) for reached in atoms)),
-        orbits=_orbits(symmetries, 1),
-        pairs=_orbits(symmetries, 2),
-    )
+    arrays: dict[str, Any] = {
+        "kinds": np.asarray(vocabulary.kinds, np.int32),
+        "sites": padded(sites),
+        "entries": padded(entries),
+        "symmetries": mappings,
+        "sources": np.where(there.any(axis=3), there.argmax(axis=3), places).astype(np.int32),
+        "atoms": padded(atoms),
+        "places": _places(sites, max(len(reached) for reached in atoms)),
+        "orbits": _orbits(symmetries, 1),
+        "pairs": _orbits(symmetries, 2),
+    }
+    return Fragments(**arrays)
 
 
-def _orbits(symmetries: list[list[list[int]]], order: int) -> np.ndarray:
+def _orbits(symmetries: list[list[tuple[int, ...]]], order: int) -> np.ndarray:
     """`Fragments.orbits` of single sites, or of tuples of them."""
     num_sites = max(len(group[0]) for group in symmetries)
     orbits = np.full((len(symmetries), *(num_sites,) * order), -1, np.int32)

@@ -21,7 +21,6 @@ from gfnjax.chemistry.fragments import Fragments
 from gfnjax.chemistry.states import MoleculeState
 from gfnjax.chemistry.views import (
     EMPTY,
-    ENTRY,
     FIRST_RANK,
     Views,
     copies,
@@ -133,7 +132,7 @@ def _written(
 
 
 def _tree(state: MoleculeState, fragments: Fragments, root: Array | None = None) -> _Tree:
-    shape = fragments.places.shape[2:]
+    shape = fragments.table_shape
     views, toward = views_of(state, fragments), directions(state)
     ways, num_positions = jax.vmap(partial(_num_ways, fragments))(views)
     there = state.blocks >= 0
@@ -176,7 +175,9 @@ def _num_ways(fragments: Fragments, view: Views) -> tuple[Array, Array]:
     target = jnp.where(view.symmetries >= 0, view.symmetries, sites[None])
     # [entries, automorphisms, sites]: the positions there are where each site goes.
     room = available.sum(axis=2, dtype=jnp.int32)[:, target]
-    ways = _falling(room, used.sum(axis=1, dtype=jnp.int32)[None, None], rows.shape[1]).prod(axis=2, dtype=jnp.int32)
+    ways = _falling(room, used.sum(axis=1, dtype=jnp.int32)[None, None], rows.shape[1]).prod(
+        axis=2, dtype=jnp.int32
+    )
     entered = rows[:, :1] == target[:, view.sites[view.entry]][None]
     valid = (entries >= 0)[:, None] & (view.symmetries[:, 0] >= 0)[None] & (is_root | entered)
     return jnp.where(valid, ways, 0), (rows >= 0).sum(axis=1, dtype=jnp.int32)

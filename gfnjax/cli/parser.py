@@ -147,9 +147,12 @@ def _choose(
         values, arguments = take(arguments, kind)
         chosen |= {kind: values[-1]} if values else {}
     loggers, arguments = take(arguments, "logger")
-    variants, arguments = take(arguments, "variant")
+    variant = None
+    if name in registry.names("environment") and registry.find("environment", name).variants:
+        values, arguments = take(arguments, "variant")
+        variant = values[-1] if values else None
     try:
-        parts = select(name, chosen, loggers, variants[-1] if variants else None)
+        parts = select(name, chosen, loggers, variant)
         for kind in ("backward", "regression"):
             for value in take(arguments, kind)[0]:
                 registry.find(kind, value)

@@ -13,7 +13,7 @@ from gfnjax.run.choices import SETTINGS, Parts, Values
 from gfnjax.run.config import CHOICES, UsageError
 
 # Of the command itself, and of every environment alike.
-RESERVED = ("help", "import", "output", "variant", *CHOICES, "logger")
+RESERVED = ("help", "import", "output", *CHOICES, "logger")
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ class Dirichlet(Comparable):
         return jnp.full(self.num_weights, 1 / self.num_weights, jnp.result_type(float))
 
     def spread(self) -> Array:
-        corners = 0.1 * self.centre() + 0.9 * jnp.eye(
+        corners = 0.1 * self.centre()[None] + 0.9 * jnp.eye(
             self.num_weights, dtype=jnp.result_type(float)
         )
         return jnp.concatenate([self.centre()[None], corners])

@@ -1,7 +1,7 @@
 """What to ask of `Molecules`: from a reward and a vocabulary, listed where there are few."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -36,7 +36,7 @@ class EnumerableMolecules(Molecules):
         codes: `[N]` int32, a number for each state, in order.
     """
 
-    codes: Array = ()
+    codes: Array = field(kw_only=True)
 
     @property
     def num_states(self) -> int:
@@ -79,7 +79,13 @@ def molecules(
     if codes is None:
         return env
     return EnumerableMolecules(
-        words, arrays, env.reward, env.max_blocks, env.min_blocks, symmetry, jnp.asarray(codes)
+        words,
+        arrays,
+        env.reward,
+        env.max_blocks,
+        env.min_blocks,
+        symmetry,
+        codes=jnp.asarray(codes),
     )
 
 
@@ -109,7 +115,8 @@ def _decode(env: Molecules, code: Array) -> MoleculeState:
         empty = digit < 0
         slots.append([jnp.where(empty, -1, x) for x in (entry, parent, position)])
     columns = zip(*reversed(slots), strict=True)
-    return MoleculeState(*(jnp.stack(x).astype(jnp.int32) for x in columns), code == 1)
+    blocks, parent, position = (jnp.stack(x).astype(jnp.int32) for x in columns)
+    return MoleculeState(blocks, parent, position, code == 1)
 
 
 def _all_codes(env: Molecules) -> np.ndarray | None:
@@ -144,7 +151,7 @@ def _children(
     def child(code: Array, action: Array) -> Array:
         return _code(env, env.step(_decode(env, code), action))
 
-    return jax.vmap(child)(codes, actions.astype(jnp.int32))
+    return jax.vmap(child)(jnp.asarray(codes), jnp.asarray(actions, jnp.int32))
 
 
 RewardName = Literal["seh", "qed", "sa", "mw", "logp"]
@@ -161,6 +168,7 @@ ConditionName = Literal["temperature", "preferences", "none"]
         "fragments": {"width": 64, "num_rounds": 3},
         "steps": 2_000,
         "chunk_size": 100,
+        "evaluation_samples": 128,
         "batch_size": 16,
         "learning_rate": 1e-3,
         "epsilon": 0.05,

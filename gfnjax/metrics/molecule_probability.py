@@ -117,8 +117,8 @@ def _writings(rules: Molecules, states: MoleculeState) -> symmetry.Writings:
 def _rewritten(
     rules: Molecules, states: MoleculeState, root: Array, entries: Array, automorphisms: Array
 ) -> MoleculeState:
-    def one(state: MoleculeState, *chosen: Array) -> MoleculeState:
-        other = symmetry.rewritten(state, *chosen, rules.fragments)
+    def one(state: MoleculeState, root: Array, entry: Array, way: Array) -> MoleculeState:
+        other = symmetry.rewritten(state, root, entry, way, rules.fragments)
         # One state of a molecule may have a stem left where another has none.
         other = other._replace(stopped=jnp.zeros((), bool))
         return other._replace(stopped=~rules.is_terminal(other))
@@ -259,8 +259,9 @@ def _part(whole: MoleculeState, kept: Array) -> MoleculeState:
     slot = jnp.cumsum(kept, dtype=jnp.int32) - 1
     there = kept[order]
     parent = jnp.where(whole.parent >= 0, slot[whole.parent], -1)
-    columns = (jnp.where(there, x[order], -1) for x in (whole.blocks, parent, whole.position))
-    return MoleculeState(*columns, jnp.zeros((), bool))
+    columns = whole.blocks, parent, whole.position
+    blocks, parent, position = (jnp.where(there, x[order], -1) for x in columns)
+    return MoleculeState(blocks, parent, position, jnp.zeros((), bool))
 
 
 def _add_up(bits: np.ndarray, steps: Array, state: MoleculeState) -> Array:

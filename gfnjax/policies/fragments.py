@@ -158,7 +158,7 @@ class GraphAttention(nn.Module):
 
 
 class Hear(nn.Module):
-    """`[B, width]` what each block hears from its neighbours: sum over bonds of relu(A h + bond)."""
+    """`[B, width]` what blocks hear from their neighbours: sum over bonds of relu(A h + bond)."""
 
     width: int
 
@@ -202,13 +202,17 @@ def fragment_policy(
     check_sizes(width, num_heads if trunk == "attention" else 1, num_rounds)
     require(trunk in ("messages", "attention"), "trunk", "must be messages or attention", trunk)
     fragments = rules.fragments
-    sizes = (int(np.max(x)) + 1 for x in (fragments.kinds, fragments.orbits, fragments.pairs))
-    inner = (
-        Messages(width, num_rounds)
-        if trunk == "messages"
-        else GraphAttention(width, num_heads, num_rounds)
+    inner: nn.Module = Messages(width, num_rounds)
+    if trunk == "attention":
+        inner = GraphAttention(width, num_heads, num_rounds)
+    module = FragmentNetwork(
+        num_kinds=fragments.entries.shape[0],
+        num_orbits=int(np.max(fragments.orbits)) + 1,
+        num_pairs=int(np.max(fragments.pairs)) + 1,
+        num_entries=rules.num_entries,
+        trunk=inner,
+        width=width,
     )
-    module = FragmentNetwork(*sizes, rules.num_entries, inner, width)
     made_for = sizes_of(env, "num_actions", "num_backward_actions")
     return from_flax(module, molecule_view, made_for)
 
@@ -222,9 +226,7 @@ def rules_of(env: Any) -> Molecules:
     inner = env.rules if isinstance(env, Conditional) else env
     inner = getattr(inner, "env", inner)
     if not isinstance(inner, Molecules):
-        raise ArgumentError(
-            "env", f"needs Molecules, got {type(inner).__name__}", subject="fragment_policy"
-        )
+        raise ArgumentError("env", f"needs Molecules, got {type(inner).__name__}")
     return inner
 
 

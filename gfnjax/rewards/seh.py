@@ -69,9 +69,10 @@ class SEHReward:
         return self.exponent * jnp.log(jnp.maximum(self.proxy(state), self.floor) / self.scale)
 
     def measure(self, states: MoleculeState) -> dict[str, Array]:
-        """The mean and the best value of the proxy."""
+        """The mean value of the proxy, of all, of the ten best and of the best."""
         values = jax.vmap(self.proxy)(states)
-        return {"proxy": values.mean(), "best_proxy": values.max()}
+        best = jax.lax.top_k(values, min(10, len(values)))[0]
+        return {"proxy": values.mean(), "top_10_proxy": best.mean(), "best_proxy": best[0]}
 
 
 def seh_proxy(

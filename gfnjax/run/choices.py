@@ -168,9 +168,11 @@ def configure(
         UsageError: for a name or a field that does not exist, or a value out of range.
     """
     chosen = {"objective": objective, "network": network, "replay": replay}
-    parts = select(
-        environment, {k: v for k, v in chosen.items() if v is not None}, loggers, variant
-    )
+    if variant is not None and not _has_variants(environment):
+        # Perhaps an option of its own.
+        settings, variant = {"variant": variant, **settings}, None
+    named = {kind: name for kind, name in chosen.items() if name is not None}
+    parts = select(environment, named, loggers, variant)
     values = default_values(parts)
     try:
         for name, value in settings.items():
@@ -179,6 +181,11 @@ def configure(
         return assemble(parts, values)
     except (TypeError, ValueError) as error:
         raise UsageError.of(error) from error
+
+
+def _has_variants(environment: str) -> bool:
+    known = environment in registry.names("environment")
+    return not known or bool(registry.find("environment", environment).variants)
 
 
 def _find(parts: Parts, name: str, value: Any) -> list[tuple[str, str, Any, Any]]:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from few_fragments import blocks_differ, two_fragments
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from path_enumeration import all_trajectories, padded_dag
@@ -30,6 +31,7 @@ from gfnjax import (
     tabular_policy,
 )
 from gfnjax.envs.dags import DAGs
+from gfnjax.envs.molecule_tasks import molecules
 from gfnjax.envs.sets import additive_set
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
@@ -219,8 +221,12 @@ def test_sampled_trajectories_of_grids(grid, x64):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: DAGs(3, edge_reward), lambda: additive_set(np.array([0.3, -1.0, 0.5, 0.9]), 2)],
-    ids=["dags", "sets"],
+    [
+        lambda: DAGs(3, edge_reward),
+        lambda: additive_set(np.array([0.3, -1.0, 0.5, 0.9]), 2),
+        lambda: molecules(blocks_differ, two_fragments(), max_blocks=4),
+    ],
+    ids=["dags", "sets", "molecules"],
 )
 def test_sampled_trajectories_with_partial_rewards(make, x64):
     check(*with_trajectories(make()))

@@ -43,6 +43,7 @@ def tiny(**settings):
 FILES = {
     "qm9-small": "qm9_small.npz",
     "amp": "amp/proxy_weights.npz",
+    "molecules": "seh/proxy_weights.npz",
     "phylogeny": "phylo/DS1.json",
 }
 
@@ -64,6 +65,20 @@ def test_every_environment_takes_a_step(name, key):
     assert before.step.shape == info.loss.shape == info.grad_norm.shape == ()
     env = gfn.gfn.env if isinstance(gfn, EnergyGFlowNet) else gfn.env
     assert isinstance(env, Renderable)
+
+
+def test_variants_are_other_settings():
+    paper = configure("molecules", variant="paper", batch_size=8)
+    assert (paper.objective.name, paper.objective.options.epsilon) == ("fm", 2.5e-5)
+    assert (paper.env.symmetry, paper.env.condition, paper.env.beta) == ("none", "none", 10.0)
+    assert (paper.training.steps, paper.training.batch_size) == (250_000, 8)
+    assert configure("molecules", variant="fast") == configure("molecules")
+    with pytest.raises(UsageError, match="variant must be a variant of environment molecules"):
+        configure("molecules", variant="slow")
+    # An option of its own.
+    assert configure("hypergrid", variant="easy").env.variant == "easy"
+    with pytest.raises(UsageError, match="variant"):
+        configure("dag", variant="easy")
 
 
 def test_settings_of_the_literature_shrink_with_the_steps():
