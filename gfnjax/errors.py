@@ -100,6 +100,10 @@ class ArgumentError(ValueError, TypeError):
         return error
 
 
+class MissingExtraError(ModuleNotFoundError):
+    """A library that only some things need is not installed; the message says how to get it."""
+
+
 def require(condition: Any, argument: str, problem: str, got: Any) -> None:
     """Raise an `ArgumentError` unless `condition`: `require(n > 0, "n", "must be positive", n)`."""
     if not condition:

@@ -95,10 +95,9 @@ class Entry:
         if variant is None:
             return self
         if variant not in self.variants:
-            known = ", ".join(self.variants)
-            there = f": it has {known}" if known else ": it has none"
-            problem = f"must be a variant of environment {self.name}{there}, got {variant!r}"
-            raise ArgumentError("variant", problem)
+            known = ", ".join(self.variants) or "none"
+            problem = f"variant {variant!r} of environment {self.name}: it has {known}"
+            raise ArgumentError("variant", problem, subject="there is no")
         return dataclasses.replace(self, defaults={**self.defaults, **self.variants[variant]})
 
     def make(self, **options: Any) -> Any:

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from gfnjax.errors import ArgumentError
+from gfnjax.errors import ArgumentError, MissingExtraError
 
 REMEDY = 'install it with pip install "gfnjax[molecules]"'
 
@@ -17,7 +17,7 @@ def rdkit(purpose: str) -> Any:
     try:
         from rdkit import Chem
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{purpose} needs RDKit: {REMEDY}", name="rdkit") from error
+        raise MissingExtraError(f"{purpose} needs RDKit: {REMEDY}", name="rdkit") from error
     import_module("rdkit.RDLogger").DisableLog("rdApp.*")
     return Chem
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gfnjax.data.files import existing, read_text
-from gfnjax.errors import ArgumentError
+from gfnjax.errors import ArgumentError, MissingExtraError
 
 _SUFFIXES = {
     "JSON": (".json",),
@@ -183,7 +183,7 @@ def _biopython(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(
+        raise MissingExtraError(
             "reading FASTA, PHYLIP and NEXUS files needs Biopython: pip install "
             "'gfnjax[alignments]', or save the sequences as a .json object"
         ) from error

@@ -227,6 +227,9 @@ class MoleculesConfig:
             needed = "preferences" if several else "temperature or none"
             got = f"with {len(self.reward)} of {{reward}}, got {self.condition}"
             raise ArgumentError("condition", f"must be {needed} {got}")
+        if self.condition == "temperature" and not self.beta_low < self.beta_high:
+            problem = f"must be less than {{beta_high}} = {self.beta_high:g}, got {self.beta_low:g}"
+            raise ArgumentError("beta_low", problem)
 
     def make(self) -> Any:
         words = published_vocabulary() if self.blocks is None else read_vocabulary(self.blocks)

@@ -17,7 +17,7 @@ from gfnjax.algorithms.markov_chains import MarkovChains
 from gfnjax.algorithms.teacher import Teacher
 from gfnjax.envs.base import Environment, source_state
 from gfnjax.envs.conditional import Conditional
-from gfnjax.errors import ArgumentError
+from gfnjax.errors import ArgumentError, MissingExtraError
 from gfnjax.exploration import EpsilonTempered, StopFlattening
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
@@ -200,6 +200,8 @@ def _guarded(kind: str, name: str, make: Callable[..., Any], *arguments: Any) ->
         if isinstance(error, ArgumentError):
             error.owner = kind
         raise
+    except MissingExtraError as error:
+        raise UsageError(str(error)) from error
     except Exception as error:
         raise UsageError(f"{kind} {name} fails: {type(error).__name__}: {error}") from error
 

@@ -73,7 +73,9 @@ def test_variants_are_other_settings():
     assert (paper.env.symmetry, paper.env.condition, paper.env.beta) == ("none", "none", 10.0)
     assert (paper.training.steps, paper.training.batch_size) == (250_000, 8)
     assert configure("molecules", variant="fast") == configure("molecules")
-    with pytest.raises(UsageError, match="variant must be a variant of environment molecules"):
+    with pytest.raises(
+        UsageError, match="there is no variant 'slow' of environment molecules: it has fast"
+    ):
         configure("molecules", variant="slow")
     # An option of its own.
     assert configure("hypergrid", variant="easy").env.variant == "easy"
