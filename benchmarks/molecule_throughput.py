@@ -7,6 +7,7 @@ the proxy and the correction, scoring and gradient what is left of a step.
 
 import json
 import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,9 @@ def seconds_of_parts(batch: int) -> dict[str, float]:
             n = counts[name]
             times[name].append(parts.seconds_of(lambda call=call, n=n: call(n)) / n)
     found = {name: statistics.median(seconds) for name, seconds in times.items()}
+    begin = time.process_time()
+    jax.block_until_ready(calls["step"](counts["step"]))
+    found["step, CPU"] = (time.process_time() - begin) / counts["step"]
     found["rollout"] = found["draw"] - found["proxy"] - found["symmetry"]
     found["scoring and gradient"] = found["step"] - found["draw"]
     return found
@@ -68,13 +72,19 @@ def seconds_of_parts(batch: int) -> dict[str, float]:
 
 def measure(batches: Sequence[int], output: Path | None) -> int:
     """Print a row for each size of the batch, and append it to a file of the output's folder."""
-    _print_row("batch", "molecules/s", "ms a step", *SHARES)
-    _print_row(*["---"] * (3 + len(SHARES)))
+    _print_row("batch", "molecules/s", "ms a step", "of CPU", *SHARES)
+    _print_row(*["---"] * (4 + len(SHARES)))
     for batch in batches:
         found = seconds_of_parts(batch)
         whole = found["step"]
         shares = [f"{found[name] / whole:.0%}" for name in SHARES]
-        _print_row(batch, f"{batch / whole:.1f}", f"{1e3 * whole:.1f}", *shares)
+        _print_row(
+            batch,
+            f"{batch / whole:.1f}",
+            f"{1e3 * whole:.1f}",
+            f"{1e3 * found['step, CPU']:.1f}",
+            *shares,
+        )
         if output is not None:
             record = {"batch": batch, "device": jax.devices()[0].device_kind, "seconds": found}
             output.mkdir(parents=True, exist_ok=True)
