@@ -64,7 +64,7 @@ class Visited:
         """All metrics against the number of molecules visited, lists of `NUM_POINTS` each."""
         at = np.unique(np.geomspace(max(most // 100, 1), most, NUM_POINTS).astype(int))
         self.log.num_visited = self.num_visited
-        found: dict[str, np.ndarray] = self.log.curves(at, thresholds=THRESHOLDS)
+        found: dict[str, np.ndarray] = self.log.curves(at, TOP, THRESHOLDS)
         found["distinct"] = np.searchsorted(self._first, at)
         found["similarity_1000"] = np.array([self._similarity(n) for n in at])
         means = np.cumsum(np.concatenate(self.values), dtype=np.float64)

@@ -76,15 +76,10 @@ def measure(batches: Sequence[int], output: Path | None) -> int:
     _print_row(*["---"] * (4 + len(SHARES)))
     for batch in batches:
         found = seconds_of_parts(batch)
-        whole = found["step"]
+        whole, busy = found["step"], found["step, CPU"]
         shares = [f"{found[name] / whole:.0%}" for name in SHARES]
-        _print_row(
-            batch,
-            f"{batch / whole:.1f}",
-            f"{1e3 * whole:.1f}",
-            f"{1e3 * found['step, CPU']:.1f}",
-            *shares,
-        )
+        times = [f"{1e3 * x:.1f}" for x in (whole, busy)]
+        _print_row(batch, f"{batch / whole:.1f}", *times, *shares)
         if output is not None:
             record = {"batch": batch, "device": jax.devices()[0].device_kind, "seconds": found}
             output.mkdir(parents=True, exist_ok=True)
