@@ -12,6 +12,7 @@ PUBLISHED = {
     "PPO": {"top_10": 8.06, "top_100": 7.87, "top_1000": 7.52, "similarity_1000": 0.62},
 }
 COMMON: dict[str, Any] = {"condition": "none", "symmetry": "none", "root": "transposed"}
+# Rates, batches and exploration are those that learned fastest a molecule in runs of 3,000.
 NETWORK = {"width": 64, "num_rounds": 3}
 
 
@@ -44,7 +45,7 @@ _METHODS = (
         fm={"epsilon": 2.5e-5, "terminal_weight": 10.0},
         beta=10.0,
         batch_size=4,
-        learning_rate=5e-4,
+        learning_rate=2e-3,
         epsilon=0.05,
         regression="square",
     ),
@@ -53,10 +54,10 @@ _METHODS = (
         "trajectory balance, R^10",
         objective="tb",
         beta=10.0,
-        batch_size=16,
-        learning_rate=1e-3,
+        batch_size=4,
+        learning_rate=3e-3,
         log_z_learning_rate=0.1,
-        epsilon=0.05,
+        epsilon=0.01,
         regression="huber",
     ),
     _method(
@@ -64,9 +65,9 @@ _METHODS = (
         "forward-looking detailed balance, R^4",
         objective="fl-db",
         beta=4.0,
-        batch_size=16,
+        batch_size=4,
         learning_rate=1e-3,
-        epsilon=0.05,
+        epsilon=0.01,
         regression="huber",
     ),
     _method(
