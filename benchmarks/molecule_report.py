@@ -76,17 +76,26 @@ def plot(records: Sequence[Record], path: Path) -> None:
     for axes, metric in zip(panels, METRICS, strict=True):
         for color, (name, found) in enumerate(groups.items()):
             at = np.array(found[0]["curves"]["visited"])
-            curves = np.array([x["curves"][metric] for x in found], float)
+            curves = np.array([_curve(x["curves"], metric) for x in found])
             axes.plot(at, np.median(curves, axis=0), color=f"C{color}", label=name)
             axes.fill_between(at, curves.min(0), curves.max(0), color=f"C{color}", alpha=0.15)
         _published(axes, metric)
         axes.set_xscale("log")
         if metric in COUNTS:
             axes.set_yscale("symlog")
+            axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1))
         axes.set_title(TITLES[metric], fontsize="medium")
         axes.set_xlabel("molecules visited")
     figure.legend(*_handles(figure), loc="outside lower center", ncols=10)
     figure.savefig(path, dpi=120)
+
+
+def _curve(curves: dict[str, list[Any]], metric: str) -> np.ndarray:
+    """The k best once there are k."""
+    curve = np.array(curves[metric], float)
+    if metric in TOPS:
+        curve[np.array(curves["distinct"]) < int(metric.removeprefix("top_"))] = np.nan
+    return curve
 
 
 def _published(axes: Any, metric: str) -> None:
