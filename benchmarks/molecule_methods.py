@@ -46,7 +46,7 @@ _METHODS = (
         beta=10.0,
         batch_size=4,
         learning_rate=2e-3,
-        epsilon=0.05,
+        epsilon=0.01,
         regression="square",
     ),
     _method(
