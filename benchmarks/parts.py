@@ -120,7 +120,7 @@ def step(i: Array, given: Given, last: tuple[TrainState, Any]) -> PyTree:
     return given.gfn.step(last[0])
 
 
-def _state_and_info(given: Given) -> PyTree:
+def state_and_info(given: Given) -> PyTree:
     info = jax.eval_shape(given.gfn.step, given.state)[1]
     return given.state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), info)
 
@@ -133,7 +133,7 @@ PARTS = (
     Part("loss", loss),
     Part("loss and gradient", gradient),
     Part("optimiser", update, lambda given: given.state),
-    Part("step", step, _state_and_info),
+    Part("step", step, state_and_info),
     Part("(scores without a rollout's)", afresh),
 )
 
@@ -148,12 +148,17 @@ def at_rest(state: TrainState) -> TrainState:
 
 def start(gfn: GFlowNet, state: TrainState) -> Given:
     """What the parts of a step from `state` need."""
+    given = drawn(gfn, state)
+    return given._replace(grads=jax.jit(gradient)(0, given, None)[1])
+
+
+def drawn(gfn: GFlowNet, state: TrainState) -> Given:
+    """The same without the gradient, which the optimiser alone needs."""
     batches = []
     for i in range(NUM_BATCHES):
         batch, _ = training_draw(gfn, state._replace(step=state.step + i))
         batches.append(batch._replace(note=None))
-    given = Given(gfn, at_rest(state), jax.tree.map(lambda *x: jnp.stack(x), *batches))
-    return given._replace(grads=jax.jit(gradient)(0, given, None)[1])
+    return Given(gfn, at_rest(state), jax.tree.map(lambda *x: jnp.stack(x), *batches))
 
 
 @jax.jit

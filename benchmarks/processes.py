@@ -40,7 +40,8 @@ def start(library: str, task: str, *flags: str) -> Worker:
     """A worker after its first step.
 
     Raises:
-        FileNotFoundError, WorkerError: where it cannot be started.
+        FileNotFoundError, WorkerError: where it cannot be started, for want of the library or of
+            a data file, for instance.
     """
     command = [str(python_of(library)), "-m", "benchmarks.worker", library, task, *flags]
     # What was compiled before would make the first step look fast.
@@ -51,7 +52,11 @@ def start(library: str, task: str, *flags: str) -> Worker:
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    return Worker(process, _read(process, f"{library} on {task}"))
+    about = _read(process, f"{library} on {task}")
+    if "missing" in about:
+        process.communicate()
+        raise FileNotFoundError(about["missing"])
+    return Worker(process, about)
 
 
 def ask(worker: Worker, **question: Any) -> dict[str, Any]:

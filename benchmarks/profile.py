@@ -83,7 +83,10 @@ def main() -> None:
     from benchmarks import parts, topops
     from benchmarks.tasks import gflownet
 
-    gfn = gflownet(args.task, args.preset, args.batch)
+    try:
+        gfn = gflownet(args.task, args.preset, args.batch)
+    except FileNotFoundError as error:
+        sys.exit(f"{args.task} is left out: {error}")
     state = topops.trained(gfn, args.warm)
     print(f"{args.task}, batch {gfn.batch_size}, after {args.warm} steps\n")
     print_parts(parts.measure(parts.start(gfn, state)))

@@ -29,7 +29,11 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     records: list[dict[str, Any]] = []
     for task in options.task or SETTINGS:
-        found = measure(task, options)
+        try:
+            found = measure(task, options)
+        except FileNotFoundError as error:
+            print(f"{task} is left out: {error}", file=sys.stderr)
+            continue
         records += found
         if options.output:
             with options.output.open("a") as file:

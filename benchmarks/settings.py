@@ -82,6 +82,7 @@ TREES = Trees()
 # The published Ising runs learn the couplings too; here they are given.
 ISING_SIGMA = 0.1
 DAG_NODES, DAG_WIDTH = 5, 128
+MOLECULE_WIDTH, MOLECULE_ROUNDS, MOLECULE_BETA = 64, 3, 10.0
 SUBTB_LAMBDA = 0.9
 
 _GRID_EPSILON = (0.1, 0.0, 30_000)
@@ -147,6 +148,12 @@ SETTINGS: dict[str, Settings] = {
         for side in (6, 10)
     },
     "set-medium": Settings("fl-db", activation="leaky_relu"),
+    "molecules": Settings(
+        network="graph network of 3 rounds, width 64",
+        epsilon=(0.05, 0.05, 1),
+        learned_backward=False,
+        huber=True,
+    ),
 }
 
 

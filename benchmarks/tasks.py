@@ -22,6 +22,9 @@ from benchmarks.settings import (
     DAG_NODES,
     DAG_WIDTH,
     ISING_SIGMA,
+    MOLECULE_BETA,
+    MOLECULE_ROUNDS,
+    MOLECULE_WIDTH,
     SETTINGS,
     SUBTB_LAMBDA,
     TREES,
@@ -35,13 +38,16 @@ from gfnjax.envs.amp import antimicrobial_peptides
 from gfnjax.envs.bits import bit_sequence
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.ising import Ising
+from gfnjax.envs.molecule_tasks import molecules
 from gfnjax.envs.phylogeny import phylogeny_benchmark
 from gfnjax.envs.sequences import left_to_right_bits, qm9_small, tfbind8
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
+from gfnjax.policies.fragments import fragment_policy
 from gfnjax.policies.graph_network import graph_policy
 from gfnjax.rewards.dags import posterior
 from gfnjax.rewards.gaussian_networks import bge
 from gfnjax.rewards.ising import lattice
+from gfnjax.rewards.seh import SEHReward, seh_proxy
 from gfnjax.run.build import describe as describe_run
 from gfnjax.run.choices import configure
 
@@ -151,6 +157,11 @@ def _ising(name: str) -> GFlowNet:
     return _mlp(name, Ising(side, lattice(side, ISING_SIGMA)))
 
 
+def _molecules(name: str) -> GFlowNet:
+    env = molecules(SEHReward(seh_proxy(canonical=True), MOLECULE_BETA))
+    return _gflownet(env, fragment_policy(env, MOLECULE_WIDTH, MOLECULE_ROUNDS), SETTINGS[name])
+
+
 def _preset(environment: str, **settings: Any) -> GFlowNet:
     """As `gfnjax train ENVIRONMENT` trains."""
     return describe_run(configure(environment, **settings))  # type: ignore[return-value]
@@ -218,6 +229,7 @@ _TASKS = (
         partial(_preset, "set", variant="medium", objective="fl-db"),
         "torchgfn",
     ),
+    _task("molecules", "molecules of up to 8 fragments", _molecules, partial(_preset, "molecules")),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 

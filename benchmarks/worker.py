@@ -1,6 +1,7 @@
 """One library's training, answering on stdin and stdout: python -m benchmarks.worker LIBRARY TASK
 
-A JSON object a line. At first the worker says what it is, after a step. Then
+A JSON object a line. At first the worker says what it is, after a step, or which data file is
+"missing", and ends. Then
 
     {"run": 100}                       the first 100 steps, from the start: seconds, what was
                                        sampled, and memory
@@ -98,7 +99,11 @@ def main() -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
     library, request = _arguments()
-    made, about = _start(library, request)
+    try:
+        made, about = _start(library, request)
+    except FileNotFoundError as error:  # a data file
+        say({"missing": str(error)})
+        return
     say(about)
     for line in sys.stdin:
         say(_answer(library, made, json.loads(line)))

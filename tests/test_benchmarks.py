@@ -19,7 +19,7 @@ from benchmarks.settings import GRIDS, SETTINGS
 from benchmarks.tasks import OBJECTIVES, TASKS, gflownet, num_parameters
 from gfnjax.objectives import regression
 
-DATA_FILES = "qm9-small", "amp", "phylogeny"
+DATA_FILES = "qm9-small", "amp", "phylogeny", "molecules"
 HERE = [name for name in TASKS if name not in DATA_FILES]
 
 

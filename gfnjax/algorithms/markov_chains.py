@@ -122,8 +122,15 @@ class MarkovChains(Comparable):
 
     def step(self, state: ChainState) -> tuple[ChainState, ChainInfo]:
         """Propose a move to every chain; with `learn`, train on the successful ones."""
+        return self.moved(state, self.propose(state))
+
+    def propose(self, state: ChainState) -> Move:
+        """The move that `step` makes, with what was proposed and refused too."""
+        return self._move(state.params, self._key(state), state.memory)
+
+    def moved(self, state: ChainState, move: Move) -> tuple[ChainState, ChainInfo]:
+        """The rest of `step`: after the move, which the proposal has learned from."""
         before = self._log_reward(state.memory)
-        move = self._move(state.params, self._key(state), state.memory)
         loss = grad_norm = jnp.zeros_like(before[0])
         if self.learn:
             success = move.accepted & (move.rebuilt.log_reward > before)
@@ -155,8 +162,7 @@ class MarkovChains(Comparable):
 
     def _log_rewards(self, state: ChainState) -> Array:
         """`[C]` after the move of a step."""
-        move = self._move(state.params, self._key(state), state.memory)
-        return self._log_reward(move.states)
+        return self._log_reward(self.propose(state).states)
 
     def _log_reward(self, states: State) -> Array:
         return jax.vmap(partial(log_reward_of, self.env))(states)

@@ -1,0 +1,120 @@
+"""Molecules at equal numbers: what is counted, and how records are shown and found again."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks import molecule_log, molecule_report, molecules
+from benchmarks.molecule_methods import METHODS
+from gfnjax.metrics.molecule_log import MoleculeLog
+
+pytest.importorskip("rdkit")
+
+
+def visits():
+    """Pairs and triples of small fragments as states, some twice, and a value of each."""
+    from gfnjax.chemistry.building import to_smiles
+    from gfnjax.chemistry.vocabulary import vocabulary
+    from gfnjax.envs.molecule_tasks import molecules as environment
+
+    words = vocabulary(["C", "CO", "c1ccccc1", "N"], [[0, 0], [0, 1], [0, 1, 2, 3], [0, 0]])
+    env = environment(lambda state: 0.0, words, max_blocks=3)
+    states = []
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        state = env.initial_state()
+        while not env.is_terminal(state):
+            allowed = np.flatnonzero(np.asarray(env.forward_mask(state)))
+            state = env.step(state, np.int32(rng.choice(allowed)))
+        states.append(env.canonical(state))
+    batch = jax.tree.map(lambda *x: np.stack([np.asarray(each) for each in x]), *states)
+    smiles = [to_smiles(state, words) for state in states]
+    values = np.array([hash_of(each) for each in smiles])
+    return words, batch, smiles, values
+
+
+def hash_of(text):
+    return 6.0 + (sum(map(ord, text)) % 97) / 40
+
+
+def test_few_molecules_pass_rdkit_and_no_curve_changes(monkeypatch):
+    monkeypatch.setattr(molecule_log, "TOP", (2, 5))
+    words, batch, smiles, values = visits()
+    seen = molecule_log.Visited(words)
+    for start in range(0, 60, 20):
+        part = jax.tree.map(lambda x, start=start: x[start : start + 20], batch)
+        seen.add(part, values[start : start + 20], most=50)
+    everything = MoleculeLog()
+    everything.add(smiles[:50], values[:50], canonical=True)
+
+    found = seen.curves(50)
+
+    assert seen.num_visited == 50
+    at = found["visited"]
+    expected = everything.curves(at, top=(2, 5), thresholds=molecule_log.THRESHOLDS)
+    for name in expected.keys() - {"visited", "distinct"}:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    np.testing.assert_allclose(found["mean"][0], values[: at[0]].mean(), rtol=1e-6)
+    np.testing.assert_allclose(found["mean"][-1], values[at[-2] : 50].mean(), rtol=1e-6)
+    assert len(seen.log) < len(everything)
+
+
+def record(method, seed, best, settings=None):
+    curves = {name: [0.0, best] for name in molecule_report.METRICS}
+    curves |= {"visited": [1, 10], "distinct": [1, 9], "mean": [1.0, 2.0]}
+    return {
+        "method": method,
+        "seed": seed,
+        "molecules": 10,
+        "settings": settings or {},
+        "curves": curves,
+        "proxy_calls_ahead": 3,
+        "seconds": {"training": 2.0},
+    }
+
+
+def test_a_table_of_medians():
+    records = [record("tb", seed, float(seed)) for seed in range(3)]
+    records.append(record("tb", 0, 7.0, {"beta": 2}))
+    lines = molecule_report.table(records).splitlines()
+    assert lines[3].startswith("| tb | 3 | 10 | 1.00 (0.00 to 2.00) |")
+    assert lines[4].startswith("| tb (2) | 1 | 10 | 7.00 |")
+    assert "| *GFlowNet, published* |  | 100,000 | 8.36 | 8.21 | 7.98 | 0.44 |" in lines[5]
+
+
+def test_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    records = [record("tb", 0, 1.0), record("fm", 0, 2.0)]
+    molecule_report.plot(records, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_what_has_been_run_is_not_run_again(tmp_path, monkeypatch, capsys):
+    calls = []
+
+    def run(method, seed, molecules, path, wanted):
+        calls.append((method.name, seed))
+        with path.open("a") as file:
+            file.write(json.dumps(record(method.name, seed, 1.0) | wanted) + "\n")
+
+    monkeypatch.setattr(molecules, "_run", run)
+    options = Namespace(
+        output=tmp_path, methods=["tb", "fm"], seeds=2, first_seed=0, molecules=10,
+        set=[], label=None, plot=None,
+    )  # fmt: skip
+    molecules.compare(options)
+    options.seeds = 3
+    molecules.compare(options)
+    options.set = ["batch_size=8"]
+    molecules.compare(options)
+
+    both = [(name, seed) for seed in range(3) for name in ("tb", "fm")]
+    assert calls == both + both
+    assert "| tb (2) | 3 |" in capsys.readouterr().out
+    assert METHODS["tb"].settings["batch_size"] != 8
