@@ -25,14 +25,14 @@ def visits():
 
     words = vocabulary(["C", "CO", "c1ccccc1", "N"], [[0, 0], [0, 1], [0, 1, 2, 3], [0, 0]])
     env = environment(lambda state: 0.0, words, max_blocks=3)
+    step, masked, one = jax.jit(env.step), jax.jit(env.forward_mask), jax.jit(env.canonical)
     states = []
     rng = np.random.default_rng(0)
     for _ in range(60):
         state = env.initial_state()
-        while not env.is_terminal(state):
-            allowed = np.flatnonzero(np.asarray(env.forward_mask(state)))
-            state = env.step(state, np.int32(rng.choice(allowed)))
-        states.append(env.canonical(state))
+        while (allowed := np.flatnonzero(masked(state))).size:
+            state = step(state, np.int32(rng.choice(allowed)))
+        states.append(one(state))
     batch = jax.tree.map(lambda *x: np.stack([np.asarray(each) for each in x]), *states)
     smiles = [to_smiles(state, words) for state in states]
     values = np.array([hash_of(each) for each in smiles])

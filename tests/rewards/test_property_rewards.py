@@ -15,8 +15,8 @@ from gfnjax.chemistry import properties
 from gfnjax.chemistry.building import from_blocks, to_smiles
 from gfnjax.chemistry.states import empty_molecule
 from gfnjax.chemistry.vocabulary import vocabulary
+from gfnjax.envs import molecules
 from gfnjax.envs.conditional import preference_conditional
-from gfnjax.envs.molecules import molecules
 from gfnjax.rewards import properties as rewards
 from gfnjax.rewards.properties import property_reward
 
