@@ -1,18 +1,30 @@
 """All that a run has visited, of which only few molecules have to pass RDKit."""
 
 import heapq
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gfnjax.chemistry.building import to_smiles
 from gfnjax.chemistry.states import MoleculeState
-from gfnjax.chemistry.vocabulary import Vocabulary
+from gfnjax.chemistry.vocabulary import Vocabulary, published_vocabulary
 from gfnjax.metrics.molecule_log import TOP, MoleculeLog
 from gfnjax.metrics.molecules import mean_similarity
 
+if TYPE_CHECKING:
+    from benchmarks.molecule_runs import Run
+
 THRESHOLDS = 7.0, 7.5, 8.0
 NUM_POINTS = 20
+
+
+def summary(run: "Run", molecules: int) -> dict[str, Any]:
+    """Curves over the first visits of a run, and the best of them."""
+    visited = Visited(published_vocabulary())
+    visited.add(run.molecules, run.proxy, molecules)
+    smiles, scores = visited.log.best(10)
+    best = [[x, float(y)] for x, y in zip(smiles, scores, strict=True)]
+    return {"curves": visited.curves(molecules), "best": best}
 
 
 class Visited:

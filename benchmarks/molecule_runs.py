@@ -1,9 +1,11 @@
-"""One run of a method on molecules: chunks of compiled steps, and what they have visited."""
+"""Runs of a method on molecules: chunks of compiled steps, and what they have visited."""
 
+import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +14,6 @@ import numpy as np
 from jax import lax
 
 import gfnjax
-from benchmarks.molecule_log import Visited
 from benchmarks.molecule_methods import Method
 from gfnjax.algorithms import MarkovChains
 from gfnjax.chemistry.states import MoleculeState
@@ -27,7 +28,6 @@ from gfnjax.training import init
 from gfnjax.types import Array
 
 CHUNK = 1_024  # molecules between two visits to the host, about
-_PROGRAMS: dict[Any, Any] = {}
 
 
 class Visits(NamedTuple):
@@ -46,6 +46,35 @@ class Visits(NamedTuple):
     loss: Array
 
 
+class Run(NamedTuple):
+    """A run as it is kept: the molecules in the order of their visits, and what it took.
+
+    Attributes:
+        molecules: `[n, ...]` int8.
+        proxy: `[n]` float32.
+        facts: its batch, device, version, seconds and further proxy calls.
+    """
+
+    molecules: MoleculeState
+    proxy: np.ndarray
+    facts: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".draft.npz")
+        facts = np.array(json.dumps(self.facts))
+        np.savez_compressed(draft, *self.molecules, proxy=self.proxy, facts=facts)
+        draft.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Run":
+        """The inverse of `save`."""
+        with np.load(path) as file:
+            molecules = MoleculeState(*(file[f"arr_{i}"] for i in range(4)))
+            return cls(molecules, file["proxy"], json.loads(str(file["facts"])))
+
+
 def described(method: Method) -> Any:
     """What is run: a `GFlowNet`, `MarkovChains`, or one with the uniform policy."""
     found: Any = describe(configure("molecules", **method.settings))
@@ -54,64 +83,49 @@ def described(method: Method) -> Any:
     return replace(found, policy=uniform_policy(found.env), backward=UniformBackward())
 
 
-def run(method: Method, seed: int, molecules: int) -> dict[str, Any]:
-    """The record of one run, for a line of JSON.
+def run(method: Method, seeds: Sequence[int], molecules: int, seconds: float) -> list[Run]:
+    """A run of each seed, all in one program, until enough is visited or time is up.
+
+    Seconds of training are those of all seeds together.
 
     Raises:
-        FloatingPointError: if the loss stops being a number.
+        FloatingPointError: if a loss stops being a number.
     """
     what = described(method)
-    env = what.env
-    visited = Visited(env.vocabulary)
     size = what.batch_size if isinstance(what, GFlowNet) else what.num_chains
     num_steps = max(min(CHUNK, molecules) // size, 1)
-    state = init(what, jax.random.key(seed))
-    ahead, training, host = 0, 0.0, 0.0
-    program, compiling = _program(what, state, num_steps, method.learns)
-    while visited.num_visited < molecules:
+    begin = time.perf_counter()
+    states = [init(what, jax.random.key(seed)) for seed in seeds]
+    state = jax.tree.map(lambda *x: jnp.stack(x), *states)
+    together = jax.jit(jax.vmap(partial(chunk, num_steps, method.learns), (None, 0)))
+    program = together.lower(what, state).compile()
+    compiling = time.perf_counter() - begin
+    found, training = [], 0.0
+    while len(found) * num_steps * size < molecules and time.perf_counter() - begin < seconds:
         start = time.perf_counter()
         state, visits = jax.block_until_ready(program(what, state))
-        middle = time.perf_counter()
-        visits = jax.tree.map(np.asarray, visits)
+        training += time.perf_counter() - start
+        found.append(jax.tree.map(np.asarray, visits))
         if not np.isfinite(visits.loss).all():
             raise FloatingPointError(f"{method.name}: the loss is no number any more")
-        visited.add(visits.molecules, visits.proxy, molecules)
-        ahead += int(visits.ahead.sum())
-        training += middle - start
-        host += time.perf_counter() - middle
-    start = time.perf_counter()
-    curves = visited.curves(molecules)
-    metrics = time.perf_counter() - start
-    smiles, scores = visited.log.best(10)
-    return {
+    facts = {
         "batch_size": size,
-        "proxy_calls_ahead": ahead,
-        "seconds": {
-            "compiling": compiling,
-            "training": training,
-            "recording": host,
-            "metrics": metrics,
-        },
-        "curves": curves,
-        "best": [[x, float(y)] for x, y in zip(smiles, scores, strict=True)],
+        "seconds": {"compiling": compiling, "training": training, "runs": len(seeds)},
         "version": gfnjax.__version__,
         "device": jax.devices()[0].device_kind,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    return [_joined([jax.tree.map(lambda x, i=i: x[i], each) for each in found], facts, molecules)
+            for i in range(len(seeds))]  # fmt: skip
 
 
-def _program(what: Any, state: Any, num_steps: int, learns: bool) -> tuple[Any, float]:
-    """`chunk` compiled, one for all runs alike but for numbers; and the seconds it took now."""
-    leaves, structure = jax.tree.flatten((what, state))
-    key = structure, tuple(map(jnp.shape, leaves)), num_steps, learns
-    start = time.perf_counter()
-    if key not in _PROGRAMS:
-        _PROGRAMS[key] = chunk.lower(what, state, num_steps, learns).compile()
-    return _PROGRAMS[key], time.perf_counter() - start
+def _joined(chunks: list[Visits], facts: dict[str, Any], most: int) -> Run:
+    visits = jax.tree.map(lambda *x: np.concatenate(x), *chunks)
+    states = jax.tree.map(lambda x: x[:most].astype(np.int8), visits.molecules)
+    ahead = int(visits.ahead.sum())
+    return Run(states, visits.proxy[:most], facts | {"proxy_calls_ahead": ahead})
 
 
-@partial(jax.jit, static_argnames=("num_steps", "learns"))
-def chunk(what: Any, state: Any, num_steps: int, learns: bool = True) -> tuple[Any, Visits]:
+def chunk(num_steps: int, learns: bool, what: Any, state: Any) -> tuple[Any, Visits]:
     """Steps of training, and all they have visited, `[n B, ...]`."""
     take = _move if isinstance(what, MarkovChains) else partial(_step, learns=learns)
     state, visits = lax.scan(lambda state, _: take(what, state), state, None, length=num_steps)

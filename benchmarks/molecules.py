@@ -4,20 +4,26 @@ The comparison of the first GFlowNet paper (Bengio et al., 2106.04399): the publ
 and sEH proxy, each state of a molecule as likely as any other (symmetry "none", as there). A
 molecule counts when its reward is computed: one a trajectory, or a proposal of a Markov chain;
 what forward-looking objectives compute of unfinished molecules is counted apart. All is counted
-from the first step, exploration included. A run is a line of JSON in --output; those that are
-there already are not repeated, so that a comparison can be added to method by method.
+from the first step, exploration included. The seeds of a method run together in one program. What
+a run has visited is kept in --output/visits, what follows from it is a line of JSON in --output;
+what is there already is not repeated, so that a comparison can be added to method by method, and
+RDKit is needed only where the lines are written.
 """
 
 import argparse
 import json
+import math
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.molecule_methods import METHODS, Method
+from benchmarks.molecule_log import summary
+from benchmarks.molecule_methods import METHODS, PUBLISHED_SETTINGS, Method
 from benchmarks.molecule_report import TOPS, plot, table
+from benchmarks.molecule_runs import Run, run
 
 RECORDS = "molecules.jsonl"
 
@@ -41,17 +47,41 @@ def main(arguments: Sequence[str]) -> int:
 
 def compare(options: argparse.Namespace) -> None:
     """Run what has not been run, then show all of it."""
-    options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / RECORDS
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for name in options.methods:
-            method = chosen(name, options)
-            if _find(path, wanted := _identity(method, seed, options.molecules)) is None:
-                _run(method, seed, options.molecules, path, wanted)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    for name in options.methods:
+        method = chosen(name, options)
+        missing = [seed for seed in seeds if not _long_enough(method, seed, options)]
+        if missing:
+            _visit(method, missing, options)
+        for seed in seeds:
+            wanted = _identity(method, seed, options.molecules)
+            if not options.visits_only and _find(path, wanted) is None:
+                _record(wanted, _visits(method, seed, options.output), path)
     records = [record for record in read(path) if record["molecules"] == options.molecules]
     print(table(records), flush=True)
     if options.plot:
         plot(records, options.plot)
+
+
+def _visits(method: Method, seed: int, output: Path) -> Path:
+    """Where the visits of a run are kept; other settings have another place."""
+    settings = zlib.crc32(json.dumps(method.settings, sort_keys=True).encode())
+    return output / "visits" / f"{method.name}-{settings:08x}-{seed}.npz"
+
+
+def _long_enough(method: Method, seed: int, options: argparse.Namespace) -> bool:
+    path = _visits(method, seed, options.output)
+    return path.exists() and len(Run.load(path).proxy) >= options.molecules
+
+
+def _visit(method: Method, seeds: list[int], options: argparse.Namespace) -> None:
+    runs = run(method, seeds, options.molecules, options.seconds)
+    for seed, found in zip(seeds, runs, strict=True):
+        found.save(_visits(method, seed, options.output))
+    took = runs[0].facts["seconds"]["training"]
+    number = len(runs[0].proxy)
+    print(f"{method.name}: {len(seeds)} x {number:,} molecules in {took:.0f} s", flush=True)
 
 
 def chosen(name: str, options: argparse.Namespace) -> Method:
@@ -70,18 +100,21 @@ def _setting(word: str) -> tuple[str, Any]:
         return name, value
 
 
-def _run(method: Method, seed: int, molecules: int, path: Path, wanted: dict[str, Any]) -> None:
-    from benchmarks.molecule_runs import run
-
-    record = run(method, seed, molecules)
+def _record(wanted: dict[str, Any], visits: Path, path: Path) -> None:
+    """Append what follows from the visits of a run; nothing, if they are too few."""
+    found, molecules = Run.load(visits), wanted["molecules"]
+    if len(found.proxy) < molecules:
+        print(f"{visits.name}: stopped after {len(found.proxy):,} molecules", flush=True)
+        return
+    record = wanted | found.facts | summary(found, molecules)
     with path.open("a") as file:
-        file.write(json.dumps(wanted | record) + "\n")
-    found = {name: curve[-1] for name, curve in record["curves"].items()}
-    best = "/".join(f"{found[name]:.2f}" for name in TOPS)
+        file.write(json.dumps(record) + "\n")
+    last = {name: curve[-1] for name, curve in record["curves"].items()}
+    best = "/".join(f"{last[name]:.2f}" for name in TOPS)
     print(
-        f"{method.name}, seed {seed}: top 10/100/1000 {best}, mean {found['mean']:.2f}, "
-        f"{found['modes_above_7.5']} modes above 7.5, {found['distinct']:,} distinct, "
-        f"{molecules / record['seconds']['training']:.0f} molecules/s",
+        f"{wanted['method']}, seed {wanted['seed']}: top 10/100/1000 {best}, "
+        f"mean {last['mean']:.2f}, {last['modes_above_7.5']} modes above 7.5, "
+        f"{last['distinct']:,} distinct",
         flush=True,
     )
 
@@ -106,12 +139,23 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     names = "; ".join(f"{name}: {method.summary}" for name, method in METHODS.items())
     parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME", help=names
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=[name for name in METHODS if name != PUBLISHED_SETTINGS],
+        metavar="NAME",
+        help=names,
     )
     parser.add_argument("--molecules", type=int, default=10_000, help="visited by each")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="after which a method stops anyway"
+    )
     parser.add_argument("--output", type=Path, default=Path("results"), help="folder of records")
+    parser.add_argument(
+        "--visits-only", action="store_true", help="run, and leave the records to another time"
+    )
     parser.add_argument("--plot", type=Path, help="draw all metrics against molecules visited")
     parser.add_argument(
         "--set",

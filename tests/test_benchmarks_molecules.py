@@ -1,6 +1,5 @@
 """Molecules at equal numbers: what is counted, and how records are shown and found again."""
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -12,6 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import molecule_log, molecule_report, molecules
 from benchmarks.molecule_methods import METHODS
+from benchmarks.molecule_runs import Run
+from gfnjax.chemistry.states import MoleculeState
 from gfnjax.metrics.molecule_log import MoleculeLog
 
 pytest.importorskip("rdkit")
@@ -95,26 +96,57 @@ def test_a_picture(tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
+def options_of(output, **changes):
+    options = {
+        "output": output, "methods": ["tb", "fm"], "seeds": 2, "first_seed": 0, "molecules": 10,
+        "seconds": 1.0, "set": [], "label": None, "plot": None, "visits_only": False,
+    }  # fmt: skip
+    return Namespace(**options | changes)
+
+
+def ran(number):
+    rows = np.zeros((number, 3), np.int8)
+    facts = {"seconds": {"training": 2.0}, "proxy_calls_ahead": 3, "batch_size": 4}
+    states = MoleculeState(rows, rows - 1, rows, np.ones(number, bool))
+    return Run(states, np.arange(number, dtype=np.float32), facts)
+
+
+def test_visits_are_kept_as_they_are(tmp_path):
+    before = ran(5)
+    before.save(tmp_path / "folder" / "visits.npz")
+    after = Run.load(tmp_path / "folder" / "visits.npz")
+    jax.tree.map(np.testing.assert_array_equal, before[:2], after[:2])
+    assert after.facts == before.facts
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["visits.npz"]
+
+
 def test_what_has_been_run_is_not_run_again(tmp_path, monkeypatch, capsys):
-    calls = []
+    calls, lengths = [], []
 
-    def run(method, seed, molecules, path, wanted):
-        calls.append((method.name, seed))
-        with path.open("a") as file:
-            file.write(json.dumps(record(method.name, seed, 1.0) | wanted) + "\n")
+    def run(method, seeds, number, seconds):
+        calls.append((method.name, tuple(seeds)))
+        return [ran(lengths.pop() if lengths else number) for _ in seeds]
 
-    monkeypatch.setattr(molecules, "_run", run)
-    options = Namespace(
-        output=tmp_path, methods=["tb", "fm"], seeds=2, first_seed=0, molecules=10,
-        set=[], label=None, plot=None,
-    )  # fmt: skip
-    molecules.compare(options)
-    options.seeds = 3
-    molecules.compare(options)
-    options.set = ["batch_size=8"]
-    molecules.compare(options)
+    def summary(found, number):
+        assert len(found.proxy) >= number
+        return {"curves": record("", 0, 1.0)["curves"], "best": []}
 
-    both = [(name, seed) for seed in range(3) for name in ("tb", "fm")]
-    assert calls == both + both
-    assert "| tb (2) | 3 |" in capsys.readouterr().out
+    monkeypatch.setattr(molecules, "run", run)
+    monkeypatch.setattr(molecules, "summary", summary)
+    molecules.compare(options_of(tmp_path, visits_only=True))
+    assert molecules.read(tmp_path / molecules.RECORDS) == []
+    molecules.compare(options_of(tmp_path))
+    assert len(molecules.read(tmp_path / molecules.RECORDS)) == 4
+    molecules.compare(options_of(tmp_path, seeds=3))
+    molecules.compare(options_of(tmp_path, set=["batch_size=8"]))
+    assert calls == [(n, s) for s in ((0, 1), (2,), (0, 1)) for n in ("tb", "fm")]
+    assert "| tb (2) | 2 |" in capsys.readouterr().out
     assert METHODS["tb"].settings["batch_size"] != 8
+
+    # Too few visits, since time was up, are no record; they are enough for a smaller number.
+    lengths[:] = [7]
+    molecules.compare(options_of(tmp_path, methods=["random"], seeds=1))
+    assert "stopped after 7 molecules" in capsys.readouterr().out
+    molecules.compare(options_of(tmp_path, methods=["random"], seeds=1, molecules=7))
+    assert calls[6:] == [("random", (0,))]
+    assert "| random | 1 | 7 |" in capsys.readouterr().out
