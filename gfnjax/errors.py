@@ -6,8 +6,8 @@ from typing import Any, Self
 
 ARGUMENT = re.compile(r"\{([A-Za-z_][\w.]*)(?:\|([^{}]*))?\}")
 OWNER = re.compile(r"^[A-Z]\w*\.")
-# Whether a value of an argument would do; None for any other one.
-Suits = Callable[[Any], bool] | None
+# Whether a value of an argument would do; the value that would; None for any other one.
+Suits = Callable[[Any], bool] | str | None
 
 
 class Words(str):
@@ -42,7 +42,8 @@ class Use(Words):
     Attributes:
         joint: what a sentence puts in front of it; a colon, if nothing else.
         without: arguments that may be left out.
-        suits: for each argument, which values do; None for all others than it has.
+        suits: for each argument, which values do, or the one that does where there is an option of
+            that name; None for all others than it has.
     """
 
     without: tuple[str, ...]

@@ -8,7 +8,7 @@ from typing import Any
 
 from gfnjax import registry
 from gfnjax.cli.spelling import Flag, any_of, part_flags, setting_flags
-from gfnjax.errors import ArgumentError, Suits, Use, Words
+from gfnjax.errors import ArgumentError, Use, Words
 from gfnjax.objectives.base import as_objective
 from gfnjax.registry import Entry
 from gfnjax.run.choices import Parts, select
@@ -86,14 +86,17 @@ class Wording:
 
     def _remedies(self, use: Use) -> Iterator[str]:
         for argument, suits in use.suits.items():
-            if argument not in registry.KINDS:
+            if isinstance(suits, str):
+                if flag := self._flag(argument):
+                    yield f"use {flag} {suits}"
+            elif argument not in registry.KINDS:
                 yield f"use {self.name(argument)}"
             elif names := list(self._names(argument, suits)):
                 yield f"use --{argument} {any_of(names)}"
         if use.without:
             yield f"leave out {_all_of(dict.fromkeys(map(self.name, use.without)))}"
 
-    def _names(self, kind: str, suits: Suits) -> Iterator[str]:
+    def _names(self, kind: str, suits: Callable[[Any], bool] | None) -> Iterator[str]:
         """What is registered and would do."""
         settings = None if self.config is None else self.config.training
         for entry in registry.entries(kind):

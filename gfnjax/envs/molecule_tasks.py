@@ -189,6 +189,25 @@ ConditionName = Literal["temperature", "preferences", "none"]
             "regression": "square",
             "molecules": {"condition": "none", "beta": 10.0, "symmetry": "none"},
         },
+        # What GFlowNets are compared with.
+        "mars": {
+            "objective": "mars",
+            "mars": {"chain_back": 2},
+            "batch_size": 16,
+            "learning_rate": 1e-3,
+            "epsilon": 0.0,
+            "molecules": {"condition": "none", "beta": 10.0},
+        },
+        "ppo": {
+            "objective": "ppo",
+            "ppo": {"returns": "reward", "entropy_weight": 1e-4},
+            "batch_size": 16,
+            "learning_rate": 1e-4,
+            "num_updates": 4,
+            "epsilon": 0.0,
+            "regression": "square",
+            "molecules": {"condition": "none", "beta": 4.0},
+        },
     },
 )
 @dataclass(frozen=True)

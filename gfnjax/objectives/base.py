@@ -209,7 +209,7 @@ def check_abilities(objective: Objective, env: Environment) -> None:
         raise ArgumentError(
             "objective",
             f"takes log Z to be one number, but {type(env).__name__} has one for each condition",
-            Use(words, objective=partial(suits, env=env)),
+            Use(words, objective=partial(suits, env=env), condition="none"),
             name,
         )
 

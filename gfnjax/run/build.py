@@ -17,7 +17,7 @@ from gfnjax.algorithms.markov_chains import MarkovChains
 from gfnjax.algorithms.teacher import Teacher
 from gfnjax.envs.base import Environment, source_state
 from gfnjax.envs.conditional import Conditional
-from gfnjax.errors import ArgumentError, MissingExtraError
+from gfnjax.errors import ArgumentError, MissingExtraError, Use
 from gfnjax.exploration import EpsilonTempered, StopFlattening
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
@@ -164,8 +164,8 @@ def _chains(config: Config, options: MakesChains) -> MarkovChains:
         raise ArgumentError("backward", "must be uniform").inside(what)
     env = _environment(config)
     if isinstance(env, Conditional) or isinstance(config.env, LearnsReward):
-        problem, remedy = "which need one fixed reward", "leave out {condition} and learning"
-        raise ArgumentError("environment", problem, remedy, f"{what},")
+        remedy = Use("leave out conditions and learning", condition="none")
+        raise ArgumentError("environment", "which need one fixed reward", remedy, f"{what},")
 
     def network() -> Policy:
         return _state_network(env, config, f"objective {config.objective.name}")

@@ -16,9 +16,10 @@ from rdkit import Chem
 from gfnjax import run
 from gfnjax.chemistry.building import to_smiles
 from gfnjax.chemistry.properties import qed
+from gfnjax.cli import commands
 from gfnjax.errors import ArgumentError
 from gfnjax.plot import pictures
-from gfnjax.run.build import describe, initial_state
+from gfnjax.run.build import build, describe, initial_state
 from gfnjax.run.choices import configure
 from gfnjax.run.molecules import FoundMolecules, find_molecules, write_tables
 
@@ -57,6 +58,29 @@ def trained(folder, **settings):
     (folder / "blocks.json").write_text(json.dumps(BLOCKS))
     config = configure("molecules", blocks=str(folder / "blocks.json"), **TINY, **settings)
     return run.start(config, folder / "run", Quiet())
+
+
+@pytest.fixture
+def blocks(tmp_path):
+    (tmp_path / "blocks.json").write_text(json.dumps(BLOCKS))
+    return str(tmp_path / "blocks.json")
+
+
+@pytest.mark.parametrize(("variant", "objective"), [("mars", "mars"), ("ppo", "ppo")])
+def test_baselines_are_variants(variant, objective, blocks):
+    config = configure("molecules", variant=variant, reward=("qed",), blocks=blocks)
+    assert config.objective.name == objective
+    trained = build(config)
+    before = jax.eval_shape(trained.init, jax.random.key(0))
+    after, _ = jax.eval_shape(trained.step, before)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+
+
+@pytest.mark.parametrize("objective", ["tb", "ppo", "mars", "mh"])
+def test_what_needs_one_reward_says_how_to_have_it(objective, blocks, tmp_path, capsys):
+    words = f"train molecules --reward qed --blocks {blocks} --epsilon 0 --objective {objective}"
+    assert commands.main([*words.split(), "--output", str(tmp_path / "run")]) == 2
+    assert "use --condition none" in capsys.readouterr().err
 
 
 def table(path):
