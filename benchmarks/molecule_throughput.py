@@ -8,7 +8,7 @@ the proxy and the correction, scoring and gradient what is left of a step.
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,9 @@ PARTS = (
 )
 
 
-def seconds_of_parts(batch: int) -> dict[str, float]:
+def seconds_of_parts(batch: int, settings: Mapping[str, Any]) -> dict[str, float]:
     """Medians over repetitions in turn; and what follows from them."""
-    gfn: Any = describe(configure("molecules", **SETTINGS, batch_size=batch))
+    gfn: Any = describe(configure("molecules", **{**SETTINGS, **settings}, batch_size=batch))
     given = parts.drawn(gfn, init(gfn, jax.random.key(0)))
     calls = {part.name: parts.repeated(part, given) for part in PARTS}
     counts = {name: parts.enough(call, SECONDS) for name, call in calls.items()}
@@ -70,18 +70,22 @@ def seconds_of_parts(batch: int) -> dict[str, float]:
     return found
 
 
-def measure(batches: Sequence[int], output: Path | None) -> int:
-    """Print a row for each size of the batch, and append it to a file of the output's folder."""
+def measure(batches: Sequence[int], output: Path | None, settings: Mapping[str, Any]) -> int:
+    """Print a row for each size of the batch, and append it to a file of the output's folder.
+
+    Settings of `gfnjax train molecules` may take the place of the usual ones.
+    """
     _print_row("batch", "molecules/s", "ms a step", "of CPU", *SHARES)
     _print_row(*["---"] * (4 + len(SHARES)))
     for batch in batches:
-        found = seconds_of_parts(batch)
+        found = seconds_of_parts(batch, settings)
         whole, busy = found["step"], found["step, CPU"]
         shares = [f"{found[name] / whole:.0%}" for name in SHARES]
         times = [f"{1e3 * x:.1f}" for x in (whole, busy)]
         _print_row(batch, f"{batch / whole:.1f}", *times, *shares)
         if output is not None:
-            record = {"batch": batch, "device": jax.devices()[0].device_kind, "seconds": found}
+            record = {"batch": batch, "settings": dict(settings), "seconds": found}
+            record["device"] = jax.devices()[0].device_kind
             output.mkdir(parents=True, exist_ok=True)
             with (output / "throughput.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")

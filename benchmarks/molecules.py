@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.throughput:
         from benchmarks.molecule_throughput import measure
 
-        return measure(options.throughput, options.output)
+        return measure(options.throughput, options.output, _given(options))
     compare(options)
     return 0
 
@@ -86,10 +86,13 @@ def _visit(method: Method, seeds: list[int], options: argparse.Namespace) -> Non
 
 def chosen(name: str, options: argparse.Namespace) -> Method:
     """A method with the settings that were given in place of its own."""
-    given = dict(_setting(word) for word in options.set)
     method = METHODS[name]
     label = options.label or name
-    return replace(method, name=label, settings=method.settings | given)
+    return replace(method, name=label, settings=method.settings | _given(options))
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    return dict(_setting(word) for word in options.set)
 
 
 def _setting(word: str) -> tuple[str, Any]:
@@ -162,9 +165,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="settings of `gfnjax train molecules` in place of a method's own",
+        help="settings of `gfnjax train molecules` in place of those of all methods",
     )
-    parser.add_argument("--label", help="another name for the method, with --set")
+    parser.add_argument("--label", help="another name for the methods, with --set")
     parser.add_argument(
         "--throughput",
         nargs="*",
