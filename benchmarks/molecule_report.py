@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.molecule_methods import PUBLISHED, PUBLISHED_MOLECULES
+from benchmarks.molecule_methods import METHODS, PUBLISHED, PUBLISHED_MOLECULES
 
 TOPS = "top_10", "top_100", "top_1000"
 COUNTS = tuple(f"{what}_above_{t}" for what in ("modes", "scaffolds") for t in ("7", "7.5", "8"))
@@ -23,20 +23,21 @@ Record = dict[str, Any]
 def table(records: Sequence[Record]) -> str:
     """In Markdown: medians over seeds, and from the lowest to the highest; published ones below."""
     header = ("method", "seeds", "molecules", *(x.replace("_", " ") for x in METRICS))
-    header = (*header, "distinct", "proxy calls ahead", "molecules/s")
+    header = (*header, "distinct", "proxy calls ahead")
     lines = [header, ("---",) * len(header)]
     lines += [_row(name, found) for name, found in by_method(records).items()]
     for name, numbers in PUBLISHED.items():
         given = [f"{numbers[x]:.2f}" if x in numbers else "" for x in METRICS]
-        lines.append((f"*{name}, published*", "", f"{PUBLISHED_MOLECULES:,}", *given, "", "", ""))
+        lines.append((f"*{name}, published*", "", f"{PUBLISHED_MOLECULES:,}", *given, "", ""))
     return "\n".join(["", *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def by_method(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records of one method and its settings each, in order of appearance."""
+    """Records of one method and its settings each: those of `METHODS`, then others."""
     groups: dict[str, list[Record]] = {}
     kinds: dict[str, list[Any]] = {}
-    for record in records:
+    order = [*METHODS, *dict.fromkeys(record["method"] for record in records)]
+    for record in sorted(records, key=lambda record: order.index(record["method"])):
         settings = kinds.setdefault(record["method"], [])
         if record["settings"] not in settings:
             settings.append(record["settings"])
@@ -48,7 +49,6 @@ def by_method(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 def _row(name: str, records: list[Record]) -> tuple[str, ...]:
     last = [{k: curve[-1] for k, curve in record["curves"].items()} for record in records]
-    rates = [x["molecules"] / x["seconds"]["training"] for x in records]
     return (
         name,
         str(len(records)),
@@ -56,12 +56,11 @@ def _row(name: str, records: list[Record]) -> tuple[str, ...]:
         *(_spread([x[metric] for x in last]) for metric in METRICS),
         _spread([x["distinct"] for x in last]),
         _spread([record["proxy_calls_ahead"] for record in records]),
-        _spread(rates, 0),
     )
 
 
-def _spread(values: Sequence[float], digits: int = 2) -> str:
-    digits = 0 if all(isinstance(x, int) for x in values) else digits
+def _spread(values: Sequence[float]) -> str:
+    digits = 0 if all(isinstance(x, int) for x in values) else 2
     middle, low, high = (f"{x:,.{digits}f}" for x in (median(values), min(values), max(values)))
     return middle if len(values) == 1 else f"{middle} ({low} to {high})"
 

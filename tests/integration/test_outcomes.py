@@ -1,4 +1,4 @@
-"""What training reaches on grids: exact total variation, mean of five seeds. Slow."""
+"""What training reaches on grids: exact total variation, mean of three seeds. Slow."""
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ from gfnjax.metrics.state_graph import build_graph
 
 pytestmark = [pytest.mark.slow, pytest.mark.optimised]
 
-NUM_SEEDS = 5
+NUM_SEEDS = 3
 RATES = Hyperparameters(learning_rate=1e-3, log_z_learning_rate=0.1)
 
 
