@@ -187,7 +187,12 @@ ConditionName = Literal["temperature", "preferences", "none"]
             "learning_rate": 5e-4,
             "epsilon": 0.05,
             "regression": "square",
-            "molecules": {"condition": "none", "beta": 10.0, "symmetry": "none"},
+            "molecules": {
+                "condition": "none",
+                "beta": 10.0,
+                "symmetry": "none",
+                "root": "trained",
+            },
         },
         # What GFlowNets are compared with.
         "mars": {

@@ -86,7 +86,7 @@ def seh_proxy(
     Args:
         vocabulary: what molecules are made of; the published one if there is none.
         root: how an atom's own state enters its message. "transposed" is h root^T, by which most
-            published results were scored, and the stored scores of `seh/golden_scores.npz`;
+            later results were scored, and the stored scores of `seh/golden_scores.npz`;
             "trained" is h root, of the layer that the weights were trained in.
         canonical: whether all states of a molecule have one value, that of the canonical state,
             as `Molecules` with symmetry "reward" needs it; published results had this off.

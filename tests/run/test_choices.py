@@ -71,6 +71,7 @@ def test_variants_are_other_settings():
     paper = configure("molecules", variant="paper", batch_size=8)
     assert (paper.objective.name, paper.objective.options.epsilon) == ("fm", 2.5e-5)
     assert (paper.env.symmetry, paper.env.condition, paper.env.beta) == ("none", "none", 10.0)
+    assert paper.env.root == "trained"
     assert (paper.training.steps, paper.training.batch_size) == (250_000, 8)
     assert configure("molecules", variant="fast") == configure("molecules")
     with pytest.raises(
