@@ -1,6 +1,7 @@
 """The molecules that a run has learned to make: a sample of them, best first, and its tables."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from gfnjax.rewards.properties import PropertyScore
 from gfnjax.rewards.seh import SEHReward
 from gfnjax.rollout import terminal_states
 from gfnjax.run.evaluation.base import evaluation_keys
+from gfnjax.run.molecule_summary import summarise
 from gfnjax.run.trained import Contains, sampled
 from gfnjax.training import RunState
 from gfnjax.types import Array
@@ -84,7 +86,10 @@ def find_molecules(gfn: Any, state: RunState) -> FoundMolecules | None:
 
 
 def write_tables(folder: Path, found: FoundMolecules) -> list[Path]:
-    """Write `molecules.csv`; with RDKit `molecules.sdf` and `scaffolds.csv` too. What there is."""
+    """Write `molecules.json` and `molecules.csv`; with RDKit `molecules.sdf` and `scaffolds.csv`.
+
+    What there is.
+    """
     num_molecules = len(found.log_r)
     tree = {
         name: [" ".join(map(str, row[row >= 0])) for row in column]
@@ -95,16 +100,18 @@ def write_tables(folder: Path, found: FoundMolecules) -> list[Path]:
     if found.log_p is not None:
         known = found.log_p.tolist()
         columns["log_p"] = [*known, *[None] * (num_molecules - len(known))]
-    table = folder / "molecules.csv"
+    numbers_file, table = folder / "molecules.json", folder / "molecules.csv"
+    summary = summarise(found.smiles, found.values, found.log_r, found.log_p)
+    numbers_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     if found.smiles is None:
         write_table(table, {**tree, **columns})
-        return [table]
+        return [numbers_file, table]
     write_table(table, {"smiles": found.smiles, **tree, **columns})
     good = [i for i, smiles in enumerate(found.smiles) if smiles]
     smiles = [found.smiles[i] for i in good]
     write_sdf(folder / "molecules.sdf", smiles, {k: x[good] for k, x in numbers.items()})
     write_scaffolds(folder / "scaffolds.csv", scaffold_table(smiles, found.scores[good]))
-    return [table, folder / "molecules.sdf", folder / "scaffolds.csv"]
+    return [numbers_file, table, folder / "molecules.sdf", folder / "scaffolds.csv"]
 
 
 def _is_of_molecules(env: Environment) -> bool:

@@ -39,7 +39,7 @@ TINY = {
     "max_blocks": 3,
 }
 PICTURES = ["curves.png", "distribution.png", "summary.png"]
-TABLES = ["molecules.csv", "molecules.sdf", "scaffolds.csv"]
+TABLES = ["molecules.json", "molecules.csv", "molecules.sdf", "scaffolds.csv"]
 
 
 class Quiet:
@@ -119,7 +119,7 @@ def test_tables(outcome, tmp_path):
     found = find_molecules(outcome.gfn, outcome.state)._replace(log_p=np.array([-1.5, -2.0]))
     paths = write_tables(tmp_path, found)
     assert [path.name for path in paths] == TABLES
-    rows = table(paths[0])
+    rows = table(paths[1])
     assert list(rows[0]) == ["smiles", "blocks", "parent", "position", "qed", "log_r", "log_p"]
     assert [row["smiles"] for row in rows] == found.smiles
     assert [float(row["qed"]) for row in rows] == found.values["qed"].tolist()
@@ -127,10 +127,10 @@ def test_tables(outcome, tmp_path):
     sizes = [[len(row[name].split()) for name in ("blocks", "parent", "position")] for row in rows]
     assert all(blocks == parent + 1 == position + 1 for blocks, parent, position in sizes)
     good = [smiles for smiles in found.smiles if smiles]
-    written = list(Chem.SDMolSupplier(str(paths[1])))
+    written = list(Chem.SDMolSupplier(str(paths[2])))
     assert [Chem.MolToSmiles(each) for each in written] == good
     assert float(written[0].GetProp("qed")) == found.values["qed"][0]
-    scaffolds = table(paths[2])
+    scaffolds = table(paths[3])
     assert sum(int(row["count"]) for row in scaffolds) == len(good)
     assert float(scaffolds[0]["best"]) == found.values["qed"].max()
 
@@ -156,8 +156,8 @@ def test_without_rdkit(outcome, monkeypatch):
     bare = dataclasses.replace(outcome, gfn=gfn, evaluator=_Blind())
     with pytest.warns(UserWarning, match=r'need RDKit; install it with pip install "gfnjax\[mol'):
         paths = pictures.draw(bare)
-    assert [path.name for path in paths] == ["curves.png", "molecules.csv"]
-    rows = table(paths[1])
+    assert [path.name for path in paths] == ["curves.png", "molecules.json", "molecules.csv"]
+    rows = table(paths[2])
     assert list(rows[0]) == ["blocks", "parent", "position", "reward", "log_r"]
     # Without SMILES molecules are told apart as trees.
     trees = [(row["blocks"], row["parent"], row["position"]) for row in rows]
