@@ -101,7 +101,9 @@ def run(method: Method, seeds: Sequence[int], molecules: int, seconds: float) ->
     program = together.lower(what, state).compile()
     compiling = time.perf_counter() - begin
     found, training = [], 0.0
-    while len(found) * num_steps * size < molecules and time.perf_counter() - begin < seconds:
+    while len(found) * num_steps * size < molecules:
+        if found and time.perf_counter() - begin > seconds:
+            break
         start = time.perf_counter()
         state, visits = jax.block_until_ready(program(what, state))
         training += time.perf_counter() - start
@@ -144,7 +146,7 @@ def _step(gfn: GFlowNet, state: Any, learns: bool) -> tuple[Any, Visits]:
         loss = info.loss
     else:
         state, loss = state._replace(step=state.step + 1), jnp.zeros(())
-    # Neither nothing at all nor the molecule itself: those between.
+    # All that are not finished, but for nothing at all.
     ahead = jnp.sum(drawn.length - 1) * ("log_partial_reward" in gfn.objective.needs)
     return state, Visits(terminal_states(drawn), drawn.log_reward, ahead, loss)
 

@@ -26,6 +26,9 @@ from benchmarks.molecule_report import TOPS, plot, table
 from benchmarks.molecule_runs import Run, run
 
 RECORDS = "molecules.jsonl"
+COUNTED_ON = {
+    "blocks", "condition", "local_search", "replay", "reward", "teacher_share", "window"
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -78,7 +81,9 @@ def _long_enough(method: Method, seed: int, options: argparse.Namespace) -> bool
 def _visit(method: Method, seeds: list[int], options: argparse.Namespace) -> None:
     runs = run(method, seeds, options.molecules, options.seconds)
     for seed, found in zip(seeds, runs, strict=True):
-        found.save(_visits(method, seed, options.output))
+        path = _visits(method, seed, options.output)
+        if not path.exists() or len(Run.load(path).proxy) < len(found.proxy):
+            found.save(path)
     took = runs[0].facts["seconds"]["training"]
     number = len(runs[0].proxy)
     print(f"{method.name}: {len(seeds)} x {number:,} molecules in {took:.0f} s", flush=True)
@@ -92,7 +97,11 @@ def chosen(name: str, options: argparse.Namespace) -> Method:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    return dict(_setting(word) for word in options.set)
+    given = dict(_setting(word) for word in options.set)
+    if not options.throughput and (others := COUNTED_ON & given.keys()):
+        # Molecules would be counted that are not new, not whole, or not of the proxy.
+        raise SystemExit(f"--set: not possible with {', '.join(sorted(others))}")
+    return given
 
 
 def _setting(word: str) -> tuple[str, Any]:
@@ -109,7 +118,9 @@ def _record(wanted: dict[str, Any], visits: Path, path: Path) -> None:
     if len(found.proxy) < molecules:
         print(f"{visits.name}: stopped after {len(found.proxy):,} molecules", flush=True)
         return
-    record = wanted | found.facts | summary(found, molecules)
+    ahead = found.facts["proxy_calls_ahead"] * molecules // len(found.proxy)
+    facts = found.facts | {"proxy_calls_ahead": ahead, "visited": len(found.proxy)}
+    record = wanted | facts | summary(found, molecules)
     with path.open("a") as file:
         file.write(json.dumps(record) + "\n")
     last = {name: curve[-1] for name, curve in record["curves"].items()}

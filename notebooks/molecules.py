@@ -95,7 +95,7 @@ show(draw_molecules(folder / "vocabulary.png", words.smiles, notes))
 # from gfnjax.rewards.seh import SEHReward, seh_proxy
 #
 # words = published_vocabulary()
-# reward = SEHReward(seh_proxy(words), 8.0)
+# reward = SEHReward(seh_proxy(words, canonical=True), 8.0)
 # env = molecules(reward, words)  # up to 8 of 105 fragments
 # ```
 #

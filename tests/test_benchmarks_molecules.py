@@ -100,6 +100,7 @@ def options_of(output, **changes):
     options = {
         "output": output, "methods": ["tb", "fm"], "seeds": 2, "first_seed": 0, "molecules": 10,
         "seconds": 1.0, "set": [], "label": None, "plot": None, "visits_only": False,
+        "throughput": None,
     }  # fmt: skip
     return Namespace(**options | changes)
 
@@ -118,6 +119,12 @@ def test_visits_are_kept_as_they_are(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, before[:2], after[:2])
     assert after.facts == before.facts
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["visits.npz"]
+
+
+def test_what_would_be_counted_wrongly_is_refused(tmp_path):
+    for word in ("window=4", 'reward=["qed"]', "replay=fifo"):
+        with pytest.raises(SystemExit, match=word.partition("=")[0]):
+            molecules.compare(options_of(tmp_path, set=["batch_size=8", word]))
 
 
 def test_what_has_been_run_is_not_run_again(tmp_path, monkeypatch, capsys):

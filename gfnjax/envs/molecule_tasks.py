@@ -69,9 +69,14 @@ def molecules(
             states.
 
     Raises:
-        ValueError: for sizes that are out of range.
+        ValueError: for sizes that are out of range; if states of one molecule have several
+            rewards, which `SEHReward` can tell of itself, while its symmetry is corrected.
         FileNotFoundError: if the published vocabulary is not there and not to be had.
     """
+    if symmetry == "reward" and isinstance(reward, SEHReward) and not reward.proxy.canonical:
+        problem = "differs between the states of a molecule, over which its reward is shared out"
+        remedy = 'use seh_proxy(..., canonical=True), or symmetry="none"'
+        raise ArgumentError("reward", problem, remedy)
     words = published_vocabulary() if vocabulary is None else vocabulary
     arrays = jax.tree.map(jnp.asarray, fragments(words))
     env = Molecules(words, arrays, reward, max_blocks, min_blocks, symmetry)
@@ -239,7 +244,7 @@ class MoleculesConfig:
     symmetry: Symmetry = "reward"
     """in proportion to the reward, or as often as there are ways to write a molecule down"""
     root: Root = "transposed"
-    """of the sEH network, as in published results or as it was trained"""
+    """of the sEH network, as in most later results, or as it was trained"""
     blocks: str | None = None
     """JSON file of fragments of your own: block_smi and block_r; needs RDKit"""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from gfnjax.chemistry.building import to_rdkit
 from gfnjax.chemistry.rdkit import REMEDY
@@ -39,7 +40,7 @@ def draw_found(folder: Path, found: FoundMolecules) -> list[Path]:
 def _caption(found: FoundMolecules, i: int) -> str:
     values = [f"{name} {value[i]:.3f}" for name, value in found.values.items()]
     logs = [f"log R {found.log_r[i]:.2f}"]
-    if found.log_p is not None and i < len(found.log_p):
+    if found.log_p is not None and np.isfinite(found.log_p[i]):
         logs.append(f"log p {found.log_p[i]:.2f}")
     return f"{', '.join(values)}\n{', '.join(logs)}"
 

@@ -89,7 +89,7 @@ def seh_proxy(
             later results were scored, and the stored scores of `seh/golden_scores.npz`;
             "trained" is h root, of the layer that the weights were trained in.
         canonical: whether all states of a molecule have one value, that of the canonical state,
-            as `Molecules` with symmetry "reward" needs it; published results had this off.
+            as `Molecules` with symmetry "reward" needs it; others had this off.
 
     Raises:
         ValueError, FileNotFoundError: if a file is missing, damaged or of another network.

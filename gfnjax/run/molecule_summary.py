@@ -36,7 +36,7 @@ def summarise(
             that needs it.
         values: `[n]` of each reward by its name. A single one is the score; of several, log R is.
         log_r: `[n]` nats.
-        log_p: `[<= n]` nats, of the first ones.
+        log_p: `[n]` nats, NaN where it is not known.
     """
     name = next(iter(values)) if len(values) == 1 else "log_r"
     scores = values.get(name, log_r)
@@ -49,8 +49,9 @@ def summarise(
     if len(values) > 1:
         points = [value / SCALES.get(name, 1.0) for name, value in values.items()]
         found["hypervolume"] = hypervolume(np.stack(points, axis=1))
-    if log_p is not None and len(log_p) > 1:
-        agreement = correlation(*(np.asarray(x, np.float32) for x in (log_p, log_r[: len(log_p)])))
+    known = np.isfinite(log_p) if log_p is not None else np.zeros(len(log_r), bool)
+    if log_p is not None and known.sum() > 1:
+        agreement = correlation(*(np.asarray(x[known], np.float32) for x in (log_p, log_r)))
         found |= {f"log_p_log_r_{way}": float(x) for way, x in agreement._asdict().items()}
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
 

@@ -33,8 +33,11 @@ from gfnjax.training import RunState
 from gfnjax.types import Array
 
 NUM_SAMPLES = 512
-# Of the best: each takes some thousand evaluations of the policy, a tenth of a second.
+# Each takes some thousand evaluations of the policy, a tenth of a second for eight blocks, and
+# twice as much for a block more.
 NUM_LIKELIHOODS = 64
+NUM_BEST_LIKELIHOODS = 12
+MAX_LIKELIHOOD_BLOCKS = 10
 
 
 class FoundMolecules(NamedTuple):
@@ -47,7 +50,7 @@ class FoundMolecules(NamedTuple):
         smiles: n canonical ones, empty where RDKit admits no such molecule; None without RDKit.
         values: `[n]` of each reward by its name, without exponent: the proxy of "seh", R else.
         log_r: `[n]` nats, log R at the condition of the sample, exponent included.
-        log_p: `[<= n]` nats, log-probabilities of the first ones; None where they are not known.
+        log_p: `[n]` nats, NaN but of the first ones and of some all along; None where not known.
     """
 
     vocabulary: Vocabulary
@@ -90,7 +93,6 @@ def write_tables(folder: Path, found: FoundMolecules) -> list[Path]:
 
     What there is.
     """
-    num_molecules = len(found.log_r)
     tree = {
         name: [" ".join(map(str, row[row >= 0])) for row in column]
         for name, column in zip(("blocks", "parent", "position"), found.states[:3], strict=True)
@@ -98,8 +100,7 @@ def write_tables(folder: Path, found: FoundMolecules) -> list[Path]:
     numbers = {**found.values, "log_r": found.log_r}
     columns = {name: column.tolist() for name, column in numbers.items()}
     if found.log_p is not None:
-        known = found.log_p.tolist()
-        columns["log_p"] = [*known, *[None] * (num_molecules - len(known))]
+        columns["log_p"] = [None if np.isnan(x) else float(x) for x in found.log_p]
     numbers_file, table = folder / "molecules.json", folder / "molecules.csv"
     summary = summarise(found.smiles, found.values, found.log_r, found.log_p)
     numbers_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -146,18 +147,29 @@ def _judged(gfn: Any, state: Any, trajectories: Any) -> FoundMolecules:
         None if smiles is None else [smiles[i] for i in best],
         {name: value[best] for name, value in values.items()},
         log_r[best],
-        _log_p(gfn, state, _rows(last, best[:NUM_LIKELIHOODS])),
+        _log_p(gfn, state, last, best),
     )
 
 
-def _log_p(gfn: Any, state: Any, states: Any) -> np.ndarray | None:
-    """`[n]` exact log-probabilities of the molecules of terminal states; None if not to be had."""
-    if not isinstance(gfn, GFlowNet):
+def _log_p(gfn: Any, state: Any, states: Any, best: np.ndarray) -> np.ndarray | None:
+    """`[n]` exact log-probabilities of the molecules of some `best` states, NaN of the others.
+
+    None if they are not to be had.
+    """
+    if not isinstance(gfn, GFlowNet) or rules_of(gfn.env).max_blocks > MAX_LIKELIHOOD_BLOCKS:
         return None
+    # The first are drawn; how they agree with log R takes some of all kinds.
+    first, n = NUM_BEST_LIKELIHOODS, len(best)
+    spread = np.linspace(first, n - 1, NUM_LIKELIHOODS - first).astype(int)
+    rows = np.unique(
+        np.concatenate([np.arange(min(first, n)), spread if n > first else spread[:0]])
+    )
+    found = np.full(n, np.nan)
     try:
-        return log_prob(gfn.model, state.params, states)
+        found[rows] = log_prob(gfn.model, state.params, _rows(states, best[rows]))
     except ArgumentError:  # a policy that tells states of one molecule apart
         return None
+    return found
 
 
 def _judgements(env: Any, states: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:

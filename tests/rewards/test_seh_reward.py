@@ -12,6 +12,7 @@ from gfnjax.chemistry import atom_tables, building
 from gfnjax.chemistry.states import empty_molecule
 from gfnjax.chemistry.vocabulary import published_vocabulary, vocabulary
 from gfnjax.data import published
+from gfnjax.envs import molecules
 from gfnjax.rewards import packed_graphs, seh
 
 needs_data = pytest.mark.skipif(
@@ -279,3 +280,12 @@ def test_weights_of_another_network_are_refused(words):
         other = weights | {name: np.zeros((*shape, 1))}
         with pytest.raises(ValueError, match=f"{pattern} of shape .*, got shape"):
             seh.from_weights(other, words)
+
+
+def test_states_of_a_molecule_with_several_rewards_are_refused(words):
+    proxy = seh.from_weights(random_weights(), words)
+    with pytest.raises(ValueError, match=r"reward differs .* use seh_proxy\(..., canonical=True\)"):
+        molecules(seh.SEHReward(proxy), words, max_blocks=3)
+    assert molecules(seh.SEHReward(proxy), words, max_blocks=3, symmetry="none").max_blocks == 3
+    canonical = seh.SEHReward(proxy.replace(canonical=True))
+    assert molecules(canonical, words, max_blocks=3).symmetry == "reward"

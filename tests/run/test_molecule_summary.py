@@ -27,9 +27,9 @@ def test_several_rewards_span_a_volume():
 
 def test_agreement_is_of_those_whose_probability_is_known():
     log_r = np.array([3.0, 2.0, 1.0])
-    found = summarise(None, {"mine": np.exp(log_r)}, log_r, np.array([-5.0, -4.0]))
+    found = summarise(None, {"mine": np.exp(log_r)}, log_r, np.array([-5.0, np.nan, -4.0]))
     assert found["log_p_log_r_pearson"] == pytest.approx(-1.0)
-    equal = summarise(None, {"mine": np.exp(log_r)}, log_r, np.array([-5.0, -5.0]))
+    equal = summarise(None, {"mine": np.exp(log_r)}, log_r, np.array([-5.0, np.nan, -5.0]))
     assert equal["log_p_log_r_pearson"] is None
 
 
