@@ -40,7 +40,7 @@ def summarise(
     """
     name = next(iter(values)) if len(values) == 1 else "log_r"
     scores = values.get(name, log_r)
-    found = {"num_distinct": float(len(scores))}
+    found: dict[str, float] = {"num_distinct": len(scores)}
     found |= {f"top_{k}": mean_of(np.sort(scores)[::-1][:k]) for k in TOP}
     if smiles is not None:
         good = [i for i, each in enumerate(smiles) if each]
@@ -65,6 +65,6 @@ def _of_molecules(
         "internal_diversity": internal_diversity(smiles),
     }
     for suffix, threshold in [("", -math.inf), *((f"_above_{x:g}", x) for x in thresholds)]:
-        found[f"num_modes{suffix}"] = float(num_modes(smiles, scores, threshold))
-        found[f"num_scaffolds{suffix}"] = float(num_scaffolds(smiles, scores, threshold))
+        found[f"num_modes{suffix}"] = num_modes(smiles, scores, threshold)
+        found[f"num_scaffolds{suffix}"] = num_scaffolds(smiles, scores, threshold)
     return found
