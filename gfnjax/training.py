@@ -222,10 +222,15 @@ def as_dict(metrics: Any) -> dict[str, float]:
     return {name: float(value) for name, value in items.items()}
 
 
-@partial(jax.jit, static_argnames="capacity", donate_argnames="state")
-def _run(
+def advance(
     gfn: Trainable, state: RunState, num_steps: Array, capacity: int
 ) -> tuple[RunState, RunInfo, Array, Array]:
+    """`num_steps` <= `capacity` steps, fewer where one is not finite: that one is taken back.
+
+    Returns:
+        The state; the infos `[capacity]`, zero past the last step; the number of steps tried; and
+        whether all were finite.
+    """
     shapes = jax.eval_shape(gfn.step, state)[1]
     infos = jax.tree.map(lambda s: jnp.zeros((capacity, *s.shape), s.dtype), shapes)
 
@@ -242,3 +247,10 @@ def _run(
         lambda carry: (carry[0] < num_steps) & carry[1], body, carry
     )
     return state, infos, taken, finite
+
+
+@partial(jax.jit, static_argnames="capacity", donate_argnames="state")
+def _run(
+    gfn: Trainable, state: RunState, num_steps: Array, capacity: int
+) -> tuple[RunState, RunInfo, Array, Array]:
+    return advance(gfn, state, num_steps, capacity)

@@ -21,6 +21,8 @@ class Tuning(NamedTuple):
         product_features: where an MLP looks features up, the gradient is a product with all of
             them for up to this many for each that is on, and a scatter for more.
         steps_at_once: of a rollout, in a row, until it sees whether every trajectory has ended.
+        numbers_at_once: parameters, in all, of the members of a sweep that are computed in one
+            operation, instead of one after another; None for as many as there are.
     """
 
     packed_batch: int | None
@@ -29,6 +31,7 @@ class Tuning(NamedTuple):
     most_numbers: int
     product_features: int = 0
     steps_at_once: int = 1
+    numbers_at_once: int | None = None
 
     def rows(self, batch_size: int, numbers: int) -> int:
         """States at a time for a batch of trajectories, where a state is told that many numbers."""
@@ -36,7 +39,13 @@ class Tuning(NamedTuple):
         return min(rows, max(self.most_numbers // numbers, 96))
 
 
-CPU = Tuning(packed_batch=256, least_rows=192, most_rows=1024, most_numbers=2**21)
+CPU = Tuning(
+    packed_batch=256,
+    least_rows=192,
+    most_rows=1024,
+    most_numbers=2**21,
+    numbers_at_once=2**15,
+)
 GPU = Tuning(
     packed_batch=None,
     least_rows=16_384,
@@ -46,7 +55,10 @@ GPU = Tuning(
     steps_at_once=8,
 )
 
+# Not measured: as a CPU, but that whatever has a batch of members is done at once.
+TPU = CPU._replace(numbers_at_once=None)
+
 
 def tuning() -> Tuning:
-    """For the backend that JAX computes on by default; TPUs, not measured, are taken for CPUs."""
-    return GPU if jax.default_backend() == "gpu" else CPU
+    """For the backend that JAX computes on by default."""
+    return {"gpu": GPU, "tpu": TPU}.get(jax.default_backend(), CPU)

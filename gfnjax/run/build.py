@@ -5,11 +5,11 @@ Equal settings give equal descriptions, so that compiled code is shared.
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import optax
+import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from gfnjax import registry, training
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
@@ -36,6 +36,7 @@ from gfnjax.run.state_graphs import make_environment
 from gfnjax.samplers import Mixed, OnPolicy, Sampler, Windows
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.training import RunState, Trainable
+from gfnjax.types import Array
 
 # What a run trains.
 Described = GFlowNet | Teacher | EnergyGFlowNet | MarkovChains
@@ -297,11 +298,11 @@ def _regression(settings: Training) -> Regression:
 def _hyperparameters(settings: Training) -> Hyperparameters:
     learning_rate, epsilon = settings.learning_rate, settings.epsilon
     if settings.final_learning_rate is not None:
-        learning_rate = _cosine_decay(
-            learning_rate, settings.final_learning_rate, settings.planned_steps
-        )
-    if settings.epsilon_decay is not None and epsilon > 0:
-        epsilon = _linear_decay(epsilon, settings.final_epsilon, settings.epsilon_decay)
+        end = settings.final_learning_rate
+        learning_rate = Partial(_cosine_decay, learning_rate, end, settings.planned_steps)
+    if settings.epsilon_decay is not None:
+        end = settings.final_epsilon if epsilon > 0 else 0.0
+        epsilon = Partial(_linear_decay, epsilon, end, settings.epsilon_decay)
     return Hyperparameters(
         learning_rate,
         settings.log_z_learning_rate,
@@ -311,12 +312,19 @@ def _hyperparameters(settings: Training) -> Hyperparameters:
     )
 
 
-# A schedule is a closure, equal only to itself; a second one would be compiled again.
-@lru_cache(maxsize=256)
-def _linear_decay(start: float, end: float, num_steps: int) -> optax.Schedule:
-    return optax.linear_schedule(start, end, num_steps)
+# Schedules as functions of their numbers, which are then leaves: runs that differ in these alone
+# share compiled code, which the closures of optax cannot.
 
 
-@lru_cache(maxsize=256)
-def _cosine_decay(start: float, end: float, num_steps: int) -> optax.Schedule:
-    return optax.cosine_decay_schedule(start, num_steps, alpha=end / start)
+def _linear_decay(start: Array, end: Array, num_steps: Array, step: Array) -> Array:
+    """From `start` to `end` in a straight line, and then constant."""
+    return end + (start - end) * (1 - _share_of(step, num_steps))
+
+
+def _cosine_decay(start: Array, end: Array, num_steps: Array, step: Array) -> Array:
+    """From `start` to `end` along half a wave, and then constant."""
+    return end + (start - end) * 0.5 * (1 + jnp.cos(jnp.pi * _share_of(step, num_steps)))
+
+
+def _share_of(step: Array, num_steps: Array) -> Array:
+    return jnp.minimum(step, num_steps) / num_steps

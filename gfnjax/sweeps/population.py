@@ -1,0 +1,132 @@
+"""Members of one program under way: their states on the devices, and who of them still trains."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+from gfnjax.sweeps import program
+from gfnjax.sweeps.placement import RUN, Layout
+from gfnjax.sweeps.stack import Stack, stack
+from gfnjax.training import RunInfo, RunState
+from gfnjax.types import Array
+
+Status = Literal["running", "finished", "reached", "diverged", "pruned"]
+
+
+class Member(NamedTuple):
+    """One run of a sweep: a description, and the key it starts from."""
+
+    gfn: Any
+    key: Array
+
+
+class Population:
+    """The members of one program, in slots; those that have stopped stay as they were.
+
+    Attributes:
+        layout: where they are.
+        states: `[S, ...]`, gone with the next chunk.
+        steps: `[S]` taken by each.
+        status: of each member, in order.
+        seconds: spent in chunks.
+    """
+
+    def __init__(self, members: Sequence[Member], layout: Layout, states: RunState | None = None):
+        self.layout = layout
+        self._num_members = len(members)
+        filled = [members[min(i, len(members) - 1)] for i in range(layout.num_slots)]
+        self._described = _placed(stack([member.gfn for member in filled]), layout)
+        if states is None:
+            keys = jnp.stack([member.key for member in filled])
+            states = program.start(self._described, _on_mesh(keys, layout), layout)
+        self.states = states
+        self.status: list[Status] = ["running"] * len(members)
+        self.steps = _everywhere(states.step).astype(int)
+        self._failed: dict[int, Any] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether any member still trains."""
+        return "running" in self.status
+
+    def advance(self, last_step: int, capacity: int) -> list[RunInfo | None]:
+        """A chunk for whoever still trains: to the next multiple of `capacity`, or `last_step`.
+
+        Returns:
+            Of each member the infos `[n]` of its steps, None for those that had stopped. A member
+            whose last step was not finite has that info last, and its status says so.
+        """
+        wanted = np.zeros(self.layout.num_slots, np.int32)
+        for i, status in enumerate(self.status):
+            if status == "running":
+                step = int(self.steps[i])
+                wanted[i] = min(capacity - step % capacity, last_step - step)
+        placed = _on_mesh(wanted, self.layout)
+        given = self._described, self.states, placed, self.layout, capacity
+        self.states, infos, taken, finite = jax.block_until_ready(program.advance(*given))
+        infos, taken, finite = _everywhere((infos, taken, finite))
+        self.steps = _everywhere(self.states.step).astype(int)
+        found: list[RunInfo | None] = []
+        for i in range(self._num_members):
+            moved = wanted[i] > 0
+            found.append(jax.tree.map(lambda x, i=i: x[i, : taken[i]], infos) if moved else None)
+            if moved and not finite[i]:
+                self.status[i] = "diverged"
+            elif moved and self.steps[i] >= last_step:
+                self.status[i] = "finished"
+        return found
+
+    def state(self, member: int) -> RunState:
+        """`member`'s state, on a device of this process.
+
+        Raises:
+            ValueError: if it is on none.
+        """
+        return jax.tree.map(lambda x: _row(x, member), self.states)
+
+    def is_here(self, member: int) -> bool:
+        """Whether this process has the member's state, and is the one to report on it."""
+        device = self._device(member)
+        return device.process_index == jax.process_index()
+
+    def _device(self, member: int) -> Any:
+        per_row = self.layout.num_slots // self.layout.mesh.shape[RUN]
+        return self.layout.mesh.devices[member // per_row, 0]
+
+
+def _placed(described: Stack, layout: Layout) -> Stack:
+    """Numbers of members on their devices."""
+    varied = [None if x is None else _on_mesh(x, layout) for x in described.varied]
+    return described.replace(varied=varied)
+
+
+def _on_mesh(rows: Any, layout: Layout) -> Array:
+    """`[S, ...]` rows, the same in all processes, each on its device."""
+    sharding = layout.sharding(RUN)
+    if jax.process_count() == 1:
+        return jax.device_put(rows, sharding)
+    if jnp.issubdtype(rows.dtype, jax.dtypes.prng_key):
+        data = np.asarray(jax.random.key_data(rows))
+        return jax.random.wrap_key_data(_on_mesh(data, layout), impl=jax.random.key_impl(rows))
+    host = np.asarray(rows)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
+def _everywhere(tree: Any) -> Any:
+    """Arrays of all processes as NumPy, in each process."""
+    if jax.process_count() > 1:
+        tree = multihost_utils.process_allgather(tree, tiled=True)
+    return jax.tree.map(np.asarray, tree)
+
+
+def _row(x: Array, member: int) -> Array:
+    for shard in x.addressable_shards:
+        rows = shard.index[0] if shard.index else slice(None)
+        start, stop, _ = rows.indices(x.shape[0])
+        if start <= member < stop:
+            return shard.data[member - start]
+    raise ValueError(f"member {member} is on another process")

@@ -1,0 +1,121 @@
+"""The compiled programs of a sweep: all members start, and all take some steps.
+
+Members are divided among the devices of the `run` axis, each of which goes through its own: no
+device waits for another. On the `batch` axis devices share each batch of a run.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec
+
+from gfnjax import training
+from gfnjax.sweeps.placement import RUN, Layout
+from gfnjax.sweeps.stack import Stack
+from gfnjax.training import RunInfo, RunState
+from gfnjax.types import Array, PyTree
+
+OWN = PartitionSpec(RUN)
+
+
+def start(described: Stack, keys: Array, layout: Layout) -> RunState:
+    """`[S, ...]` the states at step 0 from keys `[S]`, of all slots."""
+    return _start(described, keys, layout)
+
+
+def advance(
+    described: Stack, states: RunState, num_steps: Array, layout: Layout, capacity: int
+) -> tuple[RunState, RunInfo, Array, Array]:
+    """`num_steps` `[S]` <= `capacity` steps of each member, from `states`, which are gone then.
+
+    A step that is not finite is taken back, and that member stops there; no other one sees it.
+
+    Returns:
+        States `[S, ...]`; infos `[S, capacity]`; `[S]` steps tried; `[S]` whether all were finite.
+    """
+    return _advance(described, states, num_steps, layout, capacity)
+
+
+@partial(jax.jit, static_argnames="layout")
+def _start(described: Stack, keys: Array, layout: Layout) -> RunState:
+    def one(gfn: Any, key: Array) -> RunState:
+        return gfn.init(key)
+
+    return _on_devices(one, described, layout, OWN)(described, keys)
+
+
+@partial(jax.jit, static_argnames=("layout", "capacity"), donate_argnames="states")
+def _advance(
+    described: Stack, states: RunState, num_steps: Array, layout: Layout, capacity: int
+) -> tuple[RunState, RunInfo, Array, Array]:
+    def one(gfn: Any, state: RunState, num_steps: Array) -> Any:
+        return training.advance(gfn, state, num_steps, capacity)
+
+    return _on_devices(one, described, layout, OWN)(described, states, num_steps)
+
+
+def shapes(described: Stack, layout: Layout) -> Stack:
+    """The shapes of descriptions, on the devices of a layout; shared numbers stay."""
+    varied = [None if x is None else _shape(x, layout, RUN) for x in described.varied]
+    return described.replace(varied=varied)
+
+
+def lower(described: Stack, layout: Layout, capacity: int) -> Any:
+    """`advance` before it is compiled, from the `shapes` of descriptions."""
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), layout.num_slots))
+    states = jax.eval_shape(partial(_start, layout=layout), described, keys)
+    states = jax.tree.map(lambda x: _shape(x, layout, RUN), states)
+    num_steps = _shape(jax.ShapeDtypeStruct((layout.num_slots,), jnp.int32), layout, RUN)
+    return _advance.lower(described, states, num_steps, layout, capacity)
+
+
+def _shape(x: Any, layout: Layout, *axes: str) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout.sharding(*axes))
+
+
+def _on_devices(
+    one: Callable[..., Any], described: Stack, layout: Layout, out_specs: Any
+) -> Callable[..., Any]:
+    """`one(gfn, *args)` for all members, from args `[S, ...]`, each on the device it is on."""
+
+    def local(described: Stack, *args: Any) -> Any:
+        def member(own: tuple[list[Any], Any]) -> Any:
+            return one(described.with_own(own[0]), *own[1])
+
+        return _each(member, (described.varied, args), layout.at_once)
+
+    stacks = described.replace(shared=PartitionSpec(), varied=OWN)
+    # Loops start from constants, which are the same everywhere: not checked.
+    options: Any = {"out_specs": out_specs, "check_vma": False}
+
+    def all_members(described: Stack, *args: Any) -> Any:
+        in_specs = stacks, *(OWN for _ in args)
+        return jax.shard_map(local, mesh=layout.mesh, in_specs=in_specs, **options)(
+            described, *args
+        )
+
+    return all_members
+
+
+def _each(one: Callable[[PyTree], PyTree], rows: PyTree, at_once: int) -> PyTree:
+    """`one(row)` for rows `[n, ...]`, so many in one operation."""
+    count = jax.tree.leaves(rows)[0].shape[0]
+    if at_once >= count:
+        return jax.vmap(one)(rows) if count > 1 else _added(one(_first(rows)))
+    if at_once == 1:
+        return lax.map(one, rows)
+    blocks = jax.tree.map(lambda x: x.reshape(-1, at_once, *x.shape[1:]), rows)
+    found = lax.map(jax.vmap(one), blocks)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), found)
+
+
+def _first(rows: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: x[0], rows)
+
+
+def _added(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: x[None], tree)

@@ -1,0 +1,158 @@
+"""`gfnjax.sweep`: many runs as one compiled program."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from gfnjax.arguments import is_key, whole
+from gfnjax.errors import ArgumentError
+from gfnjax.sweeps.placement import Placement
+from gfnjax.sweeps.points import Point, described, given_points, make_points
+from gfnjax.sweeps.population import Member, Population, Status
+from gfnjax.sweeps.rounds import make_rounds
+from gfnjax.training import RunInfo, RunState, Trainable, as_dict
+from gfnjax.types import Array
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a sweep, by member: point by point, and in each seed by seed.
+
+    Attributes:
+        points: the values of each point.
+        members: description and key of each member.
+        states: the last state of each; before the step that failed, where one did.
+        status: "finished"; "diverged" where a step was not finite; "reached" where `stop` said so.
+        rows: a tidy table, a row a member and chunk: `member`, `point`, `seed`, the values, `step`,
+            `status`, the chunk's mean diagnostics and what `evaluate` found.
+    """
+
+    points: list[Point]
+    members: list[Member]
+    states: list[RunState]
+    status: list[Status]
+    rows: list[Row]
+
+    @property
+    def last(self) -> list[Row]:
+        """The last row of each member."""
+        return list({row["member"]: row for row in self.rows}.values())
+
+
+def sweep(
+    gfn: Trainable,
+    keys: Array,
+    num_steps: int,
+    *,
+    vary: Mapping[str, Any] | None = None,
+    points: Sequence[Point] | Mapping[str, Any] | None = None,
+    num_samples: int | None = None,
+    sample_seed: int = 0,
+    chunk_size: int = 500,
+    evaluate: Callable[[Any, RunState], Any] | None = None,
+    stop: Callable[[Row], bool] | None = None,
+    placement: Placement | None = None,
+) -> Sweep:
+    """Train all combinations of values and seeds: those that differ in numbers alone in one program.
+
+        gfnjax.sweep(gfn, jax.random.split(key, 5), 2_000, vary={"learning_rate": [1e-4, 1e-3]})
+
+    Numbers (rates, exploration, `objective.lambda_`, `env.reward.r0`, ...) cost no compilation;
+    a program is compiled for each set of the others (`batch_size`, `policy`, `objective`). A member
+    is the run that `train` makes of the same description and key. One whose loss is not finite
+    stops there, and no other one sees it.
+
+    Args:
+        gfn: what to train.
+        keys: typed PRNG keys `[num_seeds]`, the same ones at each point; or one.
+        num_steps: steps of each member.
+        vary: names, see `gfnjax.sweeps.points.described`, to lists or arrays of values, whose
+            combinations are the points; or to `uniform(low, high)`, `log_uniform(low, high)`.
+        points: these points instead: dicts by name, or an array `[num_points]` for each name.
+        num_samples: joint draws of the names that are drawn.
+        sample_seed: of these draws.
+        chunk_size: steps between two visits to the host.
+        evaluate: `(gfn, state) -> NamedTuple or dict of scalars`, of each member after each chunk.
+        stop: whether a member need not go on, from its latest row.
+        placement: devices and memory; all there are without.
+
+    Raises:
+        TypeError, ValueError: for names, values or a placement that cannot be, before anything is
+            compiled.
+    """
+    num_steps = whole("num_steps", num_steps, least=1)
+    chunk_size = whole("chunk_size", chunk_size, least=1)
+    keys = _check_keys(keys)
+    chosen = _points(vary, points, num_samples, sample_seed)
+    gfns = [described(gfn, point) for point in chosen]
+    members = [Member(gfn, key) for gfn in gfns for key in keys]
+    found = Sweep(chosen, members, [None] * len(members), ["running"] * len(members), [])
+    for numbers, layout in make_rounds(members, placement or Placement(), chunk_size):
+        population = Population([members[i] for i in numbers], layout)
+        while population.running:
+            infos = population.advance(num_steps, chunk_size)
+            for place, info in enumerate(infos):
+                if info is not None:
+                    row = _visit(found, population, place, numbers[place], info, evaluate)
+                    if population.status[place] != "diverged" and stop is not None and stop(row):
+                        population.status[place] = row["status"] = "reached"
+        for place, i in enumerate(numbers):
+            found.states[i], found.status[i] = population.state(place), population.status[place]
+    order = {i: [] for i in range(len(members))}
+    for row in found.rows:
+        order[row["member"]].append(row)
+    return found.__class__(
+        chosen, members, found.states, found.status, [row for rows in order.values() for row in rows]
+    )
+
+
+def _visit(
+    found: Sweep,
+    population: Population,
+    place: int,
+    number: int,
+    info: RunInfo,
+    evaluate: Callable[[Any, RunState], Any] | None,
+) -> Row:
+    """Add the row of a member after a chunk."""
+    num_seeds = len(found.members) // len(found.points)
+    point, seed = divmod(number, num_seeds)
+    about = {"member": number, "point": point, "seed": seed, **found.points[point]}
+    status = population.status[place]
+    diverged = status == "diverged"
+    numbers = {name: float(np.mean(x)) for name, x in info._asdict().items()}
+    if diverged:
+        numbers = dict.fromkeys(numbers, float("nan"))
+    elif evaluate is not None:
+        numbers |= as_dict(evaluate(found.members[number].gfn, population.state(place)))
+    step = int(population.steps[place]) + diverged  # the one that failed
+    found.rows.append({**about, "step": step, "status": status, **numbers})
+    return found.rows[-1]
+
+
+def _points(vary: Any, points: Any, num_samples: int | None, seed: int) -> list[Point]:
+    if points is None:
+        return make_points(vary or {}, num_samples, seed)
+    for name, value in (("vary", vary), ("num_samples", num_samples)):
+        if value is not None:
+            raise ArgumentError(name, "does nothing where points are given", f"leave out {{{name}}}")
+    found = given_points(points) if isinstance(points, Mapping) else list(points)
+    if not found or not all(isinstance(point, Mapping) for point in found):
+        raise ArgumentError("points", f"must be dicts by name, at least one, got {points!r}")
+    names = {tuple(point) for point in found}
+    if len(names) > 1:
+        raise ArgumentError("points", f"must all have the same names, got {sorted(names)}")
+    return [dict(point) for point in found]
+
+
+def _check_keys(keys: Any) -> Array:
+    if not is_key(keys) or keys.ndim > 1:
+        shape = f" of shape {keys.shape}" if is_key(keys) else ""
+        problem = f"must be a typed PRNG key, or [num_seeds] of them, got {type(keys).__name__}{shape}"
+        raise ArgumentError("keys", problem, "use jax.random.split(jax.random.key(0), num_seeds)")
+    return keys.reshape(-1) if keys.ndim else jax.numpy.expand_dims(keys, 0)
