@@ -102,7 +102,8 @@ def test_what_has_diverged_counts_as_the_worst_of_the_sweep():
     assert first.summary.mean == pytest.approx(np.mean([0.9, 0.9, 0.11, 0.5, 0.13]))
     assert first.summary.worst == 0.9
     assert found.best.point == 1
-    assert [x.num_diverged for x in found.effects[0].summaries] == [0, 2]
+    objectives = next(e for e in found.effects if e.name == "objective")
+    assert [x.num_diverged for x in objectives.summaries] == [2, 0]
     high = analyse(sweep(GRID, [[2.0], [3.0], [4.0], [5.0]], "elbo", diverged={(3, 0)}))
     assert [s.summary.iqm for s in high.settings] == [4.0, 3.0, 2.0, 0.9]
 
