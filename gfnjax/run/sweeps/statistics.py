@@ -96,6 +96,11 @@ class Statistics:
     effects: tuple[Effect, ...]
 
     @property
+    def in_order(self) -> list[Setting]:
+        """The settings as they are numbered."""
+        return sorted(self.settings, key=lambda setting: setting.point)
+
+    @property
     def best(self) -> Setting | None:
         """The setting with the best interquartile mean; None if all members diverged."""
         return next(iter(self._sound), None)
