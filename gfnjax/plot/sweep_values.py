@@ -79,7 +79,7 @@ def grid_of(found: Statistics) -> list[list[Setting | None]] | None:
     x_name, y_name = _sides(found.settings)
     columns, rows = (in_order([s.values[n] for s in found.in_order]) for n in (x_name, y_name))
     cells = {(s.values[y_name], s.values[x_name]): s for s in found.settings}
-    full = 2 * len(cells) >= len(rows) * len(columns)
+    full = 4 * len(cells) >= 3 * len(rows) * len(columns)
     if not full or max(len(rows), len(columns)) > MAX_CELLS:
         return None
     return [[cells.get((row, column)) for column in columns] for row in rows]

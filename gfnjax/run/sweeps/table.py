@@ -26,7 +26,7 @@ Row = dict[str, Any]
 IDENTIFIERS = "member", "point", "seed"
 PROGRESS = "step", "seconds", "status"
 WHOLE = {*IDENTIFIERS, "step"}
-DIVERGED, REACHED = "diverged", "reached"
+RUNNING, FINISHED, REACHED, DIVERGED = "running", "finished", "reached", "diverged"
 
 
 @dataclass(frozen=True)
