@@ -51,7 +51,7 @@ learning-rate  objective  n  diverged      mean ± s.e.       IQM [95% interval]
         0.001  db         3         1  0.4000 ± 0.0000  0.4000 [0.4000, 0.4000]  0.4000
 
 what matters: share of the variance between settings that each explains alone (eta^2)
-learning-rate  79%  (by chance 33%)  best 0.01 (IQM 0.1700), worst 0.001 (IQM 0.3600)
+learning-rate  79%  (by chance 33%)  best 0.01 (IQM 0.1675), worst 0.001 (IQM 0.3575)
 objective      21%  (by chance 33%)  best tb (IQM 0.2150), worst db (IQM 0.3150)
 
 best         --learning-rate 0.01 --objective tb  (IQM 0.1200)

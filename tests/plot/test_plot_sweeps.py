@@ -227,7 +227,7 @@ def test_scales():
     close = Scale.of([0.0, 0.01, 0.5, 0.99, 1.0]).ticks()
     assert list(close.values()) == ["0", "0.5", "1"]
     many = Scale.of(list(np.geomspace(3e-4, 0.2, 30))).ticks()
-    round_ones = "0.0005 0.001 0.002 0.005 0.01 0.02 0.05 0.1".split()
+    round_ones = ["0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1"]
     assert list(many.values()) == ["0.0003", *round_ones, "0.2"]
 
 
