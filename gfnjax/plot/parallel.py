@@ -13,9 +13,9 @@ import numpy as np
 from gfnjax.plot.curves import INK, ORANGE
 from gfnjax.plot.scales import Scale
 from gfnjax.plot.style import new_figure, styled
-from gfnjax.plot.sweep_values import coloring
+from gfnjax.plot.sweep_values import bounds, coloring, is_logarithmic
 from gfnjax.run.sweeps.judging import Metric
-from gfnjax.run.sweeps.levels import shown, words
+from gfnjax.run.sweeps.levels import in_order, shown, words
 from gfnjax.run.sweeps.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -32,14 +32,16 @@ def parallel(found: Statistics) -> Figure:
     """A line a setting, dark and on top where it is good, the best one in orange."""
     names = list(found.settings[0].values)
     scales = [Scale.of([s.values[name] for s in found.in_order]) for name in names]
-    result = Scale.of([s.summary.iqm for s in found.settings])
+    low, high = bounds(found)
+    heights = [min(max(s.summary.iqm, low), high) for s in found.settings]
+    result = Scale(tuple(in_order(heights)), True, is_logarithmic(found))
     color_of = _visible(*coloring(found), found.metric)
     figure = new_figure(2.1 * len(names) + 2.6, 4.8)
     ax = figure.subplots()
     count = len(found.settings)
     for rank, setting in enumerate(found.settings):
         y = [scale.place(setting.values[name]) for scale, name in zip(scales, names, strict=True)]
-        last = result.place(setting.summary.iqm)
+        last = result.place(heights[rank])
         line = smooth_line([*y, last if found.metric.high else 1 - last])
         is_best = setting is found.best
         color = ORANGE if is_best else color_of(setting.summary.iqm)
@@ -47,9 +49,7 @@ def parallel(found: Statistics) -> Figure:
         ax.plot(*line, color=color, linewidth=width, zorder=2 + (count - rank) / count)
     for x, (name, scale) in enumerate(zip(names, scales, strict=True)):
         _axis(ax, x, words(name), scale.ticks())
-    ticks = result.ticks()
-    ticks = ticks if found.metric.high else {1 - place: text for place, text in ticks.items()}
-    _axis(ax, len(names), found.metric.label, ticks)
+    _axis(ax, len(names), found.metric.label, _result_ticks(result, found))
     ax.set(xlim=(-0.35, len(names) + 0.45), ylim=(-0.06, 1.04))
     ax.set_axis_off()
     best = "" if found.best is None else f"; the best, {shown(found.best.summary.iqm)}, in orange"
@@ -65,6 +65,17 @@ def smooth_line(heights: list[float]) -> tuple[np.ndarray, np.ndarray]:
     spans = len(heights) - 1
     x = np.concatenate([i + np.linspace(0, 1, NUM_POINTS) for i in range(spans)])
     return x, y
+
+
+def _result_ticks(scale: Scale, found: Statistics) -> dict[float, str]:
+    """Good is up; the lowest label says so where there is worse."""
+    ticks = scale.ticks()
+    if not found.metric.high:
+        ticks = {1 - place: text for place, text in ticks.items()}
+    worst = found.metric.worst(np.array([s.summary.iqm for s in found.settings]))
+    if worst not in scale.distinct:
+        ticks[min(ticks)] += "\nor worse"
+    return ticks
 
 
 def _visible(norm: Normalize, colors: Colormap, metric: Metric) -> Callable[[float], Any]:

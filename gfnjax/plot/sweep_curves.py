@@ -39,11 +39,15 @@ class Trend(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A trend, what it is of, and its colour."""
+    """A trend, what it is of, its colour, and whether its members are sound at the end.
+
+    Of those with more than a quarter diverged, the interquartile mean tells little else.
+    """
 
     label: str
     trend: Trend
     color: str
+    is_sound: bool
 
 
 @styled
@@ -64,7 +68,7 @@ def curves_of(table: Table, found: Statistics) -> Figure:
         _legend(ax, title, outside=len(panels) == 1)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
-    _finish(axes, len(panels), found.metric)
+    _finish(axes, list(panels.values()), found.metric)
     figure.suptitle(_title(found, panels), x=0.01, ha="left", weight="bold")
     return figure
 
@@ -119,7 +123,8 @@ def _lines(
     labels: Sequence[str], summaries: Sequence[Summary], trends: Sequence[Trend], ordered: bool
 ) -> list[Line]:
     names = [_label(label, s) for label, s in zip(labels, summaries, strict=True)]
-    return list(map(Line, names, trends, _colors(len(labels), ordered)))
+    sound = [4 * s.num_diverged <= s.num for s in summaries]
+    return list(map(Line, names, trends, _colors(len(labels), ordered), sound))
 
 
 def _label(label: str, summary: Summary) -> str:
@@ -137,7 +142,7 @@ def _colors(count: int, ordered: bool) -> list[str]:
 
 
 def _panel(ax: Axes, steps: np.ndarray, lines: Sequence[Line]) -> None:
-    for label, (middle, low, high), color in lines:
+    for label, (middle, low, high), color, _ in lines:
         ax.fill_between(steps, low, high, color=color, alpha=0.16, linewidth=0)
         ax.plot(steps, middle, color=color, linewidth=1.8, label=label)
     ax.grid(True)
@@ -153,29 +158,34 @@ def _legend(ax: Axes, title: str, outside: bool) -> None:
     legend.get_title().set(fontweight="bold", fontsize=9)
 
 
-def _finish(axes: np.ndarray, count: int, metric: Metric) -> None:
+def _finish(axes: np.ndarray, panels: list[list[Line]], metric: Metric) -> None:
     """Labels at the outer panels, and a scale that shows how the lines differ."""
-    columns = axes.shape[1]
+    count, columns = len(panels), axes.shape[1]
     for i, ax in enumerate(axes.flat[:count]):
         if i + columns >= count:
             step_axis(ax)
             ax.tick_params(labelbottom=True)
         if i % columns == 0:
             ax.set_ylabel(metric.label)
-    lines = np.array([line.get_ydata() for ax in axes.flat for line in ax.lines])
+    every = [line for lines in panels for line in lines]
+    lines = np.array([line.trend.middle for line in every])
     if not metric.high and np.nanmin(lines) > 0:
         for ax in axes.flat[:count]:
             plain_log_axis(ax)
     elif metric.high:
-        _cut_start(axes.flat[0], lines)
+        sound = lines[[line.is_sound for line in every]]
+        _cut(axes.flat[0], lines, sound)
 
 
-def _cut_start(ax: Axes, lines: np.ndarray) -> None:
-    """Leave out the first values where these alone would take most of the height."""
-    late = lines[:, lines.shape[1] // 4 :]
+def _cut(ax: Axes, lines: np.ndarray, sound: np.ndarray) -> None:
+    """Leave out first values, and lines that are lost, where these would take most of the height.
+
+    What is cut off can be seen to leave the panel.
+    """
+    late = sound[:, lines.shape[1] // 4 :]
     if np.isnan(late).all():
         return
-    low, high = np.nanmin(late), np.nanmax(lines)
+    low, high = np.nanmin(late), np.nanmax(sound)
     if 0 < high - low < (high - np.nanmin(lines)) / 3:
         ax.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
 

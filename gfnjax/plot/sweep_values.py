@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_CELLS = 14  # along one side
+LOG_RATIO = 5.0  # from here on colours are logarithmic
 
 
 @styled
@@ -116,31 +117,54 @@ def heat_map(found: Statistics) -> Figure:
     ax.tick_params(length=0)
     for side in ax.spines.values():
         side.set_visible(False)
-    bar = figure.colorbar(image, ax=ax, pad=0.02, aspect=25)
-    bar.outline.set_visible(False)
-    bar.set_label(found.metric.label)
-    low, high = image.get_clim()
-    ticks = round_numbers(low, high, is_log=type(norm).__name__ == "LogNorm")
-    bar.set_ticks([x for x in ticks if low <= x <= high], minor=False)
-    bar.ax.yaxis.set_major_formatter("{x:g}")
-    bar.ax.minorticks_off()
+    _color_bar(figure, ax, image, found)
     intervals = any(math.isfinite(s.summary.low) for s in found.settings)
     title = f"interquartile mean{' and its 95% interval' * intervals}; the best is framed"
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     return figure
 
 
+def bounds(found: Statistics) -> tuple[float, float]:
+    """The range of interquartile means that can be told apart.
+
+    Settings of which members have diverged do not count, if there are enough others: as they have
+    the worst value of the sweep, all the others would look alike.
+    """
+    sound = [s.summary.iqm for s in found.settings if not s.summary.num_diverged]
+    values = sound if len(sound) > 1 else [s.summary.iqm for s in found.settings]
+    return float(np.nanmin(values)), float(np.nanmax(values))
+
+
+def is_logarithmic(found: Statistics) -> bool:
+    """Whether it is the ratios of interquartile means that are to be seen: those of errors are."""
+    low, high = bounds(found)
+    return not found.metric.high and low > 0 and high > LOG_RATIO * low
+
+
 def coloring(found: Statistics) -> tuple[Normalize, Colormap]:
-    """Colours of interquartile means: dark is good; logarithmic where they span a decade."""
+    """Colours of interquartile means: dark is good; logarithmic where they span much."""
     from matplotlib.colors import LogNorm, Normalize
 
-    values = np.array([s.summary.iqm for s in found.settings])
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    if not found.metric.high and low > 0 and high > 10 * low:
-        norm: Normalize = LogNorm(low, high)
+    low, high = bounds(found)
+    if is_logarithmic(found):
+        norm: Normalize = LogNorm(low, high, clip=True)
     else:
-        norm = Normalize(low, high if high > low else low + 1.0)
+        norm = Normalize(low, high if high > low else low + 1.0, clip=True)
     return norm, shades() if found.metric.high else shades().reversed()
+
+
+def _color_bar(figure: Figure, ax: Axes, image: Any, found: Statistics) -> None:
+    values = [s.summary.iqm for s in found.settings]
+    low, high = image.get_clim()
+    beyond = (min(values) < low, max(values) > high)
+    extend: Any = {(True, False): "min", (False, True): "max", (True, True): "both"}.get(beyond)
+    bar = figure.colorbar(image, ax=ax, pad=0.02, aspect=25, extend=extend or "neither")
+    bar.outline.set_visible(False)
+    bar.set_label(found.metric.label)
+    ticks = round_numbers(low, high, is_logarithmic(found))
+    bar.set_ticks([x for x in ticks if low <= x <= high], minor=False)
+    bar.ax.yaxis.set_major_formatter("{x:g}")
+    bar.ax.minorticks_off()
 
 
 def _cell(ax: Axes, x: int, y: int, setting: Setting | None, image: Any) -> None:
@@ -150,7 +174,7 @@ def _cell(ax: Axes, x: int, y: int, setting: Setting | None, image: Any) -> None
     summary = setting.summary
     red, green, blue, _ = image.cmap(image.norm(summary.iqm))
     color = INK if 0.3 * red + 0.59 * green + 0.11 * blue > 0.55 else "white"
-    notes = [] if math.isnan(summary.low) else [f"{summary.low:.2g} to {summary.high:.2g}"]
+    notes = [] if math.isnan(summary.low) else [f"{summary.low:.3g} to {summary.high:.3g}"]
     if summary.num_diverged:
         notes.append(f"{summary.num_diverged} of {summary.num} diverged")
     up = 0.1 * len(notes)

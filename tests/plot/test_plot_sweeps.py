@@ -180,6 +180,18 @@ def test_good_is_dark():
         assert int(np.argmin(darkness)) == best
 
 
+def test_lost_settings_do_not_make_the_others_look_alike():
+    found = analyse(sweep(TWO, 2, "elbo", diverged={(5, 0), (5, 1)}))
+    low, high = sweep_values.bounds(found)
+    assert (low, high) == pytest.approx((value(0, 0.5, 20), value(4, 0.5, 20)))
+    norm, colors = sweep_values.coloring(found)
+    assert colors(norm(-100.0)) == colors(norm(low))
+    figure = parallel(analyse(sweep(random_settings(9), 2, diverged={(8, 0)})))
+    assert any(text.get_text().endswith("\nor worse") for text in figure.axes[0].texts)
+    heat = sweep_values.heat_map(found)
+    assert heat.axes[1].get_ylim() == pytest.approx((low, high))
+
+
 def test_values_are_drawn_with_their_runs():
     table = sweep(ONE, 4, diverged={(2, 0)})
     (ax,) = sweep_values.values_of(analyse(table)).axes

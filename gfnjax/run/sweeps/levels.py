@@ -73,4 +73,5 @@ def shown(value: Any) -> str:
 
 def words(name: str) -> str:
     """A name as it is read: `learning_rate` is `learning rate`."""
-    return name.strip("_").replace("_", " ").replace("-", " ")
+    plain = name.strip("_").replace("_", " ").replace("-", " ")
+    return plain.replace("log z", "log Z")
