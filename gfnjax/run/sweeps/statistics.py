@@ -149,11 +149,9 @@ def by_point(found: Sequence[Score]) -> dict[int, list[Score]]:
     return strata
 
 
-def _rank(summary: Summary, sign: int) -> tuple[bool, float, int]:
-    # Where all seeds have diverged comes last, even behind what is as bad.
-    lost = summary.num == summary.num_diverged
-    value = sign * summary.iqm
-    return lost, value if math.isfinite(value) else math.inf, summary.num_diverged
+def _rank(summary: Summary, sign: int) -> tuple[float, float]:
+    # What has diverged comes behind what is as bad without.
+    return sign * summary.iqm, summary.num_diverged / summary.num
 
 
 def summarise(strata: Sequence[Sequence[Score]], metric: Metric) -> Summary:
