@@ -42,7 +42,7 @@ def loss(ax: Axes, records: Sequence[Record]) -> None:
     steps, values = column(records, "train", "loss")
     _raw_and_smooth(ax, steps, values)
     if (values > 0).any():
-        _log_axis(ax)
+        log_axis(ax)
     ax.set_title("loss")
 
 
@@ -83,7 +83,7 @@ def quality(ax: Axes, records: Sequence[Record]) -> None:
     steps, values = column(records, "evaluation", "total_variation")
     if values.size:
         ax.plot(steps, values, color=BLUE, linewidth=1.8, marker="o", markersize=3.5)
-        _log_axis(ax)
+        log_axis(ax)
         ax.set_title("exact total variation")
     elif is_of_chains(records):
         _visits(ax, records)
@@ -103,7 +103,7 @@ def _visits(ax: Axes, records: Sequence[Record]) -> None:
     floor = column(records, "evaluation", "noise_floor")
     ax.plot(steps, values, color=BLUE, linewidth=1.8, marker="o", markersize=3.5, label="chains")
     ax.plot(*floor, color=ORANGE, linestyle=(0, (4, 2)), label="independent draws")
-    _log_axis(ax)
+    log_axis(ax)
     ax.legend(loc="best")
     ax.set_title("total variation of objects visited")
 
@@ -126,7 +126,8 @@ def step_axis(ax: Axes) -> None:
     ax.xaxis.set_major_formatter("{x:,.0f}")
 
 
-def _log_axis(ax: Axes) -> None:
+def log_axis(ax: Axes) -> None:
+    """Make the values of a panel logarithmic where they span more than a factor of two."""
     low, high = ax.dataLim.intervaly
     if low > 0 and high < 2 * low:
         return  # too little to tell apart on a logarithmic axis

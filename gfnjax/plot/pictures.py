@@ -5,13 +5,10 @@ Matplotlib is imported when something is drawn, and draws without a screen.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial, wraps
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -19,8 +16,9 @@ import numpy as np
 from gfnjax.envs.base import canonical_of
 from gfnjax.envs.drawing import Drawable, Panel
 from gfnjax.plot import curves
-from gfnjax.plot.curves import BLUE, INK
+from gfnjax.plot.curves import BLUE
 from gfnjax.plot.found_molecules import draw_found
+from gfnjax.plot.style import integers, new_figure, shades, styled
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Distributions, Views
@@ -31,29 +29,9 @@ from gfnjax.run.trained import TrainedRun, load
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-    from matplotlib.ticker import Locator
 
 NUM_OBJECTS = 4
 QUALITY = "total_variation", "elbo", "true_log_z", "sampled_tv", "log_reward"
-SHADES = ("#f4f8f8", "#c3e0e2", "#66b2bd", "#1f6f8b", "#0b2a40")
-STYLE = {
-    "figure.facecolor": "white",
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#b8c4cc",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": "#e6ebee",
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "figure.dpi": 130,
-}
 
 
 def draw(source: Path | Outcome) -> list[Path]:
@@ -92,45 +70,13 @@ def draw(source: Path | Outcome) -> list[Path]:
     return written
 
 
-P = ParamSpec("P")
-
-
-def _styled(make: Callable[P, Figure]) -> Callable[P, Figure]:
-    @wraps(make)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with _matplotlib().rc_context(STYLE):
-            return make(*args, **kwargs)
-
-    return styled
-
-
-def _matplotlib() -> Any:
-    """The package, whatever backend `MPLBACKEND` asks for: nothing here is drawn with it.
-
-    A shell inherits the variable from a notebook, whose backend need not be installed here.
-    """
-    if "matplotlib" in sys.modules:
-        return sys.modules["matplotlib"]
-    # With the variable set to what is not there the import fails, and cannot be repeated.
-    asked = os.environ.pop("MPLBACKEND", None)
-    try:
-        import matplotlib
-    finally:
-        if asked is not None:
-            os.environ["MPLBACKEND"] = asked
-    if asked:
-        with suppress(ValueError):
-            matplotlib.rcParams["backend"] = asked
-    return matplotlib
-
-
-@_styled
+@styled
 def learning_curves(records: Sequence[Record]) -> Figure:
     """Loss, log Z, total variation (or ELBO) and trajectory length against the step.
 
     Markov chains have no log Z: acceptance and reward instead of the first two.
     """
-    figure = _figure(10, 6)
+    figure = new_figure(10, 6)
     axes = figure.subplots(2, 2, sharex=True)
     first = curves.loss, curves.log_z
     if curves.is_of_chains(records):
@@ -143,19 +89,19 @@ def learning_curves(records: Sequence[Record]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def distributions(views: Views, title: str) -> Figure:
     """Target and learned side by side, or in two rows where there are several panels."""
     rows = {"target": views.target, "learned": views.learned}
     known = {name: panels for name, panels in rows.items() if panels is not None}
     count = len(views.learned)
     if count == 1:
-        figure = _figure(4.6 * len(known), 4.6)
+        figure = new_figure(4.6 * len(known), 4.6)
         axes = figure.subplots(1, len(known), sharey=True, squeeze=False)
     else:
         alike = len({_kind(panel) for panel in views.learned}) == 1
         width, height = (2.4, 2.6) if alike else (4.2, 3.2)
-        figure = _figure(width * count + 0.8, height * len(known) + 0.5)
+        figure = new_figure(width * count + 0.8, height * len(known) + 0.5)
         axes = figure.subplots(len(known), count, squeeze=False)
     panels = [panel for row in known.values() for panel in row]
     names = [name for name, row in known.items() for _ in row]
@@ -169,13 +115,13 @@ def distributions(views: Views, title: str) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def summary(records: Sequence[Record], views: Views) -> Figure:
     """One wide figure: target, learned, and the curves that tell whether they agree."""
     learned = f"learned, {_quality_text(records)}"
     rows = [("target", views.target), (learned, views.learned)]
     known = [(name, panels[0]) for name, panels in rows if panels is not None]
-    figure = _figure(4.4 + 3.9 * len(known), 4)
+    figure = new_figure(4.4 + 3.9 * len(known), 4)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(0.92 * len(known), 1))[0]
     axes = left.subplots(1, len(known), sharey=True, squeeze=False)[0]
     for ax, (name, panel) in zip(axes, known, strict=True):
@@ -192,13 +138,13 @@ def summary(records: Sequence[Record], views: Views) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def objects(env: Any, found: Distributions, title: str) -> Figure:
     """The best objects of a `Drawable` environment: the likeliest, or among samples the fittest."""
     states, notes = _best_objects(env, found)
     columns = 2 if len(notes) > 1 else 1
     rows = -(-len(notes) // columns)
-    figure = _figure(5.4 * columns, 3.8 * rows + 0.4)
+    figure = new_figure(5.4 * columns, 3.8 * rows + 0.4)
     axes = figure.subplots(rows, columns, squeeze=False)
     for i, ax in enumerate(axes.flat):
         if i == len(notes):
@@ -244,16 +190,6 @@ def _figures(trained: TrainedRun | Outcome, records: Sequence[Record]) -> list[t
     return figures
 
 
-def _figure(width: float, height: float) -> Figure:
-    # Not pyplot: it keeps every figure, and looks for a screen.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _quality_text(records: Sequence[Record]) -> str:
     last = {name: curves.column(records, "evaluation", name)[1][-1:] for name in QUALITY}
     if last["total_variation"].size:
@@ -297,30 +233,21 @@ def _bars(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
     middle = left + width * (np.arange(panel.values.size) + 0.5)
     ax.bar(middle, panel.values, color=BLUE, width=0.85 * width)
     if left % 1 == 0.5 and width % 1 == 0:  # bars stand for whole numbers
-        ax.xaxis.set_major_locator(_integers())
+        ax.xaxis.set_major_locator(integers())
     label = panel.y_label or panel.quantity
     ax.set(ylim=(1.08 * low, 1.08 * high or 1.0), ylabel=label)
 
 
 def _heat_map(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(_integers())
-    colors = LinearSegmentedColormap.from_list("gfnjax", SHADES)
+        axis.set_major_locator(integers())
     ax.set_ylabel(panel.y_label)
     for side in ax.spines.values():
         side.set_visible(False)
     rows, columns = panel.values.shape
     aspect = "equal" if rows == columns else "auto"
     low, high = scale
-    ax.imshow(panel.values, cmap=colors, vmin=low, vmax=high, origin="lower", aspect=aspect)
-
-
-def _integers() -> Locator:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(7, steps=(1, 2, 5, 10), integer=True)
+    ax.imshow(panel.values, cmap=shades(), vmin=low, vmax=high, origin="lower", aspect=aspect)
 
 
 def _colorbars(figure: Figure | SubFigure, axes: np.ndarray, panels: Sequence[Panel]) -> None:
