@@ -127,7 +127,12 @@ def require_device() -> None:
 
 def initial_state(config: Config, gfn: Trainable) -> RunState:
     """The state that a run of `config` starts from; every checkpoint of it has this form."""
-    return training.init(gfn, jax.random.fold_in(jax.random.key(config.training.seed), RUN))
+    return training.init(gfn, run_key(config.training.seed))
+
+
+def run_key(seed: int) -> Array:
+    """The key of a run with this seed."""
+    return jax.random.fold_in(jax.random.key(seed), RUN)
 
 
 def _gflownet(config: Config) -> GFlowNet:

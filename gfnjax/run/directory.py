@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from gfnjax.run import plugins
 from gfnjax.run.checkpoint import replace_atomically
@@ -22,6 +22,8 @@ class RunDirectory:
     """Paths and files of one run."""
 
     path: Path
+    noun: ClassVar[str] = "run"
+    home: ClassVar[str] = "runs"
 
     @property
     def config_file(self) -> Path:
@@ -106,19 +108,22 @@ class RunDirectory:
             yield
 
 
-def create(path: Path | None, name: str) -> RunDirectory:
-    """A new run directory: `path`, or the next free `runs/<name>-<number>`.
+D = TypeVar("D", bound=RunDirectory)
+
+
+def create(path: Path | None, name: str, kind: type[D] = RunDirectory) -> D:
+    """A new directory of a kind: `path`, or the next free `runs/<name>-<number>`.
 
     Raises:
         UsageError: if it cannot be made, or holds something already.
     """
     try:
-        run = RunDirectory(_next_free(name) if path is None else path)
+        run = kind(_next_free(kind.home, name) if path is None else path)
         run.path.mkdir(parents=True, exist_ok=True)
         if run.config_file.exists():
             raise UsageError(
-                f"{run.path} already holds a run: go on with `gfnjax resume {run.path}` or choose "
-                "another output"
+                f"{run.path} already holds a {kind.noun}: go on with `gfnjax resume {run.path}` or "
+                "choose another output"
             )
         if any(run.path.iterdir()):
             raise UsageError(f"output must be a new or empty folder, got {run.path}")
@@ -129,9 +134,9 @@ def create(path: Path | None, name: str) -> RunDirectory:
     return run
 
 
-def _next_free(name: str) -> Path:
+def _next_free(home: str, name: str) -> Path:
     for number in count(1):
-        path = Path("runs") / f"{name}-{number}"
+        path = Path(home) / f"{name}-{number}"
         try:
             path.mkdir(parents=True)
             return path

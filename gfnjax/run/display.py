@@ -17,7 +17,7 @@ from gfnjax.run.directory import Record
 class Status:
     """One visit to the host: where the run is, the chunk's mean loss, the last evaluation.
 
-    `rate` is in steps per second, None before it is known.
+    `rate` is in steps per second, None before it is known; `note` comes first.
     """
 
     step: int
@@ -25,19 +25,18 @@ class Status:
     loss: float | None
     evaluation: Record
     rate: float | None
+    note: str = ""
 
     def __str__(self) -> str:
-        return "  ".join(filter(None, (*self.numbers(), *self.speed())))
+        return "  ".join(filter(None, (self.note, *self.numbers(), *self.speed())))
 
     def numbers(self) -> tuple[str, str, str]:
         """Loss, log Z and the quality of the policy; empty where unknown."""
         loss = "" if self.loss is None else f"loss {self.loss:.2e}"
-        log_z = self.evaluation["log_z"]
-        quality = next(
-            f"{label} {self.evaluation[name]:.4f}"
-            for name, label in QUALITY.items()
-            if name in self.evaluation
-        )
+        log_z = self.evaluation.get("log_z", math.nan)
+        found = (name for name in QUALITY if name in self.evaluation)
+        name = next(found, None)
+        quality = "" if name is None else f"{QUALITY[name]} {self.evaluation[name]:.4f}"
         return loss, f"log Z {log_z:.3f}" if math.isfinite(log_z) else "", quality
 
     def speed(self) -> tuple[str, str]:

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -148,11 +148,11 @@ def _prepare(config: Config) -> tuple[Described, Evaluator]:
     gfn = describe(config)
     evaluator = make_evaluator(config, gfn)
     if config.plugins:
-        _rehearse(config, gfn)
+        rehearse(config.plugins, gfn)
     return gfn, evaluator
 
 
-def _rehearse(config: Config, gfn: Described) -> None:
+def rehearse(plugins: Sequence[str], gfn: Described) -> None:
     """Trace a step, before anything is written: mistakes in what users register show there.
 
     Raises:
@@ -161,7 +161,7 @@ def _rehearse(config: Config, gfn: Described) -> None:
     try:
         jax.eval_shape(gfn.step, jax.eval_shape(gfn.init, jax.random.key(0)))
     except Exception as error:
-        where = ", ".join(config.plugins)
+        where = ", ".join(plugins)
         raise UsageError(f"what {where} registers fails: {one_line(error)}") from error
 
 

@@ -1,4 +1,4 @@
-"""Where the members of a sweep are computed: devices, how many at a time, what fits their memory."""
+"""Where the members of a sweep are computed: devices, how many at a time, their memory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gfnjax.arguments import whole
-from gfnjax.errors import ArgumentError, require
+from gfnjax.errors import ArgumentError
 from gfnjax.tuning import tuning
 from gfnjax.types import PyTree
 

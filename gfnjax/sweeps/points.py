@@ -104,7 +104,7 @@ def given_points(columns: Mapping[str, Any]) -> list[Point]:
 
 def _listed(name: str, values: Any) -> list[Any]:
     if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
-        problem = f"must be varied over a list of values, uniform(...) or log_uniform(...), got "
+        problem = "must be varied over a list of values, uniform(...) or log_uniform(...), got "
         raise ArgumentError(name, f"{problem}{values!r}")
     if hasattr(values, "ndim"):
         problem = f"must be varied over a one-dimensional array, got shape {values.shape}"
@@ -141,8 +141,8 @@ def _with(node: Any, name: str, path: Sequence[str], value: Any) -> Any:
     known = _fields(node)
     if first not in known or (first == "classes" and len(path) == 1):
         names = [*known, *(getattr(node, "hyperparameters", None) or Hyperparameters)._fields]
-        owner = type(node).__name__
-        raise ArgumentError(name, f"is no name to vary: {owner} has no {first}{suggest(first, names)}")
+        problem = f"is no name to vary: {type(node).__name__} has no {first}"
+        raise ArgumentError(name, problem + suggest(first, names))
     below = getattr(node, first)
     return _replaced(node, first, _with(below, name, rest, value) if rest else value)
 

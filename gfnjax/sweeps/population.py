@@ -1,7 +1,8 @@
 """Members of one program under way: their states on the devices, and who of them still trains."""
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array
 
 Status = Literal["running", "finished", "reached", "diverged", "pruned"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class Member(NamedTuple):
@@ -43,6 +45,8 @@ class Population:
         if states is None:
             keys = jnp.stack([member.key for member in filled])
             states = program.start(self._described, _on_mesh(keys, layout), layout)
+        else:
+            states = jax.tree.map(lambda x: _on_mesh(_filled_up(x, layout), layout), states)
         self.states = states
         self.status: list[Status] = ["running"] * len(members)
         self.steps = _everywhere(states.step).astype(int)
@@ -88,6 +92,11 @@ class Population:
         """
         return jax.tree.map(lambda x: _row(x, member), self.states)
 
+    def kept(self) -> RunState:
+        """States `[n, ...]` of the members alone."""
+        n = self._num_members
+        return jax.tree.map(lambda x: x if len(x) == n else x[:n], self.states)
+
     def is_here(self, member: int) -> bool:
         """Whether this process has the member's state, and is the one to report on it."""
         device = self._device(member)
@@ -101,7 +110,7 @@ class Population:
 def _placed(described: Stack, layout: Layout) -> Stack:
     """Numbers of members on their devices."""
     varied = [None if x is None else _on_mesh(x, layout) for x in described.varied]
-    return described.replace(varied=varied)
+    return dataclasses.replace(described, varied=varied)
 
 
 def _on_mesh(rows: Any, layout: Layout) -> Array:
@@ -114,6 +123,12 @@ def _on_mesh(rows: Any, layout: Layout) -> Array:
         return jax.random.wrap_key_data(_on_mesh(data, layout), impl=jax.random.key_impl(rows))
     host = np.asarray(rows)
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
+def _filled_up(x: Array, layout: Layout) -> Array:
+    """Rows `[n, ...]` and, up to all slots, the last one again."""
+    index = np.minimum(np.arange(layout.num_slots), len(x) - 1)
+    return x if len(x) == layout.num_slots else x[index]
 
 
 def _everywhere(tree: Any) -> Any:

@@ -4,6 +4,7 @@ Members are divided among the devices of the `run` axis, each of which goes thro
 device waits for another. On the `batch` axis devices share each batch of a run.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from gfnjax import training
+from gfnjax.pytree import unchecked
 from gfnjax.sweeps.placement import RUN, Layout
 from gfnjax.sweeps.stack import Stack
 from gfnjax.training import RunInfo, RunState
@@ -61,7 +63,7 @@ def _advance(
 def shapes(described: Stack, layout: Layout) -> Stack:
     """The shapes of descriptions, on the devices of a layout; shared numbers stay."""
     varied = [None if x is None else _shape(x, layout, RUN) for x in described.varied]
-    return described.replace(varied=varied)
+    return dataclasses.replace(described, varied=varied)
 
 
 def lower(described: Stack, layout: Layout, capacity: int) -> Any:
@@ -88,7 +90,7 @@ def _on_devices(
 
         return _each(member, (described.varied, args), layout.at_once)
 
-    stacks = described.replace(shared=PartitionSpec(), varied=OWN)
+    stacks = unchecked(Stack, shared=PartitionSpec(), varied=OWN, structure=described.structure)
     # Loops start from constants, which are the same everywhere: not checked.
     options: Any = {"out_specs": out_specs, "check_vma": False}
 

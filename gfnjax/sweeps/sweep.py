@@ -58,7 +58,7 @@ def sweep(
     stop: Callable[[Row], bool] | None = None,
     placement: Placement | None = None,
 ) -> Sweep:
-    """Train all combinations of values and seeds: those that differ in numbers alone in one program.
+    """Train all combinations of values and seeds, in one program if they differ in numbers alone.
 
         gfnjax.sweep(gfn, jax.random.split(key, 5), 2_000, vary={"learning_rate": [1e-4, 1e-3]})
 
@@ -90,36 +90,34 @@ def sweep(
     keys = _check_keys(keys)
     chosen = _points(vary, points, num_samples, sample_seed)
     gfns = [described(gfn, point) for point in chosen]
-    members = [Member(gfn, key) for gfn in gfns for key in keys]
-    found = Sweep(chosen, members, [None] * len(members), ["running"] * len(members), [])
+    members = [Member(one, key) for one in gfns for key in keys]
+    count = len(members)
+    found = Sweep(chosen, members, [None] * count, ["running"] * count, [])
     for numbers, layout in make_rounds(members, placement or Placement(), chunk_size):
         population = Population([members[i] for i in numbers], layout)
         while population.running:
             infos = population.advance(num_steps, chunk_size)
-            for place, info in enumerate(infos):
-                if info is not None:
-                    row = _visit(found, population, place, numbers[place], info, evaluate)
-                    if population.status[place] != "diverged" and stop is not None and stop(row):
-                        population.status[place] = row["status"] = "reached"
+            moved = [(place, info) for place, info in enumerate(infos) if info is not None]
+            for place, info in moved:
+                row = _row(found, numbers[place], population, place, info, evaluate)
+                if row["status"] != "diverged" and stop is not None and stop(row):
+                    population.status[place] = row["status"] = "reached"
+                found.rows.append(row)
         for place, i in enumerate(numbers):
             found.states[i], found.status[i] = population.state(place), population.status[place]
-    order = {i: [] for i in range(len(members))}
-    for row in found.rows:
-        order[row["member"]].append(row)
-    return found.__class__(
-        chosen, members, found.states, found.status, [row for rows in order.values() for row in rows]
-    )
+    found.rows.sort(key=lambda row: row["member"])
+    return found
 
 
-def _visit(
+def _row(
     found: Sweep,
+    number: int,
     population: Population,
     place: int,
-    number: int,
     info: RunInfo,
     evaluate: Callable[[Any, RunState], Any] | None,
 ) -> Row:
-    """Add the row of a member after a chunk."""
+    """That of a member, by its number and its place in a population, after a chunk."""
     num_seeds = len(found.members) // len(found.points)
     point, seed = divmod(number, num_seeds)
     about = {"member": number, "point": point, "seed": seed, **found.points[point]}
@@ -131,8 +129,7 @@ def _visit(
     elif evaluate is not None:
         numbers |= as_dict(evaluate(found.members[number].gfn, population.state(place)))
     step = int(population.steps[place]) + diverged  # the one that failed
-    found.rows.append({**about, "step": step, "status": status, **numbers})
-    return found.rows[-1]
+    return {**about, "step": step, "status": status, **numbers}
 
 
 def _points(vary: Any, points: Any, num_samples: int | None, seed: int) -> list[Point]:
@@ -140,7 +137,9 @@ def _points(vary: Any, points: Any, num_samples: int | None, seed: int) -> list[
         return make_points(vary or {}, num_samples, seed)
     for name, value in (("vary", vary), ("num_samples", num_samples)):
         if value is not None:
-            raise ArgumentError(name, "does nothing where points are given", f"leave out {{{name}}}")
+            raise ArgumentError(
+                name, "does nothing where points are given", f"leave out {{{name}}}"
+            )
     found = given_points(points) if isinstance(points, Mapping) else list(points)
     if not found or not all(isinstance(point, Mapping) for point in found):
         raise ArgumentError("points", f"must be dicts by name, at least one, got {points!r}")
@@ -153,6 +152,8 @@ def _points(vary: Any, points: Any, num_samples: int | None, seed: int) -> list[
 def _check_keys(keys: Any) -> Array:
     if not is_key(keys) or keys.ndim > 1:
         shape = f" of shape {keys.shape}" if is_key(keys) else ""
-        problem = f"must be a typed PRNG key, or [num_seeds] of them, got {type(keys).__name__}{shape}"
+        problem = (
+            f"must be a typed PRNG key, or [num_seeds] of them, got {type(keys).__name__}{shape}"
+        )
         raise ArgumentError("keys", problem, "use jax.random.split(jax.random.key(0), num_seeds)")
     return keys.reshape(-1) if keys.ndim else jax.numpy.expand_dims(keys, 0)
