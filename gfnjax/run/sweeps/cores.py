@@ -12,7 +12,7 @@ def use_cores(num_devices: int | None = None) -> None:
     Small operations keep no more than one core busy: members of a sweep on a device each keep all.
     Nothing changes where the user has said how many there are, or JAX has begun already.
     """
-    asked = jax.config.jax_num_cpu_devices
+    asked = getattr(jax.config, "jax_num_cpu_devices", -1)
     if asked > 0 or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
