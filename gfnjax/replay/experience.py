@@ -68,3 +68,19 @@ class Experience(Protocol):
     ) -> PyTree:
         """The memory with new trajectories `[n, ...]`, whose losses are `errors` `[n]`."""
         ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A buffer that several devices may share, each with a part of it to itself.
+
+    Each then stores what it has sampled, and recalls from that.
+    """
+
+    def part(self, num_parts: int) -> Experience:
+        """The buffer of one of `num_parts` devices.
+
+        Raises:
+            ValueError: if it cannot be divided by that number.
+        """
+        ...
