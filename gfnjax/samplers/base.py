@@ -81,9 +81,19 @@ class Sampler(Protocol):
 def check_divides(sampler: Sampler, batch_size: int) -> None:
     """Raise a `ValueError` where a batch is to be spread over several devices and cannot be."""
     spread.part_of("batch_size", batch_size)
-    if not getattr(sampler, "divides", False):
+    if not _divides(type(sampler)):
         remedy = "give its class `divides = True` if it can, or that axis one device"
-        spread.refuse(f"a {type(sampler).__name__}", "sampler", remedy)
+        spread.refuse(type(sampler).__name__, "sampler", remedy)
+
+
+def _divides(sampler: type) -> bool:
+    """What a class says; where it does something else than its base, the base has no say in it."""
+    for cls in sampler.__mro__:
+        if "divides" in vars(cls):
+            return vars(cls)["divides"]
+        if vars(cls).keys() & {"init", "draw", "learn"}:
+            return False
+    return False
 
 
 @dataclass(frozen=True)

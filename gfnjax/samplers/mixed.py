@@ -176,7 +176,7 @@ class Mixed:
         if isinstance(self.replay, Divisible):
             return self.replay.part(spread.num_parts())
         remedy = "give it a method `part`, or that axis one device"
-        return spread.refuse(f"a {type(self.replay).__name__}", "replay", remedy)
+        return spread.refuse(type(self.replay).__name__, "replay", remedy)
 
     def init(self, model: Model, params: Params, key: Array, batch_size: int) -> Memory:
         num_fresh = spread.whole(self.part(batch_size).fresh)

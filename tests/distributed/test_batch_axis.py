@@ -1,12 +1,14 @@
 """A batch spread over four devices gives what one device gives, and costs two messages a step."""
 
 import sys
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax import lax
 from jax.sharding import Mesh
@@ -14,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 
 import gfnjax
 from gfnjax import GFlowNet, Hypergrid, Hyperparameters, envs, mlp_policy, spread
-from gfnjax.algorithms import Teacher
+from gfnjax.algorithms import Teacher, metropolis_hastings
 from gfnjax.objectives import (
     LEDGFN,
     ContrastiveBalance,
@@ -30,9 +32,10 @@ from gfnjax.policies.base import FrozenPolicy
 from gfnjax.policies.causal import causal_transformer_policy
 from gfnjax.policies.ensemble import ensemble_mlp_policy
 from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
-from gfnjax.samplers import LocalSearch, Mixed, Windows
+from gfnjax.samplers import LocalSearch, Mixed, OnPolicy, Windows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks import hlo
 
 PARTS, STEPS = 4, 3
 ENV = Hypergrid(2, 4)
@@ -73,7 +76,7 @@ SAME = {
         gfnjax.TrajectoryBalance("flow"), CONDITIONAL, mlp_policy(CONDITIONAL, (8,))
     ),
     "causal": lambda: describe(
-        TB, STRINGS, causal_transformer_policy(STRINGS, 8, 2, 1), chunk_size=3
+        TB, STRINGS, causal_transformer_policy(STRINGS, 8, 2, 1), optimizer=optax.sgd
     ),
     "teacher": lambda: Teacher(describe(LED), SMALL),
 }
@@ -167,5 +170,208 @@ def test_each_device_has_a_memory_of_its_own(mesh, key, name):
     assert_alike_but_for_memories(states)
     assert_close((states, infos), emulated(partial(run, gfn))(key))
     last = jax.tree.map(lambda x: x[:, -1], states.memory.buffer)
+    capacity = gfn.sampler.replay.capacity
+    assert last.priority.shape == (PARTS, capacity // PARTS)
     actions = np.asarray(jax.tree.leaves(last.items)[0]).reshape(PARTS, -1)
-    assert len(np.unique(actions, axis=0)) == PARTS
+    assert len(np.unique(actions, axis=0)) > 1
+
+
+def test_members_of_a_sweep_each_spread_their_batch(mesh, key):
+    gfn = describe(LogPartitionVariance(), sampler=Mixed(Fifo(32)))
+
+    def members(over, key):
+        return over(partial(run, gfn), jax.random.split(key, 2))
+
+    swept = on_devices(mesh, partial(members, lambda f, keys: jax.vmap(f)(keys)))(key)
+    in_turns = on_devices(mesh, partial(members, lax.map))(key)
+    assert_close(swept, in_turns)
+    one = on_devices(mesh, partial(run, gfn))(jax.random.split(key, 2)[1])
+    assert_close(jax.tree.map(lambda x: x[:, 1], swept), one)
+
+
+def test_a_state_is_divided_where_it_says_so(mesh, key):
+    gfn = OWN_MEMORY["prioritised"]()
+    whole = {"mesh": mesh, "check_vma": False}
+    marks = spread.divided(jax.eval_shape(emulated(gfn.init), key))
+    specs = jax.tree.map(lambda own: P(spread.BATCH) if own else P(), marks)
+
+    def packed(state):
+        return jax.tree.map(lambda x, own: x[None] if own else x, state, marks)
+
+    def step(state):
+        state = jax.tree.map(lambda x, own: x[0] if own else x, state, marks)
+        state, info = gfn.step(state)
+        return packed(state), info
+
+    init = jax.shard_map(lambda key: packed(gfn.init(key)), in_specs=P(), out_specs=specs, **whole)
+    step = jax.shard_map(step, in_specs=(specs,), out_specs=(specs, P()), **whole)
+    state = jax.jit(init)(key)
+    for _ in range(STEPS):
+        state, _ = jax.jit(step)(state)
+    states, _ = on_devices(mesh, partial(run, gfn))(key)
+    last = jax.tree.map(lambda x: x[:, -1], states)
+    assert_close(state.memory, last.memory)
+    assert_close(without_memories(state), jax.tree.map(lambda x: x[0], without_memories(last)))
+    own = jax.tree.leaves((marks.memory, marks.observed))
+    assert own
+    assert all(own)
+
+
+def test_states_of_others_are_divided_where_theirs_are():
+    taught = Teacher(describe(), SMALL)
+    state = jax.eval_shape(taught.init, jax.random.key(0))
+    state = state._replace(teacher=state.teacher._replace(memory=jnp.zeros(3)))
+    marks = spread.divided({"run": state, "rest": 1.0})
+    assert marks["run"].teacher.memory is True
+    assert sum(jax.tree.leaves(marks)) == 1
+
+
+def compiled_step(mesh, gfn):
+    """The program of one step, as the compiler has it."""
+    states = jax.eval_shape(emulated(gfn.init), jax.random.key(0))
+
+    def step(states):
+        return each(gfn.step(jax.tree.map(lambda x: x[0], states)))
+
+    specs = {"in_specs": P(spread.BATCH), "out_specs": P(spread.BATCH), "check_vma": False}
+    program = jax.jit(jax.shard_map(step, mesh=mesh, **specs)).lower(states).compile()
+    return hlo.parse(program.as_text())
+
+
+def collectives(module):
+    """Messages by kind, outside of loops and in them."""
+    inside, found = set(), {}
+
+    def visit(name):
+        if name not in inside:
+            inside.add(name)
+            for one in module.computations[name].values():
+                for _, callee in one.called:
+                    visit(callee)
+
+    for computation in module.computations.values():
+        for one in computation.values():
+            if one.opcode == "while":
+                visit(one.callee("body"))
+                visit(one.callee("condition"))
+    for name, computation in module.computations.items():
+        place = "inside" if name in inside else "outside"
+        for one in computation.values():
+            kind = one.opcode.removesuffix("-start")
+            if kind in ("all-reduce", "all-gather", "collective-permute", "all-to-all"):
+                found[place, kind] = found.get((place, kind), 0) + 1
+    return found
+
+
+COSTS = {
+    # The sums of the loss; the gradient, with what is reported.
+    "tb": (lambda: describe(), {("outside", "all-reduce"): 2}),
+    # Log Z, and its gradient.
+    "batch": (lambda: describe(LogPartitionVariance()), {("outside", "all-reduce"): 4}),
+    "pair": (
+        lambda: describe(ContrastiveBalance()),
+        {("outside", "all-reduce"): 2, ("outside", "collective-permute"): 2},
+    ),
+    # The largest weight.
+    "subtb": (lambda: describe(SubTrajectoryBalance(1.3)), {("outside", "all-reduce"): 3}),
+    "two updates": (
+        lambda: describe(num_updates=3),
+        {("outside", "all-reduce"): 2, ("inside", "all-reduce"): 2},
+    ),
+    "replay and search": (
+        lambda: describe(
+            batch_size=16, sampler=Mixed(TerminalReplay(Fifo(32)), 0.25, LocalSearch(), 0.25)
+        ),
+        {("outside", "all-reduce"): 2},
+    ),
+}
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("name", COSTS)
+def test_messages_of_a_step(mesh, name):
+    describe_it, expected = COSTS[name]
+    # Small chunks: evaluating states is a loop, too.
+    assert collectives(compiled_step(mesh, replace(describe_it(), chunk_size=8))) == expected
+
+
+@pytest.mark.parametrize("batch_size", [6, 10])
+def test_a_batch_that_cannot_be_divided_is_refused(batch_size):
+    words = f"^batch_size must be a multiple of the 4 devices .* got {batch_size}"
+    gfn = describe(batch_size=batch_size)
+    with pytest.raises(gfnjax.errors.ArgumentError, match=words):
+        trace(gfn.init)
+
+
+def trace(function):
+    jax.eval_shape(emulated(function), jax.random.key(0))
+
+
+@dataclass(frozen=True)
+class Other(OnPolicy):
+    """A sampler that says nothing of devices."""
+
+    def draw(self, *given):
+        return super().draw(*given)
+
+
+@dataclass(frozen=True)
+class Declared(Other):
+    """One that does."""
+
+    divides = True
+
+
+class Forgetful:
+    """A buffer that cannot be divided."""
+
+    room, whole_only = 100, False
+    start = recall = refresh = store = lambda self, *args: None
+
+
+REFUSED = {
+    "search_share = 0.25 of a batch of 8 must be .* 4 devices .* got 2": lambda: describe(
+        sampler=Mixed(None, 0.5, LocalSearch(), 0.25)
+    ),
+    "replay_share = 0.25 of a batch of 8 must be .* 4 devices .* got 2": lambda: describe(
+        sampler=Mixed(Fifo(32), 0.25)
+    ),
+    "capacity must be a multiple of the 4 devices .* got 30": lambda: describe(
+        sampler=Mixed(Fifo(30))
+    ),
+    "capacity must be a multiple of the 4 devices .* got 18": lambda: describe(
+        backward=PessimisticBackward(SMALL, capacity=18)
+    ),
+    "^share = 0.25 of a batch of 8 must be .* got 2": lambda: Teacher(describe(), SMALL, 0.25),
+    "Other cannot spread a batch over the 4 devices": lambda: describe(sampler=Other()),
+    "Other cannot spread": lambda: describe(sampler=Mixed(Fifo(32), fresh=Other())),
+    "Forgetful cannot spread": lambda: describe(sampler=Mixed(Forgetful())),
+    "MarkovChains cannot spread": lambda: metropolis_hastings(ENV),
+}
+
+
+def test_a_sampler_that_says_it_divides_is_taken_at_its_word():
+    gfn = describe(sampler=Mixed(Fifo(32), fresh=Declared()))
+    trace(lambda key: gfn.step(gfn.init(key)))
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_cannot_be_divided_is_refused_in_a_sentence(words):
+    gfn = REFUSED[words]()
+    with pytest.raises(gfnjax.errors.ArgumentError, match=words):
+        trace(lambda key: gfn.step(gfn.init(key)))
+
+
+def test_a_mesh_axis_of_one_device_changes_nothing(key):
+    gfn = describe(LogPartitionVariance(), batch_size=6, sampler=Other())
+    mesh = Mesh(np.array(jax.devices()[:1]), (spread.BATCH,))
+    here = on_devices(mesh, partial(run, gfn))(key)
+    assert_close(jax.tree.map(lambda x: x[0], here), jax.jit(partial(run, gfn))(key))
+
+
+def test_three_devices_start_from_a_few_more():
+    gfn = describe(batch_size=6)
+    states = jax.eval_shape(
+        jax.vmap(gfn.init, in_axes=None, axis_size=3, axis_name=spread.BATCH), jax.random.key(0)
+    )
+    assert states.params.log_z.shape == (3,)
