@@ -1,9 +1,9 @@
 """One batch of trajectories spread over several devices: the mesh axis that is called "batch".
 
-The axis is ambient, as in JAX itself: inside of a `jax.shard_map` over a mesh with such an axis
-(or a `jax.vmap` with that `axis_name`) every batch `[B, ...]` is held in parts `[b, ...]`, one on
-each device; everywhere else all functions here are identities, and the one device has it all.
-Numbers of trajectories in arguments are those of the whole batch.
+The axis is ambient, as in JAX itself: inside of a `jax.shard_map` over a mesh with such an axis,
+with `check_vma=False`, or of a `jax.vmap` with that `axis_name`, every batch `[B, ...]` is held in
+parts `[b, ...]`, one on each device. Everywhere else the functions here change nothing: the one
+device has it all. Numbers of trajectories in arguments are those of the whole batch.
 
 What is random is drawn as for the whole batch, and each device takes its rows, so that the result
 does not depend on the number of devices. Device d of n has rows d, d + n, d + 2n, ... : parts that

@@ -2,7 +2,7 @@
 
 from gfnjax.replay import by_name as by_name
 from gfnjax.replay.base import Buffer, Replay, Sample
-from gfnjax.replay.experience import Divisible, Experience, Recalled
+from gfnjax.replay.experience import Experience, Recalled
 from gfnjax.replay.fifo import Fifo
 from gfnjax.replay.records import Record, rebuild, record
 from gfnjax.replay.residual_prioritised import ResidualPrioritised
@@ -11,7 +11,6 @@ from gfnjax.replay.terminal import TerminalReplay
 
 __all__ = [
     "Buffer",
-    "Divisible",
     "Experience",
     "Fifo",
     "Recalled",

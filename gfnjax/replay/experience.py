@@ -35,7 +35,8 @@ class Experience(Protocol):
 
     A hashable value; all methods are pure and run inside the compiled step. What is remembered is
     any pytree. `keep` `[]` bool is False in a step that is taken back because its loss is not
-    finite: `refresh` and `store` then return the memory bit for bit as it was.
+    finite: `refresh` and `store` then return the memory bit for bit as it was. One that several
+    devices may share is `Divisible` as well.
 
     Attributes:
         room: the most trajectories that one `store` can take.

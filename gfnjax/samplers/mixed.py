@@ -12,7 +12,8 @@ from gfnjax.errors import ArgumentError, Use
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective, name_of
 from gfnjax.policies.base import Behaviour
-from gfnjax.replay import Divisible, Experience
+from gfnjax.replay import Experience
+from gfnjax.replay.experience import Divisible
 from gfnjax.rollout import choose
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler, check_divides
 from gfnjax.samplers.local_search import LocalSearch
@@ -155,7 +156,7 @@ class Mixed:
             self.local_search.check(model.env)
         self.fresh.check(model, objective, counts.fresh)
 
-    def part(self, batch_size: int) -> Counts:
+    def own_counts(self, batch_size: int) -> Counts:
         """Numbers of trajectories in this device's part of a batch; in all of it, if it is alone.
 
         Raises:
@@ -179,7 +180,7 @@ class Mixed:
         return spread.refuse(type(self.replay).__name__, "replay", remedy)
 
     def init(self, model: Model, params: Params, key: Array, batch_size: int) -> Memory:
-        num_fresh = spread.whole(self.part(batch_size).fresh)
+        num_fresh = spread.whole(self.own_counts(batch_size).fresh)
         memory = self.fresh.init(model, params, key, num_fresh)
         if self.replay is None:
             return Memory(memory, None)
@@ -199,7 +200,7 @@ class Mixed:
         behaviour: Behaviour,
         batch_size: int,
     ) -> tuple[Batch, Memory]:
-        counts = self.part(batch_size)
+        counts = self.own_counts(batch_size)
         keys = jax.random.split(key, 3)
         # Of replayed trajectories nothing is known: none of the batch is told apart.
         behaviour = behaviour._replace(needs=None)
@@ -218,7 +219,7 @@ class Mixed:
         return Batch(trajectories, note=(batch.note, slots)), memory._replace(fresh=kept)
 
     def learn(self, model: Model, memory: Memory, batch: Batch, errors: Array) -> Memory:
-        counts = self.part(spread.whole(errors.size))
+        counts = self.own_counts(spread.whole(errors.size))
         note, slots = batch.note
         new = counts.fresh + counts.searched
 

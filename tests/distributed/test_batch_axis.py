@@ -31,6 +31,7 @@ from gfnjax.policies import LearnedMaximumEntropyBackward, PessimisticBackward
 from gfnjax.policies.base import FrozenPolicy
 from gfnjax.policies.causal import causal_transformer_policy
 from gfnjax.policies.ensemble import ensemble_mlp_policy
+from gfnjax.pytree import pytree
 from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
 from gfnjax.samplers import LocalSearch, Mixed, OnPolicy, Windows
 
@@ -42,6 +43,7 @@ ENV = Hypergrid(2, 4)
 SMALL = mlp_policy(ENV, (8,))
 CONDITIONAL = envs.temperature_conditional(ENV, 0.5, 2.0)
 STRINGS = envs.VariableSequence(4, 3, lambda tokens: (tokens == 2).sum().astype(jnp.float32))
+METROPOLIS = LocalSearch(4, 1.0, acceptance="metropolis")
 TB, DB = gfnjax.TrajectoryBalance(), gfnjax.DetailedBalance()
 LED = LEDGFN(hidden_sizes=(4,))
 RATES = Hyperparameters(learning_rate=0.05, log_z_learning_rate=0.1, epsilon=0.1)
@@ -60,12 +62,18 @@ def prior():
 SAME = {
     "tb, clipped": lambda: describe(max_grad_norm=0.5, target_rate=0.1),
     "windows of subtb": lambda: describe(SubTrajectoryBalance(1.3), sampler=Windows(2)),
+    # Weights that floats do not hold together: relative to the longest trajectory of all.
+    "longest": lambda: describe(SubTrajectoryBalance(500.0), optimizer=optax.sgd),
     "batch, huge g": lambda: describe(LogPartitionVariance(), regression=forward_kl),
     "pairs with search": lambda: describe(
-        ContrastiveBalance(), batch_size=16, sampler=Mixed(None, 0.5, LocalSearch(2))
+        ContrastiveBalance(), batch_size=32, sampler=Mixed(local_search=METROPOLIS)
     ),
     "ensemble": lambda: describe(
-        LED, policy=ensemble_mlp_policy(ENV, 2, (8,), keep=0.5), num_updates=2
+        LED,
+        policy=ensemble_mlp_policy(ENV, 3, (8,), keep=0.5),
+        num_updates=2,
+        batch_size=32,
+        optimizer=lambda rate: optax.sgd(5 * rate),  # members must differ soon
     ),
     "novelty": lambda: describe(
         GAFlowNet(hidden_sizes=(4,)), backward=LearnedMaximumEntropyBackward(SMALL, 2, 0.5)
@@ -174,6 +182,33 @@ def test_each_device_has_a_memory_of_its_own(mesh, key, name):
     assert last.priority.shape == (PARTS, capacity // PARTS)
     actions = np.asarray(jax.tree.leaves(last.items)[0]).reshape(PARTS, -1)
     assert len(np.unique(actions, axis=0)) > 1
+
+
+def test_devices_recall_each_for_itself(key):
+    gfn = describe(batch_size=32, sampler=Mixed(Fifo(64)))
+
+    def slots(key):
+        state, _ = gfn.step(gfn.init(key))
+        batch, _ = gfn.draw(state)
+        return batch.note[1]
+
+    found = np.asarray(emulated(slots)(key))
+    assert found.shape == (PARTS, 4)
+    assert len(np.unique(found, axis=0)) > 1
+
+
+def test_a_backward_policy_recalls_with_a_key_on_each_device(key):
+    keys = set()
+
+    class Noting(PessimisticBackward):
+        def recall(self, memory, trajectories, key):
+            jax.debug.callback(lambda x: keys.add(tuple(x.tolist())), jax.random.key_data(key))
+            return trajectories
+
+    gfn = describe(backward=pytree(Noting)(SMALL, num_updates=2, capacity=16))
+    jax.block_until_ready(emulated(lambda key: gfn.step(gfn.init(key)))(key))
+    jax.effects_barrier()
+    assert len(keys) == 2 * PARTS
 
 
 def test_members_of_a_sweep_each_spread_their_batch(mesh, key):
@@ -287,7 +322,6 @@ COSTS = {
 }
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("name", COSTS)
 def test_messages_of_a_step(mesh, name):
     describe_it, expected = COSTS[name]
