@@ -1,7 +1,7 @@
 """A batch spread over four devices gives what one device gives, and costs two messages a step."""
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 
 import gfnjax
 from gfnjax import GFlowNet, Hypergrid, Hyperparameters, envs, mlp_policy, spread
-from gfnjax.algorithms import Teacher, metropolis_hastings
+from gfnjax.algorithms import Teacher
 from gfnjax.objectives import (
     LEDGFN,
     ContrastiveBalance,
@@ -33,7 +33,7 @@ from gfnjax.policies.causal import causal_transformer_policy
 from gfnjax.policies.ensemble import ensemble_mlp_policy
 from gfnjax.pytree import pytree
 from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, TerminalReplay
-from gfnjax.samplers import LocalSearch, Mixed, OnPolicy, Windows
+from gfnjax.samplers import LocalSearch, Mixed, Windows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks import hlo
@@ -327,85 +327,3 @@ def test_messages_of_a_step(mesh, name):
     describe_it, expected = COSTS[name]
     # Small chunks: evaluating states is a loop, too.
     assert collectives(compiled_step(mesh, replace(describe_it(), chunk_size=8))) == expected
-
-
-@pytest.mark.parametrize("batch_size", [6, 10])
-def test_a_batch_that_cannot_be_divided_is_refused(batch_size):
-    words = f"^batch_size must be a multiple of the 4 devices .* got {batch_size}"
-    gfn = describe(batch_size=batch_size)
-    with pytest.raises(gfnjax.errors.ArgumentError, match=words):
-        trace(gfn.init)
-
-
-def trace(function):
-    jax.eval_shape(emulated(function), jax.random.key(0))
-
-
-@dataclass(frozen=True)
-class Other(OnPolicy):
-    """A sampler that says nothing of devices."""
-
-    def draw(self, *given):
-        return super().draw(*given)
-
-
-@dataclass(frozen=True)
-class Declared(Other):
-    """One that does."""
-
-    divides = True
-
-
-class Forgetful:
-    """A buffer that cannot be divided."""
-
-    room, whole_only = 100, False
-    start = recall = refresh = store = lambda self, *args: None
-
-
-REFUSED = {
-    "search_share = 0.25 of a batch of 8 must be .* 4 devices .* got 2": lambda: describe(
-        sampler=Mixed(None, 0.5, LocalSearch(), 0.25)
-    ),
-    "replay_share = 0.25 of a batch of 8 must be .* 4 devices .* got 2": lambda: describe(
-        sampler=Mixed(Fifo(32), 0.25)
-    ),
-    "capacity must be a multiple of the 4 devices .* got 30": lambda: describe(
-        sampler=Mixed(Fifo(30))
-    ),
-    "capacity must be a multiple of the 4 devices .* got 18": lambda: describe(
-        backward=PessimisticBackward(SMALL, capacity=18)
-    ),
-    "^share = 0.25 of a batch of 8 must be .* got 2": lambda: Teacher(describe(), SMALL, 0.25),
-    "Other cannot spread a batch over the 4 devices": lambda: describe(sampler=Other()),
-    "Other cannot spread": lambda: describe(sampler=Mixed(Fifo(32), fresh=Other())),
-    "Forgetful cannot spread": lambda: describe(sampler=Mixed(Forgetful())),
-    "MarkovChains cannot spread": lambda: metropolis_hastings(ENV),
-}
-
-
-def test_a_sampler_that_says_it_divides_is_taken_at_its_word():
-    gfn = describe(sampler=Mixed(Fifo(32), fresh=Declared()))
-    trace(lambda key: gfn.step(gfn.init(key)))
-
-
-@pytest.mark.parametrize("words", REFUSED)
-def test_what_cannot_be_divided_is_refused_in_a_sentence(words):
-    gfn = REFUSED[words]()
-    with pytest.raises(gfnjax.errors.ArgumentError, match=words):
-        trace(lambda key: gfn.step(gfn.init(key)))
-
-
-def test_a_mesh_axis_of_one_device_changes_nothing(key):
-    gfn = describe(LogPartitionVariance(), batch_size=6, sampler=Other())
-    mesh = Mesh(np.array(jax.devices()[:1]), (spread.BATCH,))
-    here = on_devices(mesh, partial(run, gfn))(key)
-    assert_close(jax.tree.map(lambda x: x[0], here), jax.jit(partial(run, gfn))(key))
-
-
-def test_three_devices_start_from_a_few_more():
-    gfn = describe(batch_size=6)
-    states = jax.eval_shape(
-        jax.vmap(gfn.init, in_axes=None, axis_size=3, axis_name=spread.BATCH), jax.random.key(0)
-    )
-    assert states.params.log_z.shape == (3,)
