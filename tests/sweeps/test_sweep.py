@@ -19,7 +19,7 @@ from gfnjax.sweeps.stack import kind_of, stack
 
 NUM_STEPS, CHUNK = 7, 4
 ONE = Placement(num_devices=1, members_at_once=1)
-PLACEMENTS = [ONE, Placement(1), Placement(4), Placement(3, members_at_once=2)]
+PLACEMENTS = [Placement(1), Placement(4), Placement(3, members_at_once=2)]
 
 
 def describe(objective=None, **options):
@@ -52,21 +52,28 @@ def assert_same(a, b, **tolerance):
         np.testing.assert_allclose(np.asarray(x, float), np.asarray(y, float), **tolerance)
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS, ids=["one", "at once", "spread", "uneven"])
+@pytest.mark.parametrize("placement", PLACEMENTS, ids=["at once", "spread", "uneven"])
 def test_members_are_single_runs(gfn, key, placement):
     keys = jax.random.split(key, 2)
     found = sweep(gfn, keys, NUM_STEPS, vary=VARY, chunk_size=CHUNK, placement=placement)
     assert len(found.members) == 16
     assert found.status == ["finished"] * 16
-    exact = {"rtol": 0, "atol": 0} if placement is ONE else {"rtol": 1e-5, "atol": 1e-5}
     for i in (0, 5, 10, 15):
         state, info = single(found.members[i])
-        assert_same(found.states[i], state, **exact)
+        assert_same(found.states[i], state, rtol=1e-5, atol=1e-5)
         rows = [row for row in found.rows if row["member"] == i]
         assert [row["step"] for row in rows] == [4, 7]
         assert rows[1]["loss"] == pytest.approx(info.loss[4:].mean(), rel=1e-5)
     assert [row["seed"] for row in found.last] == [0, 1] * 8
     assert found.last[-1]["objective.lambda_"] == 0.9
+
+
+@pytest.mark.optimised
+def test_one_after_another_members_are_single_runs_bit_for_bit(gfn, key):
+    vary = {name: VARY[name] for name in ("learning_rate", "objective.lambda_")}
+    found = sweep(gfn, key, NUM_STEPS, vary=vary, chunk_size=CHUNK, placement=ONE)
+    for member, state in zip(found.members, found.states, strict=True):
+        assert_same(state, single(member)[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +162,8 @@ def test_numbers_of_a_users_own_reward_and_objective(key):
         factor: float = 1.0
 
         def residuals(self, scores):
-            found = gfnjax.TrajectoryBalance().residuals(scores)
-            return gfnjax.Residuals(self.factor * found.value, found.weight)
+            values, weights = gfnjax.TrajectoryBalance().residuals(scores)
+            return gfnjax.Residuals(self.factor * values, weights)
 
     gfn = gfnjax.GFlowNet(env, gfnjax.mlp_policy(env, (8,)), Scaled(), batch_size=4)
     vary = {"env.reward.scale": [0.5, 2.0], "objective.factor": [1.0, 3.0]}
@@ -184,7 +191,7 @@ def test_memory_is_kept_to(gfn, key):
         bytes_of([members[i] for i in each.members], each.layout, CHUNK) <= sizes[1]
         for each in rounds
     )
-    with pytest.raises(ValueError, match="memory must be at least .* bytes, which one member"):
+    with pytest.raises(ValueError, match=r"memory must be at least .* bytes, which one"):
         make_rounds(members, Placement(1, memory=1_000), CHUNK)
 
 
@@ -217,3 +224,30 @@ def test_what_cannot_be_is_refused_before_compilation(gfn, key, change, message,
     given = {"keys": key, "num_steps": 3, **change}
     with pytest.raises(ValueError, match=message):
         sweep(gfn, **given)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"sampler": Windows(2), "objective": gfnjax.DetailedBalance()}, {"num_updates": 2}],
+    ids=["fresh", "windows", "updates"],
+)
+def test_runs_that_share_devices_are_single_runs(options, key):
+    gfn = describe(**options)
+    keys = jax.random.split(key, 3)
+    both = Placement(4, num_batch_devices=2)
+    found = sweep(gfn, keys, NUM_STEPS, chunk_size=CHUNK, placement=both)
+    for i in range(3):
+        assert_same(
+            found.states[i].params, single(found.members[i])[0].params, rtol=1e-5, atol=1e-5
+        )
+
+
+def test_a_replay_buffer_is_divided_among_the_devices_of_a_batch(key):
+    gfn = describe(sampler=Mixed(Fifo(8)))
+    both = Placement(4, num_batch_devices=2)
+    found = sweep(gfn, key, NUM_STEPS, chunk_size=CHUNK, placement=both)
+    sizes = found.states[0].memory.buffer.size
+    assert sizes.tolist() == [4, 4]
+    odd = gfn.replace(batch_size=6, sampler=gfnjax.samplers.OnPolicy())
+    with pytest.raises(ValueError, match="batch_size must be a multiple of the 4 devices"):
+        sweep(odd, jax.random.clone(key), NUM_STEPS, placement=Placement(4, num_batch_devices=4))
