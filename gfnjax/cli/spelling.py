@@ -13,6 +13,16 @@ from gfnjax.run.choices import SETTINGS, Parts, Values
 from gfnjax.run.config import CHOICES, UsageError
 
 # Of the command itself, and of every environment alike.
+# What the library calls otherwise.
+SWEEP_NAMES = {
+    "num_devices": "devices",
+    "num_batch_devices": "batch-devices",
+    "members_at_once": "members-at-once",
+    "num_samples": "samples",
+    "memory": "memory",
+    "seeds": "seeds",
+    "points": "points",
+}
 SWEEP = (
     *("vary", "seeds", "samples", "points", "table", "metric"),
     *("devices", "batch-devices", "members-at-once", "memory", "compile-for"),

@@ -5,11 +5,13 @@ from pathlib import Path
 from gfnjax.cli.parser import Report, Resume
 from gfnjax.cli.sweep_parser import Sweep
 from gfnjax.cli.sweep_report import report
+from gfnjax.cli.wording import speaking_of
 from gfnjax.run.config import UsageError
 from gfnjax.run.display import duration
 from gfnjax.run.sweeps import session
 from gfnjax.run.sweeps.cores import use_cores
 from gfnjax.run.sweeps.directory import SweepDirectory
+from gfnjax.run.sweeps.judging import check_metric
 from gfnjax.run.sweeps.session import SweepOutcome
 from gfnjax.run.sweeps.table import check_path, write
 from gfnjax.sweeps.placement import Placement
@@ -25,7 +27,8 @@ def carry_out(command: Sweep) -> int:
     suffix = command.table
     check_path(SweepDirectory(Path()).table_file(suffix))
     use_cores(command.placement.num_devices)
-    outcome = session.start(command.config, command.output, command.placement)
+    with speaking_of(lambda: command.config.points[0].config):
+        outcome = session.start(command.config, command.output, command.placement)
     return _conclude(outcome, command.metric, suffix)
 
 
@@ -34,13 +37,17 @@ def go_on(command: Resume) -> int:
     if command.steps is not None:
         raise UsageError("--steps extends a run, not a sweep: start one with more steps")
     use_cores(command.devices)
-    placement = Placement(command.devices, command.batch_devices)
-    return _conclude(session.resume(command.run, placement), None, "csv")
+    config, _ = SweepDirectory(command.run).read_sweep()
+    with speaking_of(lambda: config.points[0].config):
+        placement = Placement(command.devices, command.batch_devices)
+        outcome = session.resume(command.run, placement)
+    return _conclude(outcome, None, "csv")
 
 
 def tell(command: Report) -> int:
     """`gfnjax report`; the exit code."""
     check_path(Path(f"results.{command.table}"))
+    check_metric(command.metric)
     sweep = SweepDirectory(command.sweep)
     config, _ = sweep.read_sweep()
     table = sweep.table(config)

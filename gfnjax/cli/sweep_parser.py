@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import tyro
 
+from gfnjax.arguments import whole
 from gfnjax.cli.reading import Read, read_training, take
 from gfnjax.cli.spelling import Flag, find_flag
 from gfnjax.cli.wording import in_flags
@@ -17,6 +18,7 @@ from gfnjax.run import plugins
 from gfnjax.run.choices import assemble
 from gfnjax.run.config import CHOICES, UsageError
 from gfnjax.run.sweeps.config import COMMON, Point, SweepConfig
+from gfnjax.run.sweeps.judging import check_metric
 from gfnjax.run.sweeps.spelling import read_bytes, read_points, read_values
 from gfnjax.sweeps.placement import Placement
 from gfnjax.sweeps.points import Uniform, given_points, make_points
@@ -84,25 +86,19 @@ def parse_sweep(
     try:
         points = _points(asked, kinds, own, bases, first)
         made = tuple(_point(point, bases, kinds) for point in points)
+        placement = _placement(own)
+        check_metric(own.metric)
+        seed = first.values["training"].get("seed", 0)
+        config = SweepConfig(made, tuple(range(seed, seed + whole("seeds", own.seeds, least=1))))
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(in_flags(error, first.parts)) from error
-    seed = first.values["training"].get("seed", 0)
-    if own.seeds < 1:
-        raise UsageError(f"--seeds must be at least 1, got {own.seeds}")
-    config = SweepConfig(made, tuple(range(seed, seed + own.seeds)))
-    placement = _placement(own)
     given = first.parsed.output, placement, own.table, own.metric
     return Sweep(config, *given), list(map(str, failures))
 
 
 def _placement(own: SweepFlags) -> Placement:
-    try:
-        memory = None if own.memory is None else read_bytes(own.memory)
-        return Placement(own.devices, own.batch_devices, own.members_at_once, memory)
-    except ArgumentError as error:
-        names = {"num_devices": "--devices", "num_batch_devices": "--batch-devices"}
-        said = error.said(lambda words: words.said(lambda x: names.get(x, f"--{x}")))
-        raise UsageError(said.replace("--members_at_once", "--members-at-once")) from error
+    memory = None if own.memory is None else read_bytes(own.memory)
+    return Placement(own.devices, own.batch_devices, own.members_at_once, memory)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gfnjax import registry
-from gfnjax.cli.spelling import Flag, any_of, part_flags, setting_flags
+from gfnjax.cli.spelling import SWEEP_NAMES, Flag, any_of, part_flags, setting_flags
 from gfnjax.errors import ArgumentError, Use, Words
 from gfnjax.objectives.base import as_objective
 from gfnjax.registry import Entry
@@ -66,7 +66,7 @@ class Wording:
             flags = [flag for flag in map(self._flag, self._in_use(fields)) if flag is not None]
             if flags:
                 return _all_of(flags)
-        return argument
+        return f"--{SWEEP_NAMES[argument]}" if argument in SWEEP_NAMES else argument
 
     def _in_use(self, fields: Sequence[str]) -> Sequence[str]:
         """Of several, those that are not as they are by themselves; all, where that is unknown."""

@@ -67,6 +67,8 @@ def _fitting(
     budget, count = placement.budget(placement.devices()), len(members)
     while True:
         layout = make_layout(placement, state, count)
+        if layout.num_parts > 1:  # what cannot share a batch says so when it is traced
+            lower(members[:1], make_layout(placement, state, 1), capacity)
         needed = 0 if budget is None else bytes_of(members[:count], layout, capacity)
         if budget is None or needed <= budget:
             break

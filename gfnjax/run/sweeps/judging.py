@@ -67,6 +67,16 @@ METRICS = {
 }
 
 
+def check_metric(name: str | None) -> None:
+    """Raise what `judge` would raise whatever a sweep measures, before it has begun."""
+    plain, _, good = (name or "loss").partition(":")
+    if good not in ("high", "low", "") or (not good and plain not in METRICS):
+        raise UsageError(
+            f"metric must say what is good, {plain}:high or {plain}:low, or be one of "
+            f"{', '.join(METRICS)}{suggest(plain, METRICS)}"
+        )
+
+
 def judge(table: Table, name: str | None = None) -> Metric:
     """The metric that a sweep is judged by.
 
@@ -96,8 +106,7 @@ def judge(table: Table, name: str | None = None) -> Metric:
     if plain not in present:
         hint = suggest(plain, present)
         raise UsageError(f"metric must be one of {', '.join(present)}, got {plain!r}{hint}")
-    if good not in ("high", "low", "") or (not good and plain not in METRICS):
-        raise UsageError(f"metric must say what is good: {plain}:high or {plain}:low")
+    check_metric(name)
     known = METRICS.get(plain, Metric(plain, True, plain.replace("_", " ")))
     return Metric(plain, good == "high" if good else known.high, known.label)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from gfnjax.errors import ArgumentError
 from gfnjax.run import directory
 from gfnjax.run.build import describe, run_key
 from gfnjax.run.config import UsageError
@@ -178,6 +179,6 @@ def _population(session: _Session, number: int) -> tuple[Population, int | None]
     state = jax.eval_shape(members[0].gfn.init, members[0].key)
     try:
         layout = make_layout(session.placement, state, len(members))
-    except ValueError as error:
+        return restored(session.sweep.round_checkpoints(number), members, layout)
+    except ArgumentError as error:
         raise UsageError.of(error) from error
-    return restored(session.sweep.round_checkpoints(number), members, layout)
