@@ -105,6 +105,8 @@ def connect(
 
 def _refused(hosts: Hosts, error: Exception) -> UsageError:
     reason = str(error).splitlines()[0]
+    if type(error) is RuntimeError:  # JAX's own word for being too late
+        return UsageError("hosts must be connected before JAX computes anything")
     if hosts.detect:
         problem = (
             f"finds nothing that JAX knows, SLURM, Open MPI, a TPU pod or Kubernetes ({reason}): "

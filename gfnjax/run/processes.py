@@ -5,7 +5,8 @@ All of it must be called by all processes, in the same order.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import jax
@@ -108,18 +109,28 @@ def check_same(**values: Any) -> None:
                 raise UsageError(f"{problem}: they must be started with the same")
 
 
-def _allgather(value: Any) -> np.ndarray:
+@contextmanager
+def shared_work() -> Iterator[None]:
+    """What no process can do alone.
+
+    Raises:
+        ProcessError: where it fails, of which the reason is most often that one is gone.
+    """
     try:
+        yield
+    except tuple(KNOWN.values()):
+        raise
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # JAX has both
+        if not are_several():
+            raise
+        reason = str(error).splitlines()[0]
+        problem = f"another process has failed or cannot be reached ({reason})"
+        raise ProcessError(f"{problem}: start all of them again to go on") from error
+
+
+def _allgather(value: Any) -> np.ndarray:
+    with shared_work():
         return np.asarray(multihost_utils.process_allgather(value))
-    except jax.errors.JaxRuntimeError as error:
-        raise lost(error) from error
-
-
-def lost(error: Exception) -> ProcessError:
-    """What a failed operation of several processes means."""
-    reason = str(error).splitlines()[0]
-    problem = f"another process has failed or cannot be reached ({reason})"
-    return ProcessError(f"{problem}: start all of them again to go on")
 
 
 def _digest(value: Any) -> str:

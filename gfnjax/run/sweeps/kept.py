@@ -38,7 +38,7 @@ def save(checkpoints: Path, population: Population, step: int) -> None:
     if are_several():
         path = checkpoints / f"step-{step:09d}{shards.SUFFIX}"
         about = {"status": status.tolist(), "step": step}
-        shards.write(path, population.states, population.layout, about)
+        shards.write(path, population.states, about)
     else:
         kept = Kept(population.kept(), status, np.int32(step))
         path = checkpoint.save(checkpoints, kept, keep=KEEP)
@@ -77,8 +77,9 @@ def _read(path: Path, template: Kept) -> Kept:
 def _names(checkpoints: Path) -> list[str]:
     """Those of all checkpoints that are complete, the newest last."""
     checkpoints.mkdir(parents=True, exist_ok=True)
-    kinds = ".ckpt", shards.SUFFIX
-    return sorted(path.name for path in checkpoints.glob("step-*") if path.suffix in kinds)
+    files = list(checkpoints.glob("step-*.ckpt"))
+    folders = [x for x in checkpoints.glob(f"step-*{shards.SUFFIX}") if shards.is_sealed(x)]
+    return sorted(path.name for path in (*files, *folders))
 
 
 def _forget(checkpoints: Path, saved: Path) -> None:

@@ -14,7 +14,15 @@ from gfnjax.run.build import describe, run_key
 from gfnjax.run.config import UsageError
 from gfnjax.run.display import Display, Silent, make_display
 from gfnjax.run.evaluation import Evaluator, make_evaluator
-from gfnjax.run.processes import are_several, check_same, first, gather, is_first, lost, together
+from gfnjax.run.processes import (
+    are_several,
+    check_same,
+    first,
+    gather,
+    is_first,
+    shared_work,
+    together,
+)
 from gfnjax.run.session import Clock, Ending, Interrupts, rehearse
 from gfnjax.run.sweeps.config import SweepConfig, sweep_to_dict
 from gfnjax.run.sweeps.directory import SweepDirectory
@@ -185,10 +193,6 @@ def _train(session: _Session) -> SweepOutcome:
             if (signal := _signal(session)) is not None:
                 ending = "interrupted"
                 break
-    except jax.errors.JaxRuntimeError as error:
-        if are_several():
-            raise lost(error) from error
-        raise
     finally:
         session.display.close()
     table = session.sweep.table(session.config)
@@ -224,7 +228,8 @@ def _train_round(session: _Session, number: int) -> bool:
         session.display.update(visit.start(session.clock))
         save(checkpoints, population, step)
     while population.running and _signal(session) is None:
-        infos = population.advance(settings.steps, settings.chunk_size)
+        with shared_work():
+            infos = population.advance(settings.steps, settings.chunk_size)
         step = min(step - step % settings.chunk_size + settings.chunk_size, settings.steps)
         session.display.update(visit.after(infos, step, session.clock))
         save(checkpoints, population, step)

@@ -1,10 +1,10 @@
 """Checkpoints of several processes: each writes its part of the states, by Orbax.
 
-A checkpoint is a folder `step-<step>.orbax`, which has its name once all processes are done. It
-holds the leaves of the states, keys as the words they consist of, for all slots of the round, and
-beside them what a single file would say of them: their names and forms, the step, the status of
-each member, and a checksum of each slot, for Orbax has none of its own. Reading needs neither the
-devices nor the number of processes that wrote it; each process reads it all.
+A checkpoint is a folder `step-<step>.orbax` with the leaves of the states, keys as the words they
+consist of, for all slots of the round. It counts once process 0 has put a seal on it: a file that
+says what a single file would say of its content, and has a checksum of each file in the folder,
+for Orbax has none of its own. Reading needs neither the devices nor the number of processes that
+have written it; each process reads it all.
 """
 
 import json
@@ -21,38 +21,41 @@ from gfnjax.run.checkpoint import (
     describe,
     is_key,
     named_leaves,
+    replace_atomically,
     to_device,
 )
-from gfnjax.sweeps.placement import RUN, Layout
+from gfnjax.run.processes import first, shared_work
 from gfnjax.types import PyTree
 
 SUFFIX = ".orbax"
+SEAL = "gfnjax.json"
+BLOCK = 1 << 24
 
 
-def write(path: Path, states: PyTree, layout: Layout, about: dict[str, Any]) -> None:
+def write(path: Path, states: PyTree, about: dict[str, Any]) -> None:
     """Store the states of all slots; called by all processes, done when it returns.
 
     Args:
         path: of the folder, on a file system that all processes share.
         states: `[S, ...]`, each row on the device that trains it.
-        layout: of the slots.
         about: plain values, for JSON.
     """
     import orbax.checkpoint as ocp
 
     leaves = {f"{i:05d}": _words(x) for i, x in enumerate(jax.tree.leaves(states)) if x.size}
-    text = json.dumps({**about, "slots": describe(named_leaves(states))})
-    tree = {
-        "states": leaves,
-        "checksums": _checksums(list(leaves.values()), layout),
-        "about": np.frombuffer(text.encode(), np.uint8),
-    }
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(tree), force=True)
+    with shared_work(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        checkpointer.save(path.absolute(), args=ocp.args.PyTreeSave(leaves), force=True)
+    slots = describe(named_leaves(states))
+    first(lambda: _seal(path, {**about, "slots": slots, "files": _checksums(path)}))
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a folder was written to its end."""
+    return (path / SEAL).is_file()
 
 
 def read(path: Path, template: PyTree) -> tuple[PyTree, dict[str, Any]]:
-    """The states of the members, and what was said about them.
+    """The states of the members, and what was said about them; waits for no other process.
 
     Args:
         path: of the folder.
@@ -61,25 +64,24 @@ def read(path: Path, template: PyTree) -> tuple[PyTree, dict[str, Any]]:
     Raises:
         CheckpointError: if the folder is damaged or does not fit `template`.
     """
-    tree = _tree(path)
     try:
-        about = json.loads(tree["about"].tobytes())
-        rows = [tree["states"][name] for name in sorted(tree["states"])]
-        sums = _sums_of(rows, len(tree["checksums"]))
-    except (KeyError, TypeError, ValueError) as error:
+        about = json.loads((path / SEAL).read_text())
+        whole = about["files"] == _checksums(path)
+        slots = about["slots"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    if not np.array_equal(sums, tree["checksums"]):
+    if not whole:
         raise CheckpointError(f"{path} is damaged (its checksum does not match)")
     leaves = named_leaves(template)
     num_members = leaves[0][1].shape[0]
-    check_fit(path, _of_members(about.pop("slots"), num_members), describe(leaves))
-    filled = iter(rows)
+    check_fit(path, _of_members(slots, num_members), describe(leaves))
+    stored = _arrays(path, [f"{i:05d}" for i, (_, x) in enumerate(leaves) if x.size])
+    filled = iter(stored)
     values = [_leaf(next(filled)[:num_members], x) if x.size else _empty(x) for _, x in leaves]
     return jax.tree.structure(template).unflatten(values), about
 
 
-def _tree(path: Path) -> dict[str, Any]:
-    """All arrays of a folder as NumPy, by this process alone: it waits for no other."""
+def _arrays(path: Path, names: list[str]) -> list[np.ndarray]:
     import orbax.checkpoint as ocp
 
     own = jax.process_index()
@@ -87,15 +89,33 @@ def _tree(path: Path) -> dict[str, Any]:
         primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"read-{own}"
     )
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    kinds = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
     try:
         with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
-            found = checkpointer.metadata(path.absolute()).item_metadata.tree
-            kinds = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), found)
             args = ocp.args.PyTreeRestore(restore_args=kinds)
-            return checkpointer.restore(path.absolute(), args=args)
-    except Exception as error:  # whatever Orbax makes of a damaged file
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise CheckpointError(f"{path} is damaged ({reason})") from error
+            found = checkpointer.restore(path.absolute(), args=args)
+        return [found[name] for name in names]
+    except Exception as error:  # Orbax does not say which
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(f"{path} cannot be read: {reason}") from error
+
+
+def _seal(path: Path, values: dict[str, Any]) -> None:
+    replace_atomically(path / SEAL, json.dumps(values).encode())
+
+
+def _checksums(path: Path) -> dict[str, list[int]]:
+    """Size and checksum of each file in a folder, by its path in there."""
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != SEAL)
+    return {file.relative_to(path).as_posix(): _checksum(file) for file in files}
+
+
+def _checksum(path: Path) -> list[int]:
+    total, size = 0, 0
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            total, size = zlib.crc32(block, total), size + len(block)
+    return [size, total]
 
 
 def _words(leaf: Any) -> Any:
@@ -118,24 +138,3 @@ def _of_members(slots: dict[str, Any], num_members: int) -> dict[str, Any]:
         for name, dtype, shape in slots["leaves"]
     ]
     return {**slots, "leaves": rows}
-
-
-def _checksums(leaves: list[jax.Array], layout: Layout) -> jax.Array:
-    """`[S]` of all slots, each computed where the slot is."""
-    sums = np.zeros(layout.num_slots, np.uint32)
-    for leaf in leaves:
-        # Devices that share a batch have the same rows.
-        shards = {shard.index[0].start or 0: shard for shard in leaf.addressable_shards}
-        for start, shard in shards.items():
-            rows = np.asarray(shard.data)
-            own = sums[start : start + len(rows)]
-            own[:] = [zlib.crc32(x.tobytes(), y) for x, y in zip(rows, own.tolist(), strict=True)]
-    shape, sharding = (layout.num_slots,), layout.sharding(RUN)
-    return jax.make_array_from_callback(shape, sharding, lambda index: sums[index])
-
-
-def _sums_of(leaves: list[np.ndarray], num_slots: int) -> np.ndarray:
-    sums = np.zeros(num_slots, np.uint32)
-    for rows in leaves:
-        sums[:] = [zlib.crc32(x.tobytes(), y) for x, y in zip(rows, sums.tolist(), strict=True)]
-    return sums
