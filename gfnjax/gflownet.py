@@ -26,7 +26,7 @@ from gfnjax.objectives.regression import square
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward
 from gfnjax.policies.base import AnyPolicy, Behaviour, FrozenPolicy
 from gfnjax.pytree import moving_average, pytree, split, static, unchecked
-from gfnjax.samplers.base import Batch, OnPolicy, Sampler
+from gfnjax.samplers.base import Batch, OnPolicy, Sampler, check_divides
 from gfnjax.scoring import BackwardPolicy, VisitScores
 from gfnjax.state import (
     InitKeys,
@@ -60,7 +60,8 @@ class GFlowNet(Comparable):
         regression: g, what a residual costs: a function, or a frozen dataclass that is one.
         sampler: where the trajectories of a step come from.
         exploration: how the sampling of a training step departs from the policy.
-        batch_size: trajectories per step.
+        batch_size: trajectories per step, on all devices together where `gfnjax.spread` has more
+            than one share them.
         num_updates: updates a batch serves for.
         max_grad_norm: clip the gradient to this global norm, a float or an optax schedule; None
             leaves it alone.
@@ -148,8 +149,10 @@ class GFlowNet(Comparable):
         opt_state = updates.init(self._optimizers(params, values), self.backward, params)
         # A copy: a step may be given the buffers of the whole state, each of which it takes once.
         target = None if self.target_rate is None else jax.tree.map(jnp.copy, params.policy)
+        check_divides(self.sampler, self.batch_size)
         memory = self.sampler.init(self.model, params, keys.sampler, self.batch_size)
-        observed = self._init_observed(params, memory)
+        given = self.model, self.sampler, params, memory, self.batch_size
+        observed = updates.observed(*given)
         step = jnp.zeros((), jnp.int32)
         return TrainState(params, opt_state, target, held, keys.run, step, memory, observed)
 
@@ -160,14 +163,6 @@ class GFlowNet(Comparable):
         start = first_log_z(*given, params, keys.log_z, self.batch_size)
         log_flow = first_log_flow(self.env, self.objective, start)
         return params._replace(log_z=start, log_flow_start=log_flow)
-
-    def _init_observed(self, params: Params, memory: PyTree) -> PyTree:
-        if not isinstance(self.backward, TrainedBackward):
-            return None
-        key = jax.random.key(0)  # for the shapes alone
-        given = self.model, params, memory, key, Behaviour(), self.batch_size
-        batch, _ = jax.eval_shape(lambda: self.sampler.draw(*given))
-        return self.backward.start(batch.trajectories)
 
     def step(self, state: TrainState) -> tuple[TrainState, StepInfo]:
         """Draw a batch, score it, move the parameters. Pure: jit, scan, vmap it at will."""
@@ -225,6 +220,7 @@ class GFlowNet(Comparable):
 
     def draw(self, state: TrainState) -> tuple[Batch, PyTree]:
         """The batch that `step` learns from, and what the sampler remembers after drawing it."""
+        check_divides(self.sampler, self.batch_size)
         key = step_keys(state.key, state.step).draw
         behaviour = self.behaviour(self.values(state.hyperparameters, state.step))
         given = self.at(state).model, state.params, state.memory, key, behaviour, self.batch_size

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax import rollout, scoring
+from gfnjax import rollout, scoring, spread
 from gfnjax.actions import Categorical, actions_of, backward_actions_of
 from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State, source_state
@@ -67,8 +67,9 @@ class Model(Comparable):
         return Params(policy, jnp.zeros((), jnp.result_type(float)), backward)
 
     def sample(self, params: Params, key: Array, num_samples: int) -> Trajectory:
-        """`num_samples` trajectories of the policy."""
+        """`num_samples` trajectories of the policy, this device's part where several share them."""
         num_samples = whole("num_samples", num_samples, least=1)
+        spread.part_of("num_samples", num_samples)
         return _sample(self, params, check_key("key", key), num_samples)
 
     def explore(

@@ -1,6 +1,7 @@
 """The plain fields of a frozen dataclass: what is a flag on the command line and kept in JSON."""
 
 import ast
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -140,6 +141,44 @@ def _read_tuple(inner: tuple[Any, ...], value: Any) -> Any:
         return _NO
     found = tuple(map(_read, kinds, value))
     return _NO if any(x is _NO for x in found) else found
+
+
+def from_text(name: str, hint: Any, text: str, *, or_none: bool = False) -> Any:
+    """A value as it is typed: `1e-3`, `true`, `none`, the words of a list.
+
+    Raises:
+        TypeError: for a text that is no value of this type; with `or_none` there is None instead.
+    """
+    tries = (_read(hint, value) for value in _meanings(text))
+    found = next((value for value in tries if value is not _NO), _NO)
+    if found is _NO and or_none:
+        return None
+    if found is _NO:
+        raise ArgumentError(name, f"must be {describe(hint)}, got {text!r}")
+    return found
+
+
+def _meanings(text: str) -> list[Any]:
+    """What a text may stand for: one value, or the list of its words."""
+    return [*_values_of(text), [_values_of(word)[0] for word in text.split()]]
+
+
+def _values_of(word: str) -> list[Any]:
+    """The most particular first: a number before a text."""
+    named = {"true": True, "yes": True, "false": False, "no": False, "none": None}
+    found: list[Any] = [named[word.lower()]] if word.lower() in named else []
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return [*found, kind(word), word]
+    return [*found, word]
+
+
+def is_number_hint(hint: Any) -> bool:
+    """Whether a type has numbers among its values."""
+    hint = _bare(hint)
+    if get_origin(hint) in (Union, UnionType):
+        return any(map(is_number_hint, get_args(hint)))
+    return hint in (int, float)
 
 
 def describe(hint: Any) -> str:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax import packing
+from gfnjax import packing, spread
 from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, usual
 from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of, source_state
 from gfnjax.shapes import check_shape, check_states, check_trajectories
@@ -127,7 +127,8 @@ def rollout(
         act: what acts in a batch of states.
         start: states `[B, ...]` before the first step to what `act` remembers.
         key: a typed PRNG key.
-        batch_size: number of trajectories B.
+        batch_size: number of trajectories B, of the whole batch where several devices have parts
+            of it (`gfnjax.spread`); each then builds its own, and has its own in all arrays.
         window: as in `sample_forward`.
         record: as in `sample_forward`.
 
@@ -138,7 +139,8 @@ def rollout(
     state = draw_sources(env, source_key, batch_size) if window is None else window.states
     memory, actions = start(state), actions_of(env)
     horizon = env.max_steps if window is None else window.length
-    noise = actions.noise(key, (horizon + 1, batch_size))
+    noise = spread.rows(actions.noise(key, (horizon + 1, batch_size)), axis=1)
+    batch_size = spread.part_of("batch_size", batch_size)
     length = jnp.zeros(batch_size, jnp.int32)
     time, done = jnp.zeros((), jnp.int32), jnp.zeros(batch_size, bool)
     arrival = no_arrival(env, batch_size)
@@ -268,7 +270,7 @@ def sample_backward(
     check_states("terminal_states", terminal_states, source_state(env))
     horizon, undoing = env.max_steps, backward_actions_of(env)
     batch_size = jax.tree.leaves(terminal_states)[0].shape[0]
-    noise = undoing.noise(key, (horizon, batch_size))
+    noise = spread.rows(undoing.noise(key, (horizon, spread.whole(batch_size))), axis=1)
     at_source = jax.vmap(lambda s: ~undoing.possible(env.backward_mask(s)))
     length = jnp.zeros(batch_size, jnp.int32)
     taken = no_arrival(env, batch_size).action
@@ -317,8 +319,8 @@ def sample_backward(
 def draw_sources(env: Environment, key: Array, batch_size: int) -> State:
     """`[B, ...]` states s_0, each with a condition of its own where the environment has one."""
     if isinstance(env, Conditioned):
-        return jax.vmap(env.draw_initial_state)(jax.random.split(key, batch_size))
-    return tile(source_state(env), batch_size)
+        return jax.vmap(env.draw_initial_state)(spread.rows(jax.random.split(key, batch_size)))
+    return tile(source_state(env), spread.part_of("batch_size", batch_size))
 
 
 def terminal_states(trajectories: Trajectory) -> State:

@@ -17,6 +17,7 @@ FILES = {
 ORDER = (
     "registry",
     "types",
+    "spread",
     "actions",
     "envs",
     "rollout",

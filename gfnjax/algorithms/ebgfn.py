@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gfnjax import spread
 from gfnjax.envs.base import Environment, State, log_reward_of
 from gfnjax.errors import ArgumentError, Use, Words
 from gfnjax.gflownet import GFlowNet
@@ -141,11 +142,13 @@ class EnergyGFlowNet(Comparable):
 
     def init(self, key: Array) -> EnergyState:
         """The state at step 0. `key` is a typed PRNG key."""
+        spread.refuse("EnergyGFlowNet", "batch_size")
         reward = jax.tree.map(jnp.asarray, _reward(self.gfn.env))
         return EnergyState(self.gfn.init(key), reward, self._optimizer.init(reward))
 
     def step(self, state: EnergyState) -> tuple[EnergyState, EnergyInfo]:
         """One step of the GFlowNet on the current reward, one of the reward."""
+        spread.refuse("EnergyGFlowNet", "batch_size")
         train, gfn = state.gfn, self.sampler(state)
         keys = step_keys(train.key, train.step)
         trajectories = self._trajectories(gfn, train, keys.draw)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from gfnjax import registry
+from gfnjax import registry, spread
 from gfnjax.arguments import check_key, whole
 from gfnjax.envs.base import Environment, State, log_reward_of
 from gfnjax.errors import ArgumentError
@@ -111,6 +111,7 @@ class MarkovChains(Comparable):
 
     def init(self, key: Array) -> ChainState:
         """Chains that start from objects built by the proposal, untrained."""
+        spread.refuse("MarkovChains", "num_chains")
         keys = jax.random.split(check_key("key", key), 4)
         policy_key, backward_key, start_key, run_key = keys
         params = self.proposal.init(policy_key, backward_key)
@@ -122,6 +123,7 @@ class MarkovChains(Comparable):
 
     def step(self, state: ChainState) -> tuple[ChainState, ChainInfo]:
         """Propose a move to every chain; with `learn`, train on the successful ones."""
+        spread.refuse("MarkovChains", "num_chains")
         return self.moved(state, self.propose(state))
 
     def propose(self, state: ChainState) -> Move:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gfnjax import spread
 from gfnjax.envs.base import Conditioned, Environment
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.gflownet import GFlowNet
@@ -181,7 +182,7 @@ class Teacher(Comparable):
         if self.student.log_z_init != "batch":
             return state
         model, params = self.teacher.model, state.teacher.params
-        num_samples = max(self.student.batch_size, starting.LEAST_BATCH)
+        num_samples = starting.sample_size(self.student.batch_size)
         trajectories = model.sample(params, start_key, num_samples)
         lesson = self._lesson(state, trajectories)
         start = starting.estimate(model, self.teacher.objective, params, lesson)
@@ -199,7 +200,10 @@ class Teacher(Comparable):
     def draw(self, state: TaughtState) -> Batch:
         """Trajectories of the student, then of the teacher `[B, ...]`."""
         student_key, teacher_key = jax.random.split(step_keys(state.gfn.key, state.step).draw)
-        num_own = self.student.batch_size - self.num_taught
+        batch_size = self.student.batch_size
+        subject = f"{{share}} = {self.share} of a batch of {batch_size}"
+        spread.part_of("share", self.num_taught, subject)
+        num_own = batch_size - self.num_taught
         env = self.student.at(state.gfn).env
         own = _explore(self.student, state.gfn, env, student_key, num_own)
         taught = _explore(self.teacher, state.teacher, env, teacher_key, self.num_taught)

@@ -1,4 +1,4 @@
-"""The `gfnjax` command: train, resume, plot, list.
+"""The `gfnjax` command: train, sweep, resume, report, plot, list.
 
 Exit codes: 0 done, 1 training failed, 2 a request that cannot work (one line on stderr says why),
 130 and 143 stopped by Ctrl-C and SIGTERM.
@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from jax.errors import JaxRuntimeError
 
 from gfnjax import run
+from gfnjax.cli import sweep_commands
 from gfnjax.cli.listing import listing
-from gfnjax.cli.parser import List, Plot, Resume, Train, parse
+from gfnjax.cli.parser import Command, List, Plot, Report, Resume, Train, parse
 from gfnjax.cli.reports import conclude, names
+from gfnjax.cli.sweep_parser import Sweep
 from gfnjax.cli.wording import Told, speaking_of
 from gfnjax.plot import pictures
 from gfnjax.run.checkpoint import CheckpointError
@@ -57,11 +59,19 @@ def _say(text: str) -> None:
     print(f"gfnjax: {text}", file=sys.stderr, flush=True)
 
 
-def _carry_out(command: Train | Resume | Plot | List) -> int:
+def _carry_out(command: Command) -> int:
     match command:
         case Train(config, output):
             with speaking_of(lambda: config):
                 return conclude(run.start(config, output))
+        case Sweep():
+            return sweep_commands.carry_out(command)
+        case Resume(path) if sweep_commands.is_sweep(path):
+            return sweep_commands.go_on(command)
+        case Plot(path) if sweep_commands.is_sweep(path):
+            return sweep_commands.tell(Report(path))
+        case Report():
+            return sweep_commands.tell(command)
         case Resume(path, steps):
             with speaking_of(RunDirectory(path).read_config):
                 return conclude(run.resume(path, steps))

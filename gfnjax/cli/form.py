@@ -28,8 +28,8 @@ HELP = {
 }
 
 
-def make_form(parts: Parts, flags: Sequence[Flag]) -> type:
-    """A dataclass of all flags, in groups, for the parser alone."""
+def make_form(parts: Parts, flags: Sequence[Flag], command: str, own: type | None) -> type:
+    """A dataclass of all flags, in groups, for the parser alone; `own` are those of a command."""
     members: list[Any] = []
     for kind in CHOICES:
         hint = Annotated[one_of(registry.names(kind)), tyro.conf.arg(help=HELP[kind])]  # type: ignore
@@ -41,12 +41,15 @@ def make_form(parts: Parts, flags: Sequence[Flag]) -> type:
         hint = Annotated[variants, tyro.conf.arg(help=HELP["variant"])]  # type: ignore
         members.append(("variant", hint, next(iter(parts.environment.variants))))
     members.append(("output", Annotated[Path | None, tyro.conf.arg(help=HELP["output"])], None))
+    if own is not None:
+        title = tyro.conf.arg(name=command, help="")
+        members.append((command, Annotated[own, title], dataclasses.MISSING))
     titles = {part: f"{entry.kind} {entry.name}" for part, entry in parts.entries.items()}
     for part in dict.fromkeys(flag.part for flag in flags):
         group = _group_of_flags(part, flags)
         title = tyro.conf.arg(name=titles.get(part, part), help="")
         members.append((_group(part), Annotated[group, title], dataclasses.MISSING))
-    return make_dataclass("Train", members, frozen=True, kw_only=True)
+    return make_dataclass("Form", members, frozen=True, kw_only=True)
 
 
 def read_form(parsed: Any, flags: Sequence[Flag], values: Values) -> None:

@@ -1,24 +1,21 @@
-"""From arguments to a command, in two steps: who takes part, then the flags that these have.
+"""From arguments to a command."""
 
-The parser is built for one environment, objective, network and so on, so that its help shows what
-there is to say about them and nothing else.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from gfnjax import registry
-from gfnjax.cli.form import make_form, read_form, with_tyro
-from gfnjax.cli.spelling import command_flags, rewrite
+from gfnjax.cli.form import with_tyro
+from gfnjax.cli.reading import read_training, take
+from gfnjax.cli.sweep_parser import Sweep, parse_sweep
 from gfnjax.cli.wording import in_flags
 from gfnjax.options import one_of
 from gfnjax.run import plugins
-from gfnjax.run.choices import Parts, assemble, default_values, select
-from gfnjax.run.config import CHOICES, Config, UsageError
+from gfnjax.run.choices import assemble
+from gfnjax.run.config import Config, UsageError
 
 DESCRIPTION = (
     "Train, evaluate and draw GFlowNets: networks that sample objects x with p(x) ~ R(x). "
@@ -37,20 +34,36 @@ class Train:
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with a run that was interrupted, as if it had not been."""
+    """Go on with a run or a sweep that was interrupted, as if it had not been."""
 
     run: tyro.conf.Positional[Path]
     """folder of the run"""
     steps: int | None = None
     """new total number of steps, to extend the run; its --stop-at-tv no longer applies"""
+    devices: int | None = None
+    """of a sweep: how many; all without, and on CPU one a core"""
+    batch_devices: int = 1
+    """of a sweep: devices that share the batch of one run"""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw the pictures of a run, from its metrics and newest checkpoint."""
+    """Draw the pictures of a run or a sweep, from its metrics and newest checkpoint."""
 
     run: tyro.conf.Positional[Path]
     """folder of the run"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Say what a sweep has found, draw it, and write its table again."""
+
+    sweep: tyro.conf.Positional[Path]
+    """folder of the sweep"""
+    metric: str | None = None
+    """by which settings are judged"""
+    table: Literal["csv", "parquet"] = "csv"
+    """form of the results"""
 
 
 @dataclass(frozen=True)
@@ -58,114 +71,61 @@ class List:
     """List environments, objectives, networks and all else that has a name, with their flags."""
 
 
+Command = Train | Sweep | Resume | Plot | Report | List
+
+
 def _commands() -> Any:
-    """All commands, for their help; a training has a parser of its own."""
+    """All commands, for their help; trainings and sweeps have parsers of their own."""
     names = Annotated[
         one_of(registry.names("environment")),  # type: ignore
         tyro.conf.arg(help="the environment, see gfnjax list"),
     ]
     train = make_dataclass("TrainName", [("name", tyro.conf.Positional[names])])  # type: ignore
     train.__doc__ = "Train on an environment; gfnjax train NAME --help has all flags."
+    sweep = make_dataclass("SweepName", [("name", tyro.conf.Positional[names])])  # type: ignore
+    sweep.__doc__ = f"{Sweep.__doc__} gfnjax sweep NAME --help has all flags."
     return (
         Annotated[train, tyro.conf.subcommand("train")]
+        | Annotated[sweep, tyro.conf.subcommand("sweep")]
         | Annotated[Resume, tyro.conf.subcommand("resume")]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
+        | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[List, tyro.conf.subcommand("list")]
     )
 
 
-def parse(arguments: Sequence[str]) -> tuple[Train | Resume | Plot | List | None, list[str]]:
+def parse(arguments: Sequence[str]) -> tuple[Command | None, list[str]]:
     """The command, or None after a help text; and warnings of plug-ins that nothing is used of.
 
     Raises:
         UsageError: for anything else, in one line.
     """
     modules, arguments = take(arguments, "import")
-    if modules or arguments[:1] in (["resume"], ["plot"]):
+    if modules or arguments[:1] in (["resume"], ["plot"], ["report"]):
         plugins.look_here()
     for module in modules:
         plugins.import_module(module)
-    command, name = arguments[:1], arguments[1:2]
-    if command not in (["train"], ["list"]):
+    command, name = "".join(arguments[:1]), "".join(arguments[1:2])
+    if command not in ("train", "sweep", "list"):
         return with_tyro(_commands(), arguments or ["--help"], "gfnjax", DESCRIPTION), []
     failures = plugins.import_entry_points()
-    if command == ["train"] and name and not name[0].startswith("-"):
-        return _parse_train(name[0], arguments[2:], failures)
-    if command == ["train"] and not (name and name[0] in HELP):
+    if command == "list" or name in HELP:
+        return with_tyro(_commands(), arguments, "gfnjax", DESCRIPTION), list(map(str, failures))
+    if not name or name.startswith("-"):
         names = ", ".join(registry.names("environment"))
-        raise UsageError(f"train needs the name of an environment first, one of {names}")
-    return with_tyro(_commands(), arguments, "gfnjax", DESCRIPTION), list(map(str, failures))
-
-
-def take(arguments: Sequence[str], name: str) -> tuple[list[str], list[str]]:
-    """The values of a flag, given once or more; the arguments without it.
-
-    Raises:
-        UsageError: if a value is missing.
-    """
-    values, others = [], []
-    rest = iter(arguments)
-    for argument in rest:
-        word, equals, value = argument.partition("=")
-        if word != f"--{name}":
-            others.append(argument)
-            continue
-        value = value if equals else next(rest, "")
-        if not value or value.startswith("-"):
-            raise UsageError(f"--{name} must be followed by a name")
-        values.append(value)
-    return values, others
+        raise UsageError(f"{command} needs the name of an environment first, one of {names}")
+    parse_one = _parse_train if command == "train" else parse_sweep
+    return parse_one(name, arguments[2:], failures)
 
 
 def _parse_train(
     name: str, arguments: Sequence[str], failures: Sequence[plugins.Failure]
 ) -> tuple[Train | None, list[str]]:
-    """The second step: the flags of those who take part."""
-    parts, arguments = _choose(name, arguments, failures)
-    _refuse_clashes(parts, failures)
-    values = default_values(parts)
-    flags = command_flags(parts, values)
-    given = rewrite(arguments, flags, parts)
-    form = make_form(parts, flags)
-    parsed = with_tyro(form, given, f"gfnjax train {name}", parts.environment.summary)
-    if parsed is None:
+    read = read_training(name, arguments, failures, "train")
+    if read is None:
         return None, []
-    read_form(parsed, flags, values)
     try:
-        config = assemble(parts, values)
+        config = assemble(read.parts, read.values)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(in_flags(error, parts)) from error
-    return Train(config, parsed.output), list(map(str, failures))
-
-
-def _choose(
-    name: str, arguments: Sequence[str], failures: Sequence[plugins.Failure]
-) -> tuple[Parts, Sequence[str]]:
-    """The first step: who takes part; and the other arguments."""
-    chosen = {}
-    for kind in CHOICES:
-        values, arguments = take(arguments, kind)
-        chosen |= {kind: values[-1]} if values else {}
-    loggers, arguments = take(arguments, "logger")
-    variant = None
-    if name in registry.names("environment") and registry.find("environment", name).variants:
-        values, arguments = take(arguments, "variant")
-        variant = values[-1] if values else None
-    try:
-        parts = select(name, chosen, loggers, variant)
-        for kind in ("backward", "regression"):
-            for value in take(arguments, kind)[0]:
-                registry.find(kind, value)
-    except ValueError as error:
-        # What is missing may be in a plug-in that could not be imported.
-        raise UsageError("; ".join(map(str, [error, *failures]))) from error
-    return parts, arguments
-
-
-def _refuse_clashes(parts: Parts, failures: Iterable[plugins.Failure]) -> None:
-    """Raise a `UsageError` where a plug-in has another thing of the name that is asked for."""
-    used = {(entry.kind, entry.name) for entry in parts.entries.values()}
-    for failure in failures:
-        error = failure.error
-        if isinstance(error, registry.ClashError) and (error.kind, error.name) in used:
-            raise UsageError(failure.reason)
+        raise UsageError(in_flags(error, read.parts)) from error
+    return Train(config, read.parsed.output), list(map(str, failures))

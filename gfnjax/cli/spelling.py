@@ -13,7 +13,12 @@ from gfnjax.run.choices import SETTINGS, Parts, Values
 from gfnjax.run.config import CHOICES, UsageError
 
 # Of the command itself, and of every environment alike.
-RESERVED = ("help", "import", "output", *CHOICES, "logger")
+SWEEP = (
+    *("vary", "seeds", "samples", "points", "table", "metric"),
+    *("devices", "batch-devices", "members-at-once", "memory", "compile-for"),
+    *("coordinator", "num-processes", "process-id", "distributed"),
+)
+RESERVED = ("help", "import", "output", *CHOICES, "logger", *SWEEP)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class Flag:
     option: Option
     name: str
     others: tuple[str, ...] = field(default=())
+
+    @property
+    def column(self) -> str:
+        """Its name in a table."""
+        return self.name.replace("-", "_")
 
 
 def command_flags(parts: Parts, values: Values) -> list[Flag]:
@@ -83,18 +93,34 @@ def part_flags(parts: Parts) -> list[Flag]:
     return flags
 
 
+def find_flag(spelling: str, flags: Sequence[Flag], parts: Parts) -> Flag:
+    """The flag of a spelling, without dashes in front.
+
+    Raises:
+        UsageError: as `rewrite`.
+    """
+    known = _by_spelling(flags)
+    if spelling not in known:
+        raise UsageError(_unknown(spelling, spelling, known, parts))
+    return known[spelling]
+
+
 def rewrite(arguments: Sequence[str], flags: Sequence[Flag], parts: Parts) -> list[str]:
     """Arguments with every flag spelled by its `name`.
 
     Raises:
         UsageError: for a flag that is none here; it says of what it is one, or what is meant.
     """
+    known = _by_spelling(flags)
+    return [word for argument in arguments for word in _rewrite_one(argument, known, parts)]
+
+
+def _by_spelling(flags: Sequence[Flag]) -> dict[str, Flag]:
     known: dict[str, Flag] = {}
     for flag in flags:
         for spelling in flag.others:
             known.setdefault(spelling, flag)
-    known |= {flag.name: flag for flag in flags}
-    return [word for argument in arguments for word in _rewrite_one(argument, known, parts)]
+    return known | {flag.name: flag for flag in flags}
 
 
 def _rewrite_one(argument: str, known: dict[str, Flag], parts: Parts) -> list[str]:

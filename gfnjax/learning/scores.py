@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax import rollout
+from gfnjax import rollout, spread
 from gfnjax.errors import ArgumentError
 from gfnjax.model import Model, nowhere, score_inflow, score_policies, score_prior
 from gfnjax.objectives.base import (
@@ -85,7 +85,8 @@ def adapted(
     scores = score_policies(model, params, policy, trajectories, needs=objective.needs, **options)
     if params.objective is not None:
         assist = partial(objective.assist, params.objective, model.env)
-        keys = None if key is None else jax.random.split(key, trajectories.length.size)
+        num_keys = spread.whole(trajectories.length.size)
+        keys = None if key is None else spread.rows(jax.random.split(key, num_keys))
         over = 0, None if keys is None else 0
         auxiliary = jax.vmap(assist, over)(trajectories, keys)
         scores = scores._replace(auxiliary=_repeat(auxiliary, scores) if members else auxiliary)
@@ -164,7 +165,8 @@ def mean_loss(
     """
     keep = jnp.ones(scores.log_reward.shape, bool)
     if key is not None and policy.keep < 1:
-        keep = jax.random.bernoulli(key, policy.keep, keep.shape)
+        shape = keep.shape[0], spread.whole(keep.shape[1])
+        keep = spread.rows(jax.random.bernoulli(key, policy.keep, shape), axis=1)
     judge = partial(loss_and_errors, objective, regression)
     losses, errors = jax.vmap(judge)(scores, keep)
     return losses.mean(), errors.mean(axis=0)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from gfnjax import spread
 from gfnjax.envs.base import Environment, log_partial_reward_of
 from gfnjax.errors import ArgumentError
 from gfnjax.learning.scores import path_scores
@@ -43,8 +44,15 @@ def first_log_z(
     """`[]` what `log_z_init` says log Z is at first: a number, or a batch's estimate."""
     if log_z_init != "batch":
         return jnp.full_like(params.log_z, log_z_init)
-    trajectories = model.sample(params, key, max(batch_size, LEAST_BATCH))
+    trajectories = model.sample(params, key, sample_size(batch_size))
     return estimate(model, objective, params, trajectories)
+
+
+def sample_size(batch_size: int) -> int:
+    """Trajectories to start from, where training steps have `batch_size`."""
+    parts = spread.num_parts()
+    least = -(-LEAST_BATCH // parts) * parts  # a few more on 3 devices than on 4
+    return max(batch_size, least)
 
 
 def first_log_flow(env: Environment, objective: Objective, log_z: Array) -> Array:
@@ -60,5 +68,6 @@ def estimate(model: Model, objective: Objective, params: Params, trajectories: T
     found = jax.vmap(objective.first_log_z)(path_scores(model, objective, params, trajectories))
     finite = jnp.isfinite(found)
     total = jnp.where(finite, found, 0.0).sum()
-    count = jnp.maximum(finite.sum(), 1).astype(found.dtype)
+    total, count = spread.total((total, finite.sum()))
+    count = jnp.maximum(count, 1).astype(found.dtype)
     return jax.lax.stop_gradient(total / count).astype(params.log_z.dtype)

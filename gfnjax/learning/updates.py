@@ -9,15 +9,20 @@ import numpy as np
 import optax
 from jax import lax
 
+from gfnjax import spread
 from gfnjax.errors import ArgumentError
 from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective
 from gfnjax.policies.backward import TrainedBackward
+from gfnjax.policies.base import Behaviour
+from gfnjax.samplers.base import Sampler
 from gfnjax.scoring import VisitScores
 from gfnjax.state import Params, StepInfo, TrainState
 from gfnjax.types import Array, PyTree, Scores, Trajectory
 
+# Groups of parameters that the objective's gradient moves.
+TRAINED = "policy", "log_z", "objective"
 REMEMBERING = optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState
 
 
@@ -30,6 +35,26 @@ class OptStates(NamedTuple):
     objective: PyTree
 
 
+class Seen(NamedTuple):
+    """What a step reports of its batch, `[]` each: means, but sums of `complete` trajectories."""
+
+    log_z: Array
+    log_reward: Array
+    complete: Array
+    length: Array
+
+
+def seen_in(scores: Scores, dtype: Any) -> Seen:
+    """What this device's scores `[b, ...]` contribute to what is reported of the whole batch."""
+    return Seen(
+        log_z=spread.share(scores.log_z.mean()),
+        # No product: 0 * inf of a window that has not ended would be NaN.
+        log_reward=jnp.where(scores.complete, scores.log_reward, 0.0).sum(),
+        complete=scores.complete.astype(dtype).sum(),
+        length=spread.share(scores.length.astype(dtype).mean()),
+    )
+
+
 class Fit(NamedTuple):
     """What the first update on a batch found: `errors` `[B]` is the loss of each trajectory."""
 
@@ -37,18 +62,16 @@ class Fit(NamedTuple):
     scores: Scores
     errors: Array
     grad_norm: Array
+    seen: Seen
 
     def info(self, log_z: Array | None) -> StepInfo:
         """What a step reports; the mean of the scores' log Z where none is given."""
-        seen, dtype = self.scores, self.loss.dtype
-        num_complete = seen.complete.astype(dtype).sum()
+        seen = self.seen
         return StepInfo(
             loss=self.loss,
-            log_z=seen.log_z.mean() if log_z is None else log_z,
-            # No product: 0 * inf of a window that has not ended would be NaN.
-            log_reward=jnp.where(seen.complete, seen.log_reward, 0.0).sum()
-            / jnp.maximum(num_complete, 1),
-            length=seen.length.astype(dtype).mean(),
+            log_z=seen.log_z if log_z is None else log_z,
+            log_reward=seen.log_reward / jnp.maximum(seen.complete, 1),
+            length=seen.length,
             grad_norm=self.grad_norm,
         )
 
@@ -90,6 +113,19 @@ def _init_group(name: str, optimizers: OptStates, params: Params) -> PyTree:
     return state
 
 
+def observed(
+    model: Model, sampler: Sampler, params: Params, memory: PyTree, batch_size: int
+) -> PyTree:
+    """What a `TrainedBackward` remembers before the first step; None of others."""
+    backward = model.backward
+    if not isinstance(backward, TrainedBackward):
+        return None
+    key = jax.random.key(0)  # for the shapes alone
+    given = model, params, memory, key, Behaviour(), batch_size
+    batch, _ = jax.eval_shape(lambda: sampler.draw(*given))
+    return backward.start(batch.trajectories)
+
+
 def fit(
     loss: Loss,
     update: Callable[[TrainState, Params], tuple[Params, OptStates]],
@@ -117,6 +153,9 @@ def fit(
     ) -> tuple[TrainState, Fit]:
         grad = jax.value_and_grad(loss, has_aux=True)
         (value, (scores, errors)), grads = grad(state.params, key, rows, previous)
+        moving = {name: getattr(grads, name) for name in TRAINED}  # the others' gradients are zero
+        moving, seen = spread.total((moving, seen_in(scores, value.dtype)))
+        grads = grads._replace(**moving)
         with jax.numpy_dtype_promotion("standard"):  # parameters may differ in precision
             norm = optax.tree.norm(grads).astype(value.dtype)
         if max_grad_norm is not None:
@@ -124,7 +163,7 @@ def fit(
             grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
         params, opt_state = update(state, grads)
         state = state._replace(params=params, opt_state=opt_state)
-        return state, Fit(value, scores, errors, norm)
+        return state, Fit(value, scores, errors, norm, seen)
 
     keys = jax.random.split(key, num_updates)
     state, first = step(state, keys[0], rows, None)
@@ -150,7 +189,9 @@ def fit_backward(
 
     def step(carry: tuple[PyTree, PyTree], key: Array) -> tuple[tuple[PyTree, PyTree], None]:
         network, opt_state = carry
-        grads = jax.grad(loss)(network, backward.recall(observed, trajectories, key))
+        # A memory is each device's own, and so is what it recalls.
+        batch = backward.recall(observed, trajectories, spread.own_key(key))
+        grads = spread.total(spread.share(jax.grad(loss)(network, batch)))
         return move(optimizer, grads, opt_state, network), None
 
     start = backward.network(state.params.backward), state.opt_state.backward
@@ -163,7 +204,7 @@ def fit_backward(
 def update(optimizers: OptStates, state: TrainState, grads: Params) -> tuple[Params, OptStates]:
     """New parameters and optimiser state; those of a `TrainedBackward` stay as they are."""
     params, opt_state = state.params, state.opt_state
-    for name in ("policy", "log_z", "objective"):
+    for name in TRAINED:
         group = getattr(params, name)
         if group is not None:
             held = getattr(grads, name), getattr(opt_state, name)

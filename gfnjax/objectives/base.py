@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from gfnjax import masking
+from gfnjax import masking, spread
 from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment
 from gfnjax.errors import ArgumentError, Use
@@ -227,8 +227,8 @@ def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
         return scores._replace(log_z=scores.log_flow[:, 0])
     log_weight = scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
     if log_z == "pair":
-        return scores._replace(log_z=jnp.roll(log_weight, -1))
-    return scores._replace(log_z=jnp.broadcast_to(log_weight.mean(), log_weight.shape))
+        return scores._replace(log_z=spread.following(log_weight))
+    return scores._replace(log_z=jnp.broadcast_to(spread.mean(log_weight), log_weight.shape))
 
 
 def weighted_loss(objective: Objective, regression: Regression, scores: Scores) -> Array:
@@ -268,8 +268,11 @@ def loss_and_errors(
     kept = jnp.ones_like(totals) if keep is None else keep.astype(totals.dtype)
     # Relative to the trajectory that counts most.
     log_scale = jnp.where(kept > 0, jax.vmap(objective.log_scale)(scores), masking.FILL)
-    scale = kept * jnp.exp(log_scale - log_scale.max()).astype(totals.dtype)
-    loss = (scale * totals).sum() / jnp.maximum((scale * sizes).sum(), tiny) + (
-        kept * extra
-    ).sum() / jnp.maximum(kept.sum(), 1)
+    top = log_scale.max()
+    if type(objective).log_scale is not Objective.log_scale:  # of others it is 0 on all devices
+        top = spread.largest(top)
+    scale = kept * jnp.exp(log_scale - top).astype(totals.dtype)
+    sums = (scale * totals).sum(), (scale * sizes).sum(), (kept * extra).sum(), kept.sum()
+    cost, size, more, count = spread.total(sums)
+    loss = cost / jnp.maximum(size, tiny) + more / jnp.maximum(count, 1)
     return loss, totals / jnp.maximum(sizes, tiny)

@@ -125,7 +125,10 @@ class TrainedBackward(Comparable):
     def loss(
         self, params: PyTree, env: Environment, trajectories: Trajectory, chunk_size: int
     ) -> Array:
-        """`[]` what the network's parameters minimise on trajectories `[B, ...]`.
+        """`[]` what the network's parameters minimise on trajectories `[B, ...]`: a mean over them.
+
+        Where a batch is spread over several devices (`gfnjax.spread`) each one is given its part,
+        and the gradients are averaged.
 
         Args:
             params: of the network.

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gfnjax import masking, rollout, scoring
+from gfnjax import masking, rollout, scoring, spread
 from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Environment, State
 from gfnjax.errors import ArgumentError
@@ -108,6 +108,7 @@ class EnsemblePolicy(Comparable):
             return rollout_of_states(self, params, env, key, num_samples, None, window, reading)
         key, member_key = jax.random.split(key)
         members = jax.random.randint(member_key, (num_samples,), 0, self.num_members)
+        members = spread.rows(members)
 
         def decide(state: State, member: Array) -> rollout.Decision:
             heads = self.heads(params, env, state)

@@ -2,7 +2,7 @@
 
 import jax
 
-from gfnjax import scoring
+from gfnjax import scoring, spread
 from gfnjax.envs.base import Environment
 from gfnjax.errors import ArgumentError
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward
@@ -38,7 +38,8 @@ class PessimisticBackward(TrainedBackward):
     objective learns from stays the sampler's choice.
 
     Attributes:
-        capacity: trajectories remembered; the oldest ones go first.
+        capacity: trajectories remembered; the oldest ones go first. Several devices that have
+            parts of a batch share it among them.
 
     Raises:
         ValueError: if `capacity` is not positive.
@@ -64,7 +65,7 @@ class PessimisticBackward(TrainedBackward):
     def observe(self, memory: Buffer, trajectories: Trajectory) -> Buffer:
         # Of a batch larger than the memory the last ones stay.
         kept = trajectories._replace(cut=None)
-        newest = jax.tree.map(lambda x: x[-self.capacity :], kept)
+        newest = jax.tree.map(lambda x: x[-self._replay.capacity :], kept)
         return self._replay.add(memory, newest, newest.log_reward)
 
     def recall(self, memory: Buffer, trajectories: Trajectory, key: Array) -> Trajectory:
@@ -72,7 +73,7 @@ class PessimisticBackward(TrainedBackward):
 
     @property
     def _replay(self) -> Fifo:
-        return Fifo(self.capacity)
+        return Fifo(self.capacity).part(spread.num_parts())
 
 
 def negative_log_likelihood(

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from gfnjax import scoring
+from gfnjax import scoring, spread
 from gfnjax.envs.base import Environment
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward
 from gfnjax.pytree import pytree
@@ -31,4 +31,5 @@ class LearnedMaximumEntropyBackward(TrainedBackward):
         log_count = jnp.where(undoable, scores.raw_flow, 0.0)
         residual = log_count[:, :-1] - log_count[:, 1:] - scores.log_pb
         live = scores.mask.astype(residual.dtype)
-        return (live * residual**2).sum() / jnp.maximum(live.sum(), 1)
+        count = spread.share(jnp.maximum(spread.total(live.sum()), 1))
+        return (live * residual**2).sum() / count

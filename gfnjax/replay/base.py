@@ -1,9 +1,9 @@
 """What a replay buffer is: a ring of slots that is written in order, some slots spared."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +91,17 @@ class Replay:
     @property
     def whole_only(self) -> bool:
         return False
+
+    def part(self, num_parts: int) -> Self:
+        """The buffer of one of `num_parts` devices: as many slots less.
+
+        Raises:
+            ValueError: if `capacity` is no multiple of that, or too small.
+        """
+        if self.capacity % num_parts:
+            problem = f"must be a multiple of the {num_parts} devices that share the buffer"
+            raise ArgumentError("capacity", f"{problem}, got {self.capacity}")
+        return replace(self, capacity=self.capacity // num_parts)
 
     # ---- for subclasses to say
 

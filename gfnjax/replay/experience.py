@@ -35,7 +35,8 @@ class Experience(Protocol):
 
     A hashable value; all methods are pure and run inside the compiled step. What is remembered is
     any pytree. `keep` `[]` bool is False in a step that is taken back because its loss is not
-    finite: `refresh` and `store` then return the memory bit for bit as it was.
+    finite: `refresh` and `store` then return the memory bit for bit as it was. One that several
+    devices may share is `Divisible` as well.
 
     Attributes:
         room: the most trajectories that one `store` can take.
@@ -67,4 +68,20 @@ class Experience(Protocol):
         self, env: Environment, memory: PyTree, trajectories: Trajectory, errors: Array, keep: Array
     ) -> PyTree:
         """The memory with new trajectories `[n, ...]`, whose losses are `errors` `[n]`."""
+        ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A buffer that several devices may share, each with a part of it to itself.
+
+    Each then stores what it has sampled, and recalls from that.
+    """
+
+    def part(self, num_parts: int) -> Experience:
+        """The buffer of one of `num_parts` devices.
+
+        Raises:
+            ValueError: if it cannot be divided by that number.
+        """
         ...

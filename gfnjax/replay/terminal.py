@@ -52,6 +52,10 @@ class TerminalReplay:
     def whole_only(self) -> bool:
         return True
 
+    def part(self, num_parts: int) -> "TerminalReplay":
+        """As `Replay.part` says."""
+        return TerminalReplay(self.buffer.part(num_parts))
+
     def start(self, env: Environment, example: Trajectory, whole: bool) -> Buffer:
         """An empty buffer for the last states of trajectories like `example`, one trajectory."""
         return self.buffer.init(one_of(partial(keep_last, env), example))

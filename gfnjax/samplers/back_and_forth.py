@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gfnjax import masking, rollout
+from gfnjax import masking, rollout, spread
 from gfnjax.envs.base import State
 from gfnjax.errors import ArgumentError
 from gfnjax.model import Model, require_model, score_states
@@ -74,8 +74,9 @@ class Steps(NamedTuple):
             return jnp.clip(steps, 1, length)
         assert self.most is not None  # checked
         least = self.most if self.least is None else self.least
-        count = jax.random.randint(key, length.shape, least, self.most + 1, jnp.int32)
-        return jnp.minimum(length, count)
+        shape = (spread.whole(length.size),)
+        count = jax.random.randint(key, shape, least, self.most + 1, jnp.int32)
+        return jnp.minimum(length, spread.rows(count))
 
     def ways(self, length: Array, steps: Array) -> Array:
         """`[B]` how many equally likely draws take that many steps back along that length."""
@@ -131,7 +132,8 @@ def back_and_forth(
     tail = _tail(back, cut)
     start = jax.tree.map(lambda x: x[:, 0], tail.states)
     window = rollout.Window(start, model.env.max_steps)
-    forth, _ = model.explore(params, forth_key, cut.size, Behaviour(), window)
+    num_chains = spread.whole(cut.size)
+    forth, _ = model.explore(params, forth_key, num_chains, Behaviour(), window)
     proposal = _splice(back, cut, forth)
     proposals = rollout.terminal_states(forth)
     if acceptance == "greedy":
@@ -145,8 +147,8 @@ def back_and_forth(
             log_ratio.dtype
         )
         log_ratio = jnp.where(ways_back > 0, log_ratio, masking.FILL)
-        draws = jax.random.uniform(accept_key, log_ratio.shape, log_ratio.dtype)
-        accepted = accept(log_ratio, draws)
+        draws = jax.random.uniform(accept_key, (num_chains,), log_ratio.dtype)
+        accepted = accept(log_ratio, spread.rows(draws))
     # NaN is neither higher nor lower: let it be seen instead of refusing it without a word.
     accepted |= jnp.isnan(forth.log_reward)
     states = rollout.choose(accepted, proposals, states)

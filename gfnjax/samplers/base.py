@@ -1,8 +1,9 @@
 """What a sampler is, and the plain one."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
+from gfnjax import spread
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective
 from gfnjax.policies.base import Behaviour
@@ -32,6 +33,11 @@ class Sampler(Protocol):
 
     It sees a model, and what acts in its policy's place; nothing of the training. `init`, `draw`
     and `learn` are pure and run inside the compiled training step.
+
+    A class that has an attribute `divides = True` may have its batches spread over several devices
+    (`gfnjax.spread`). `batch_size` is that of the whole batch then, and so is what `Model.explore`
+    takes and `gfnjax.rollout.draw_sources`; what they return, a `Batch` and a memory is each
+    device's own part. Draws of its own should go through `spread.rows` or `spread.own_key`.
     """
 
     def check(self, model: Model, objective: Objective, batch_size: int) -> None:
@@ -72,9 +78,29 @@ class Sampler(Protocol):
         ...
 
 
+def check_divides(sampler: Sampler, batch_size: int) -> None:
+    """Raise a `ValueError` where a batch is to be spread over several devices and cannot be."""
+    spread.part_of("batch_size", batch_size)
+    if not _divides(type(sampler)):
+        remedy = "give its class `divides = True` if it can, or that axis one device"
+        spread.refuse(type(sampler).__name__, "sampler", remedy)
+
+
+def _divides(sampler: type) -> bool:
+    """What a class says; where it does something else than its base, the base has no say in it."""
+    for cls in sampler.__mro__:
+        if "divides" in vars(cls):
+            return vars(cls)["divides"]
+        if vars(cls).keys() & {"init", "draw", "learn"}:
+            return False
+    return False
+
+
 @dataclass(frozen=True)
 class OnPolicy:
     """`batch_size` fresh trajectories of the behaviour policy, nothing remembered."""
+
+    divides: ClassVar[bool] = True
 
     def check(self, model: Model, objective: Objective, batch_size: int) -> None:
         return None

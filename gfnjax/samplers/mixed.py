@@ -1,19 +1,21 @@
 """Batches of fresh, searched and replayed trajectories in fixed shares."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from gfnjax import spread
 from gfnjax.envs.tempered import exponent_of
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective, name_of
 from gfnjax.policies.base import Behaviour
 from gfnjax.replay import Experience
+from gfnjax.replay.experience import Divisible
 from gfnjax.rollout import choose
-from gfnjax.samplers.base import Batch, OnPolicy, Sampler
+from gfnjax.samplers.base import Batch, OnPolicy, Sampler, check_divides
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.windows import Windows
 from gfnjax.state import Params, settle
@@ -41,7 +43,8 @@ class Mixed:
 
     Fresh and searched trajectories go into the buffer once they have been learned from; while it
     is empty, fresh ones stand in for replayed ones. Searching starts from the fresh ones. What
-    is replayed is scored by the current policy like everything else.
+    is replayed is scored by the current policy like everything else. Where a batch is spread over
+    several devices (`gfnjax.spread`) each of them has a part of the buffer to itself.
 
         Mixed(RewardPrioritised(10_000), local_search=LocalSearch(), search_share=.25)
         Mixed(ResidualPrioritised(10_000), fresh=Windows(8))
@@ -58,6 +61,7 @@ class Mixed:
         TypeError: if `replay` or `local_search` is something else.
     """
 
+    divides: ClassVar[bool] = True
     replay: Experience | None = None
     replay_share: float = 0.5
     local_search: LocalSearch | None = None
@@ -152,8 +156,31 @@ class Mixed:
             self.local_search.check(model.env)
         self.fresh.check(model, objective, counts.fresh)
 
+    def own_counts(self, batch_size: int) -> Counts:
+        """Numbers of trajectories in this device's part of a batch; in all of it, if it is alone.
+
+        Raises:
+            ValueError: where batches are spread over several devices and cannot be.
+        """
+        counts = self.counts(batch_size)
+        for name, count in (("search_share", counts.searched), ("replay_share", counts.replayed)):
+            share = f"{{{name}}} = {getattr(self, name)} of a batch of {batch_size}"
+            spread.part_of(name, count, share)
+        check_divides(self.fresh, counts.fresh)
+        return Counts(*(spread.part_of("batch_size", count) for count in counts))
+
+    @property
+    def _buffer(self) -> Any:
+        """What is replayed from: this device's part of it."""
+        if self.replay is None or spread.num_parts() == 1:
+            return self.replay
+        if isinstance(self.replay, Divisible):
+            return self.replay.part(spread.num_parts())
+        remedy = "give it a method `part`, or that axis one device"
+        return spread.refuse(type(self.replay).__name__, "replay", remedy)
+
     def init(self, model: Model, params: Params, key: Array, batch_size: int) -> Memory:
-        num_fresh = self.counts(batch_size).fresh
+        num_fresh = spread.whole(self.own_counts(batch_size).fresh)
         memory = self.fresh.init(model, params, key, num_fresh)
         if self.replay is None:
             return Memory(memory, None)
@@ -162,7 +189,7 @@ class Mixed:
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch.trajectories)
         # Other samplers may start anywhere, and then the buffer keeps where.
         whole = type(self.fresh) is OnPolicy
-        return Memory(memory, self.replay.start(model.env, one, whole))
+        return Memory(memory, self._buffer.start(model.env, one, whole))
 
     def draw(
         self,
@@ -173,26 +200,26 @@ class Mixed:
         behaviour: Behaviour,
         batch_size: int,
     ) -> tuple[Batch, Memory]:
-        counts = self.counts(batch_size)
+        counts = self.own_counts(batch_size)
         keys = jax.random.split(key, 3)
         # Of replayed trajectories nothing is known: none of the batch is told apart.
         behaviour = behaviour._replace(needs=None)
-        known = model, params, memory.fresh, keys[0], behaviour, counts.fresh
+        known = model, params, memory.fresh, keys[0], behaviour, spread.whole(counts.fresh)
         batch, kept = self.fresh.draw(*known)
         parts, slots = [batch.trajectories], None
         if self.local_search is not None:
             start = _repeat(batch.trajectories, counts.searched)
             parts.append(self.local_search(model, params, keys[1], start))
         if self.replay is not None:
-            given = model, params, memory.buffer, keys[2], counts.replayed
-            replayed, slots, found = self.replay.recall(*given)
+            given = model, params, memory.buffer, spread.own_key(keys[2]), counts.replayed
+            replayed, slots, found = self._buffer.recall(*given)
             stand_in = _repeat(batch.trajectories, counts.replayed)
             parts.append(choose(found, replayed, stand_in))
         trajectories = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
         return Batch(trajectories, note=(batch.note, slots)), memory._replace(fresh=kept)
 
     def learn(self, model: Model, memory: Memory, batch: Batch, errors: Array) -> Memory:
-        counts = self.counts(errors.size)
+        counts = self.own_counts(spread.whole(errors.size))
         note, slots = batch.note
         new = counts.fresh + counts.searched
 
@@ -205,8 +232,8 @@ class Mixed:
             return Memory(kept, None)
         keep = ~jnp.isnan(errors).all()
         replayed = rows(new, errors.size)
-        buffer = self.replay.refresh(memory.buffer, slots, *replayed, keep)
-        return Memory(kept, self.replay.store(model.env, buffer, *rows(0, new), keep))
+        buffer = self._buffer.refresh(memory.buffer, slots, *replayed, keep)
+        return Memory(kept, self._buffer.store(model.env, buffer, *rows(0, new), keep))
 
     def settle(self, before: Memory, after: Memory, finite: Array) -> Memory:
         """As `gfnjax.state.Settling` says; the buffer has not been written by such a step."""

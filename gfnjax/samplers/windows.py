@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import jax
 
@@ -32,6 +33,7 @@ class Windows:
         ValueError: if `length` is not positive.
     """
 
+    divides: ClassVar[bool] = True
     length: int
 
     def __post_init__(self) -> None:

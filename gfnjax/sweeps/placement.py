@@ -10,10 +10,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gfnjax.arguments import whole
 from gfnjax.errors import ArgumentError
+from gfnjax.spread import BATCH as BATCH
 from gfnjax.tuning import tuning
 from gfnjax.types import PyTree
 
-RUN, BATCH = "run", "batch"
+RUN = "run"
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,10 @@ class Population:
             keys = jnp.stack([member.key for member in filled])
             states = program.start(self._described, _on_mesh(keys, layout), layout)
         else:
-            states = jax.tree.map(lambda x: _on_mesh(_filled_up(x, layout), layout), states)
+            axes = program.specs(states, layout)
+            states = jax.tree.map(
+                lambda x, spec: _on_mesh(_filled_up(x, layout), layout, *spec), states, axes
+            )
         self.states = states
         self.status: list[Status] = ["running"] * len(members)
         self.steps = _everywhere(states.step).astype(int)
@@ -113,14 +116,16 @@ def _placed(described: Stack, layout: Layout) -> Stack:
     return dataclasses.replace(described, varied=varied)
 
 
-def _on_mesh(rows: Any, layout: Layout) -> Array:
+def _on_mesh(rows: Any, layout: Layout, *axes: str) -> Array:
     """`[S, ...]` rows, the same in all processes, each on its device."""
-    sharding = layout.sharding(RUN)
+    sharding = layout.sharding(*(axes or (RUN,)))
     if jax.process_count() == 1:
         return jax.device_put(rows, sharding)
     if jnp.issubdtype(rows.dtype, jax.dtypes.prng_key):
         data = np.asarray(jax.random.key_data(rows))
-        return jax.random.wrap_key_data(_on_mesh(data, layout), impl=jax.random.key_impl(rows))
+        return jax.random.wrap_key_data(
+            _on_mesh(data, layout, *axes), impl=jax.random.key_impl(rows)
+        )
     host = np.asarray(rows)
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
@@ -139,9 +144,14 @@ def _everywhere(tree: Any) -> Any:
 
 
 def _row(x: Array, member: int) -> Array:
+    parts = {}
     for shard in x.addressable_shards:
-        rows = shard.index[0] if shard.index else slice(None)
-        start, stop, _ = rows.indices(x.shape[0])
+        start, stop, _ = shard.index[0].indices(x.shape[0])
         if start <= member < stop:
-            return shard.data[member - start]
-    raise ValueError(f"member {member} is on another process")
+            row = shard.data[member - start]
+            if row.shape == x.shape[1:]:
+                return row
+            parts[shard.index[1].start or 0] = row  # one of those that share a batch
+    if not parts:
+        raise ValueError(f"member {member} is on another process")
+    return jnp.asarray(np.concatenate([np.asarray(parts[i]) for i in sorted(parts)]))

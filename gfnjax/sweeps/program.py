@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from gfnjax import training
+from gfnjax import spread, training
 from gfnjax.pytree import unchecked
-from gfnjax.sweeps.placement import RUN, Layout
+from gfnjax.sweeps.placement import BATCH, RUN, Layout
 from gfnjax.sweeps.stack import Stack
 from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array, PyTree
@@ -45,9 +45,10 @@ def advance(
 @partial(jax.jit, static_argnames="layout")
 def _start(described: Stack, keys: Array, layout: Layout) -> RunState:
     def one(gfn: Any, key: Array) -> RunState:
-        return gfn.init(key)
+        return _told_apart(gfn.init(key), layout)
 
-    return _on_devices(one, described, layout, OWN)(described, keys)
+    state = jax.eval_shape(lambda stack: _example(stack).init(jax.random.key(0)), described)
+    return _on_devices(one, described, layout, specs(state, layout), OWN)(described, keys)
 
 
 @partial(jax.jit, static_argnames=("layout", "capacity"), donate_argnames="states")
@@ -55,9 +56,45 @@ def _advance(
     described: Stack, states: RunState, num_steps: Array, layout: Layout, capacity: int
 ) -> tuple[RunState, RunInfo, Array, Array]:
     def one(gfn: Any, state: RunState, num_steps: Array) -> Any:
-        return training.advance(gfn, state, num_steps, capacity)
+        state = _own_part(state, layout)
+        state, *found = training.advance(gfn, state, num_steps, capacity)
+        return _told_apart(state, layout), *found
 
-    return _on_devices(one, described, layout, OWN)(described, states, num_steps)
+    kept = specs(states, layout)
+    found = kept, OWN, OWN, OWN
+    return _on_devices(one, described, layout, found, kept, OWN)(described, states, num_steps)
+
+
+def specs(states: PyTree, layout: Layout) -> PyTree:
+    """Over which axes the leaves of states are divided.
+
+    What each device of a batch has for itself, of a replay buffer for instance, is `[S, K, ...]`
+    for K devices; all else they have in common.
+    """
+
+    def spec(divided: bool) -> PartitionSpec:
+        return PartitionSpec(RUN, BATCH) if divided and layout.num_parts > 1 else OWN
+
+    return jax.tree.map(spec, spread.divided(states))
+
+
+def _told_apart(state: RunState, layout: Layout) -> RunState:
+    """With an axis for the devices of the batch, where each has something for itself."""
+    if layout.num_parts == 1:
+        return state
+    return jax.tree.map(lambda d, x: x[None] if d else x, spread.divided(state), state)
+
+
+def _own_part(state: RunState, layout: Layout) -> RunState:
+    """Without that axis."""
+    if layout.num_parts == 1:
+        return state
+    return jax.tree.map(lambda d, x: x[0] if d else x, spread.divided(state), state)
+
+
+def _example(described: Stack) -> Any:
+    """The description of some member."""
+    return described.with_own([None if x is None else x[0] for x in described.varied])
 
 
 def shapes(described: Stack, layout: Layout) -> Stack:
@@ -70,7 +107,7 @@ def lower(described: Stack, layout: Layout, capacity: int) -> Any:
     """`advance` before it is compiled, from the `shapes` of descriptions."""
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), layout.num_slots))
     states = jax.eval_shape(partial(_start, layout=layout), described, keys)
-    states = jax.tree.map(lambda x: _shape(x, layout, RUN), states)
+    states = jax.tree.map(lambda x, spec: _shape(x, layout, *spec), states, specs(states, layout))
     num_steps = _shape(jax.ShapeDtypeStruct((layout.num_slots,), jnp.int32), layout, RUN)
     return _advance.lower(described, states, num_steps, layout, capacity)
 
@@ -80,7 +117,7 @@ def _shape(x: Any, layout: Layout, *axes: str) -> jax.ShapeDtypeStruct:
 
 
 def _on_devices(
-    one: Callable[..., Any], described: Stack, layout: Layout, out_specs: Any
+    one: Callable[..., Any], described: Stack, layout: Layout, out_specs: Any, *in_specs: Any
 ) -> Callable[..., Any]:
     """`one(gfn, *args)` for all members, from args `[S, ...]`, each on the device it is on."""
 
@@ -92,15 +129,8 @@ def _on_devices(
 
     stacks = unchecked(Stack, shared=PartitionSpec(), varied=OWN, structure=described.structure)
     # Loops start from constants, which are the same everywhere: not checked.
-    options: Any = {"out_specs": out_specs, "check_vma": False}
-
-    def all_members(described: Stack, *args: Any) -> Any:
-        in_specs = stacks, *(OWN for _ in args)
-        return jax.shard_map(local, mesh=layout.mesh, in_specs=in_specs, **options)(
-            described, *args
-        )
-
-    return all_members
+    options: Any = {"mesh": layout.mesh, "out_specs": out_specs, "check_vma": False}
+    return jax.shard_map(local, in_specs=(stacks, *in_specs), **options)
 
 
 def _each(one: Callable[[PyTree], PyTree], rows: PyTree, at_once: int) -> PyTree:

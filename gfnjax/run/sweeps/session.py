@@ -216,6 +216,7 @@ def _train_round(session: _Session, number: int) -> bool:
     if step is not None and not population.running:
         return False
     visit = Visit(session.sweep, session.config, session.evaluators, numbers, population)
+    clock = Clock(session.clock.tick(0))  # whose rate is that of this round
     last = -1 if step is None else step
     first(
         lambda: session.sweep.keep_records(
@@ -225,13 +226,13 @@ def _train_round(session: _Session, number: int) -> bool:
     visit.about = f"round {number + 1} of {len(session.rounds)}, " if number else ""
     if step is None:
         step = 0
-        session.display.update(visit.start(session.clock))
+        session.display.update(visit.start(clock))
         save(checkpoints, population, step)
     while population.running and _signal(session) is None:
         with shared_work():
             infos = population.advance(settings.steps, settings.chunk_size)
         step = min(step - step % settings.chunk_size + settings.chunk_size, settings.steps)
-        session.display.update(visit.after(infos, step, session.clock))
+        session.display.update(visit.after(infos, step, clock))
         save(checkpoints, population, step)
     return True
 

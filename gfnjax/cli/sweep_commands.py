@@ -1,0 +1,67 @@
+"""What the commands of sweeps do."""
+
+from pathlib import Path
+
+from gfnjax.cli.parser import Report, Resume
+from gfnjax.cli.sweep_parser import Sweep
+from gfnjax.cli.sweep_report import report
+from gfnjax.run.config import UsageError
+from gfnjax.run.display import duration
+from gfnjax.run.sweeps import session
+from gfnjax.run.sweeps.cores import use_cores
+from gfnjax.run.sweeps.directory import SweepDirectory
+from gfnjax.run.sweeps.session import SweepOutcome
+from gfnjax.run.sweeps.table import check_path, write
+from gfnjax.sweeps.placement import Placement
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether a folder is that of a sweep."""
+    return SweepDirectory(path).config_file.is_file()
+
+
+def carry_out(command: Sweep) -> int:
+    """`gfnjax sweep`: train, then report; the exit code."""
+    suffix = command.table
+    check_path(SweepDirectory(Path()).table_file(suffix))
+    use_cores(command.placement.num_devices)
+    outcome = session.start(command.config, command.output, command.placement)
+    return _conclude(outcome, command.metric, suffix)
+
+
+def go_on(command: Resume) -> int:
+    """`gfnjax resume` of a sweep; the exit code."""
+    if command.steps is not None:
+        raise UsageError("--steps extends a run, not a sweep: start one with more steps")
+    use_cores(command.devices)
+    placement = Placement(command.devices, command.batch_devices)
+    return _conclude(session.resume(command.run, placement), None, "csv")
+
+
+def tell(command: Report) -> int:
+    """`gfnjax report`; the exit code."""
+    check_path(Path(f"results.{command.table}"))
+    sweep = SweepDirectory(command.sweep)
+    config, _ = sweep.read_sweep()
+    table = sweep.table(config)
+    if not table.rows:
+        raise UsageError(f"nothing to report yet: {sweep.metrics_file} is empty")
+    write(table, sweep.table_file(command.table))
+    print(report(table, command.metric, sweep.pictures))
+    return 0
+
+
+def _conclude(outcome: SweepOutcome, metric: str | None, suffix: str) -> int:
+    path = outcome.sweep.path
+    if suffix != "csv":
+        write(outcome.table, outcome.sweep.table_file(suffix))
+    if outcome.ending == "interrupted":
+        print(f"stopped; go on with: gfnjax resume {path}", flush=True)
+        return 128 + (outcome.signal or 0)
+    if outcome.ending == "nothing to do":
+        print(f"{path} is finished")
+    rounds = outcome.num_rounds
+    programs = f", in {rounds} rounds" if rounds > 1 else ""
+    print(f"{outcome.config.num_members} runs in {duration(outcome.seconds)}{programs}: {path}\n")
+    print(report(outcome.table, metric, outcome.sweep.pictures))
+    return 0
