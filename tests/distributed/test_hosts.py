@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from process_of_sweep import config
 
+import gfnjax
 from gfnjax.errors import ArgumentError
 from gfnjax.run import hosts, meeting, processes
 from gfnjax.run.config import UsageError
@@ -185,6 +187,12 @@ def test_processes_leave_no_device_out(monkeypatch):
         Placement(num_batch_devices=3).devices()
 
 
+def test_sweeps_in_memory_are_those_of_one_process(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(ArgumentError, match="placement must be that of one process"):
+        gfnjax.sweeps.sweep(None, jax.random.key(0), 1)
+
+
 def forms(states, count):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape[1:]), x.dtype), states)
 
@@ -293,23 +301,26 @@ class Quiet:
 
 @pytest.mark.slow
 def test_two_processes_give_what_one_gives_and_stop_together(tmp_path, alone):
+    shutil.copytree(alone, tmp_path / "one")  # as one process leaves it in the middle
+    (tmp_path / "one/checkpoints/round-0/step-000000008.ckpt").unlink()
     jobs = (
         [{"do": "start", "output": "x", "rates": [rate]} for rate in (0.1, 0.2)],
         {"do": "start", "output": "whole"},
         {"do": "start", "output": "parts", "terminate_at": 4},
         {"do": "resume", "output": "parts"},
+        {"do": "resume", "output": "one"},
     )
     with Pair(tmp_path, *jobs) as pair:
         first, second = pair.results()
     assert first == second
-    error, whole, stopped, resumed = first
+    error, whole, stopped, *resumed = first
     assert "process 1 was given another sweep than process 0" in error["error"]
     assert not (tmp_path / "x").exists()
-    assert whole["ending"] == resumed["ending"] == "finished"
+    assert {each["ending"] for each in (whole, *resumed)} == {"finished"}
     assert stopped["ending"] == "interrupted"
     assert max(step for _, step in stopped["rows"]) == 4
-    assert_same(table(tmp_path / "whole"), table(alone))
-    assert_same(table(tmp_path / "parts"), table(alone))
+    for name in ("whole", "parts", "one"):
+        assert_same(table(tmp_path / name), table(alone))
 
 
 @pytest.mark.slow
