@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from gfnjax.arguments import is_key
 from gfnjax.sweeps import program
 from gfnjax.sweeps.placement import RUN, Layout
 from gfnjax.sweeps.stack import Stack, stack
@@ -97,8 +98,14 @@ class Population:
 
     def kept(self) -> RunState:
         """States `[n, ...]` of the members alone."""
-        n = self._num_members
-        return jax.tree.map(lambda x: x if len(x) == n else x[:n], self.states)
+
+        def first(x: Array) -> Array:
+            x = jax.random.clone(x) if is_key(x) else x  # to be kept, not to be drawn from
+            return x[: self._num_members]
+
+        if self._num_members == self.layout.num_slots:
+            return self.states
+        return jax.tree.map(first, self.states)
 
     def is_here(self, member: int) -> bool:
         """Whether this process has the member's state, and is the one to report on it."""

@@ -105,9 +105,8 @@ def test_an_interrupted_sweep_goes_on(config, whole, tmp_path, monkeypatch):
     monkeypatch.undo()
     # What came after the last checkpoint is measured again, and a line may have been cut short.
     with open(stopped.sweep.metrics_file, "a") as file:
-        file.write(
-            '{"kind": "evaluation", "member": 0, "step": 8, "status": "running"}\n{"kind": "ev'
-        )
+        record = {"kind": "evaluation", "member": 0, "step": 8, "seconds": 9.0, "status": "running"}
+        file.write(json.dumps(record) + '\n{"kind": "ev')
     other = Placement(num_devices=3, members_at_once=1)
     finished = session.resume(path, other, Silent())
     assert finished.ending == "finished"

@@ -68,14 +68,6 @@ def test_members_are_single_runs(gfn, key, placement):
     assert found.last[-1]["objective.lambda_"] == 0.9
 
 
-@pytest.mark.optimised
-def test_one_after_another_members_are_single_runs_bit_for_bit(gfn, key):
-    vary = {name: VARY[name] for name in ("learning_rate", "objective.lambda_")}
-    found = sweep(gfn, key, NUM_STEPS, vary=vary, chunk_size=CHUNK, placement=ONE)
-    for member, state in zip(found.members, found.states, strict=True):
-        assert_same(state, single(member)[0], rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(
     "options",
     [
