@@ -5,6 +5,11 @@ description; the description, JSON that names each array with its dtype and shap
 the arrays, one after the other; and a line with the SHA-256 of description and arrays. Arrays
 pass through one at a time, so that neither writing nor reading holds a second copy of the state.
 Nothing in a file is executed on reading.
+
+One process keeps this format, although there are libraries for it: it needs none of them, every
+bit is covered by a checksum that reading verifies, and a damaged file is refused by name, with the
+last good one in its place. A file has one writer; several processes, each of which has a part of
+the state, write what `gfnjax.run.sweeps.shards` describes.
 """
 
 import hashlib
@@ -13,7 +18,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -61,16 +66,27 @@ def load_latest(directory: Path, template: RunState) -> tuple[RunState, Path]:
     Raises:
         CheckpointError: when there is no checkpoint, or no good one.
     """
+    return first_good(directory, reversed(_files(directory)), lambda path: read(path, template))
+
+
+def first_good(
+    directory: Path, paths: Iterable[Path], read: Callable[[Path], Any]
+) -> tuple[Any, Path]:
+    """What `read` makes of the first path that it does not refuse; warns of those before it.
+
+    Raises:
+        CheckpointError: when there is no checkpoint, or no good one.
+    """
     refused = []
-    for path in reversed(_files(directory)):
+    for path in paths:
         try:
-            state = read(path, template)
+            state = read(path)
         except CheckpointError as error:
             refused.append(str(error))
             continue
         for reason in refused:
             message = f"refused a checkpoint: {reason}; going back to {path.name}"
-            warnings.warn(message, DamagedCheckpointWarning, stacklevel=2)
+            warnings.warn(message, DamagedCheckpointWarning, stacklevel=3)
         return state, path
     if refused:
         raise CheckpointError(f"no good checkpoint in {directory}: {'; '.join(refused)}")
@@ -94,8 +110,8 @@ def load_step(directory: Path, step: int, template: RunState) -> RunState:
 
 def write(path: Path, state: RunState) -> None:
     """Store a state; a crash at any moment leaves the old file or the new one, never a part."""
-    leaves = _named_leaves(state)
-    description = json.dumps(_describe(leaves)).encode()
+    leaves = named_leaves(state)
+    description = json.dumps(describe(leaves)).encode()
     digest = hashlib.sha256(description)
     with _replacing(path) as file:
         file.write(HEADER + b"%s %d\n" % (digest.hexdigest().encode(), len(description)))
@@ -128,8 +144,8 @@ def _read(path: Path, file: IO[bytes], template: RunState) -> RunState:
     damaged = CheckpointError(f"{path} is damaged (its checksum does not match)")
     description = _read_description(path, file, damaged)
     digest = hashlib.sha256(description)
-    leaves = _named_leaves(template)
-    _check_fit(path, json.loads(description), _describe(leaves))
+    leaves = named_leaves(template)
+    check_fit(path, json.loads(description), describe(leaves))
 
     def next_leaf(like: Any) -> jax.Array:
         # Memory of its own: JAX copies later than it says, or takes it over.
@@ -138,7 +154,7 @@ def _read(path: Path, file: IO[bytes], template: RunState) -> RunState:
             raise damaged
         digest.update(content.data)
         shape, dtype = _form(like)
-        return _to_device(content.view(dtype).reshape(shape), like)
+        return to_device(content.view(dtype).reshape(shape), like)
 
     values = [next_leaf(like) for _, like in leaves]
     if file.read() != digest.hexdigest().encode() + b"\n":
@@ -190,17 +206,19 @@ def _files(directory: Path) -> list[Path]:
     return sorted(directory.glob("step-*.ckpt"))
 
 
-def _is_key(x: Any) -> bool:
+def is_key(x: Any) -> bool:
+    """Whether a leaf is made of PRNG keys, stored as the words they consist of."""
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _named_leaves(state: PyTree) -> Leaves:
+def named_leaves(state: PyTree) -> Leaves:
+    """The leaves of a state with their paths."""
     return [(jax.tree_util.keystr(k), x) for k, x in jax.tree.leaves_with_path(state)]
 
 
 def _form(leaf: Any) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and dtype of a leaf on the host; keys are the words they consist of."""
-    if _is_key(leaf):
+    if is_key(leaf):
         leaf = jax.eval_shape(jax.random.key_data, leaf)
     return leaf.shape, np.dtype(leaf.dtype)
 
@@ -210,14 +228,15 @@ def _num_bytes(leaf: Any) -> int:
     return math.prod(shape) * dtype.itemsize
 
 
-def _describe(leaves: Leaves) -> dict[str, Any]:
+def describe(leaves: Leaves) -> dict[str, Any]:
+    """What leaves must agree in with those that are read, for JSON."""
     rows = [[name, str(x.dtype), list(_form(x)[0])] for name, x in leaves]
     return {"byte_order": sys.byteorder, "leaves": rows}
 
 
 def _host_copy(leaf: Any) -> np.ndarray:
     """A leaf as NumPy, of which only the caller knows: arrays remember what they were read as."""
-    if _is_key(leaf):
+    if is_key(leaf):
         leaf = jax.random.key_data(leaf)
     if isinstance(leaf, jax.Array):
         leaf = leaf.addressable_data(0) if leaf.is_fully_replicated else jnp.copy(leaf)
@@ -229,9 +248,10 @@ def _bytes_of(host: np.ndarray) -> memoryview:
     return host.reshape(-1).view(np.uint8).data
 
 
-def _to_device(host: np.ndarray, like: Any) -> jax.Array:
+def to_device(host: np.ndarray, like: Any) -> jax.Array:
+    """A leaf from what is on the host; words become keys again."""
     value = jnp.asarray(host)
-    return jax.random.wrap_key_data(value, impl=_impl_of(like)) if _is_key(like) else value
+    return jax.random.wrap_key_data(value, impl=_impl_of(like)) if is_key(like) else value
 
 
 def _impl_of(like: Any) -> Any:
@@ -241,7 +261,12 @@ def _impl_of(like: Any) -> Any:
     return found[0]
 
 
-def _check_fit(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+def check_fit(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse what has been described otherwise.
+
+    Raises:
+        CheckpointError: naming the first difference.
+    """
     if found["byte_order"] != expected["byte_order"]:
         raise CheckpointError(
             f"{path} was written on a {found['byte_order']}-endian machine, this one is "

@@ -78,6 +78,16 @@ def make_display(console: Console | None = None) -> Display:
     return PlainLines()
 
 
+class Silent:
+    """Shows nothing: another process does."""
+
+    def update(self, status: Status) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class ProgressBar:
     """A live line at the bottom of a terminal."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gfnjax.arguments import whole
@@ -58,6 +59,8 @@ class Placement:
         if parts > count:
             problem = f"must be at most {count}, the devices in use, got {parts}"
             raise ArgumentError("num_batch_devices", problem)
+        if jax.process_count() > 1:
+            self._check_all_used(len(found))
         if count % parts and self.num_devices is not None:
             problem = f"must divide the {count} devices in use, got {parts}"
             raise ArgumentError("num_batch_devices", problem)
@@ -70,7 +73,18 @@ class Placement:
         local = [d for d in devices if d.process_index == jax.process_index()]
         reported = [(d.memory_stats() or {}).get("bytes_limit") for d in local]
         known = [x for x in reported if x]
-        return int(0.9 * min(known)) if known else None
+        # Of all processes, which must come to the same rounds; in MiB, for JAX counts in 32 bits.
+        least = multihost_utils.process_allgather(np.int32(min(known, default=0) >> 20)).min()
+        return int(0.9 * (int(least) << 20)) or None
+
+    def _check_all_used(self, count: int) -> None:
+        """Several processes have no other choice: none may be without a part."""
+        if self.num_devices not in (None, count):
+            problem = f"must be {count}, all devices of all processes, got {self.num_devices}"
+            raise ArgumentError("num_devices", problem)
+        if count % self.num_batch_devices:
+            problem = f"must divide the {count} devices of all processes"
+            raise ArgumentError("num_batch_devices", f"{problem}, got {self.num_batch_devices}")
 
 
 @dataclass(frozen=True)

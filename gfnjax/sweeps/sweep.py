@@ -85,6 +85,9 @@ def sweep(
         TypeError, ValueError: for names, values or a placement that cannot be, before anything is
             compiled.
     """
+    if jax.process_count() > 1:
+        problem = "must be that of one process; gfnjax.run.sweeps.session divides among several"
+        raise ArgumentError("placement", problem)
     num_steps = whole("num_steps", num_steps, least=1)
     chunk_size = whole("chunk_size", chunk_size, least=1)
     keys = _check_keys(keys)

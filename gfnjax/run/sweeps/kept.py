@@ -1,5 +1,9 @@
-"""What is kept of the members of a round between two chunks."""
+"""What is kept of the members of a round between two chunks.
 
+One process writes a single file, several write shards; either can be read by any number of them.
+"""
+
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.run import checkpoint
+from gfnjax.run.processes import are_several, first, together
+from gfnjax.run.sweeps import shards
 from gfnjax.sweeps.placement import Layout
 from gfnjax.sweeps.population import STATUSES, Member, Population
+
+KEEP = 2  # the older one, should the newer one be damaged
 
 
 class Kept(NamedTuple):
@@ -25,10 +33,16 @@ class Kept(NamedTuple):
 
 
 def save(checkpoints: Path, population: Population, step: int) -> None:
-    """Store the members as they are at a step."""
+    """Store the members as they are at a step; called by all processes."""
     status = np.array([STATUSES.index(x) for x in population.status], np.int32)
-    # Two: the older one, should the newer one be damaged.
-    checkpoint.save(checkpoints, Kept(population.kept(), status, np.int32(step)), keep=2)
+    if are_several():
+        path = checkpoints / f"step-{step:09d}{shards.SUFFIX}"
+        about = {"status": status.tolist(), "step": step}
+        shards.write(path, population.states, about)
+    else:
+        kept = Kept(population.kept(), status, np.int32(step))
+        path = checkpoint.save(checkpoints, kept, keep=KEEP)
+    first(lambda: _forget(checkpoints, path))
 
 
 def restored(
@@ -39,16 +53,47 @@ def restored(
     Raises:
         CheckpointError: if there are checkpoints and none is good.
     """
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    if not any(checkpoints.glob("*.ckpt")):
+    paths = [checkpoints / name for name in first(lambda: _names(checkpoints))]
+    if not paths:
         return Population(members, layout), None
     one = jax.eval_shape(members[0].gfn.init, members[0].key)
     states = jax.tree.map(lambda x: _shape(x.dtype, len(members), *x.shape), one)
     template = Kept(states, _shape(jnp.int32, len(members)), _shape(jnp.int32))
-    kept, _ = checkpoint.load_latest(checkpoints, template)
+    kept, _ = checkpoint.first_good(
+        checkpoints, reversed(paths), lambda path: together(lambda: _read(path, template))
+    )
     population = Population(members, layout, kept.states)
     population.status = [STATUSES[i] for i in np.asarray(kept.status)]
     return population, int(kept.step)
+
+
+def _read(path: Path, template: Kept) -> Kept:
+    if path.suffix != shards.SUFFIX:
+        return checkpoint.read(path, template)
+    states, about = shards.read(path, template.states)
+    return Kept(states, about["status"], about["step"])
+
+
+def _names(checkpoints: Path) -> list[str]:
+    """Those of all checkpoints that are complete, the newest last."""
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    files = list(checkpoints.glob("step-*.ckpt"))
+    folders = [x for x in checkpoints.glob(f"step-*{shards.SUFFIX}") if shards.is_sealed(x)]
+    return sorted(path.name for path in (*files, *folders))
+
+
+def _forget(checkpoints: Path, saved: Path) -> None:
+    """Drop all but the last ones, and what processes that were killed have left of some."""
+    # Another one of this step, or a later one, was refused: this one takes its place.
+    older = [name for name in _names(checkpoints) if name.partition(".")[0] < saved.stem]
+    newest = *older[1 - KEEP :], saved.name
+    for path in checkpoints.iterdir():
+        if path.name in newest or not path.name.lstrip(".").startswith("step-"):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _shape(dtype: Any, *shape: int) -> jax.ShapeDtypeStruct:

@@ -1,6 +1,8 @@
 """A sweep on disk: start it, stop it, resume it; one member's trouble is no other's."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,17 @@ from gfnjax.errors import ArgumentError
 from gfnjax.run import directory
 from gfnjax.run.build import describe, run_key
 from gfnjax.run.config import UsageError
-from gfnjax.run.display import Display, make_display
+from gfnjax.run.display import Display, Silent, make_display
 from gfnjax.run.evaluation import Evaluator, make_evaluator
+from gfnjax.run.processes import (
+    are_several,
+    check_same,
+    first,
+    gather,
+    is_first,
+    shared_work,
+    together,
+)
 from gfnjax.run.session import Clock, Ending, Interrupts, rehearse
 from gfnjax.run.sweeps.config import SweepConfig, sweep_to_dict
 from gfnjax.run.sweeps.directory import SweepDirectory
@@ -22,6 +33,9 @@ from gfnjax.run.sweeps.visit import Visit
 from gfnjax.sweeps.placement import Placement, make_layout
 from gfnjax.sweeps.population import Member, Population
 from gfnjax.sweeps.rounds import Round, make_rounds
+
+# A file system that processes share may show what one has written to the others later.
+SIGHT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,9 @@ def start(
 ) -> SweepOutcome:
     """Train all members from the beginning, in a new directory.
 
+    Where there are several processes, each calls this with the same arguments. The members are
+    divided among the devices of all of them, and process 0 alone writes and shows the results.
+
     Args:
         config: what to train.
         output: a new or empty directory; `sweeps/<environment>-<number>` without.
@@ -76,16 +93,17 @@ def start(
 
     Raises:
         UsageError: for a configuration, a placement or a directory that cannot work.
+        ProcessError: if another process has failed.
     """
     placement = placement or Placement()
-    members, evaluators = _prepare(config)
-    rounds = [each.members for each in _rounds(members, placement, config)]
-    name = config.points[0].config.environment
-    sweep = directory.create(output, name, SweepDirectory)
-    with sweep.locked(), Interrupts() as interrupts:
-        sweep.write_sweep(config, rounds)
+    members, evaluators = _prepare(config, placement)
+    rounds = [each.members for each in together(lambda: _rounds(members, placement, config))]
+    sweep = SweepDirectory(Path(first(lambda: _created(config, output))))
+    with _locked(sweep), Interrupts() as interrupts:
+        first(lambda: sweep.write_sweep(config, rounds))
+        together(lambda: _check_sight(sweep))
         parts = sweep, config, members, evaluators, rounds, placement
-        return _train(_Session(*parts, display or make_display(), interrupts, Clock(0.0)))
+        return _train(_Session(*parts, _display(display), interrupts, Clock(0.0)))
 
 
 def resume(
@@ -101,19 +119,54 @@ def resume(
     Raises:
         UsageError: if `path` is no sweep, or in use.
         CheckpointError: if a round has checkpoints and none is good.
+        ProcessError: if another process has failed.
     """
-    sweep = SweepDirectory(path)
-    config, rounds = sweep.read_sweep()
-    members, evaluators = _prepare(config)
-    with sweep.locked(), Interrupts() as interrupts:
+    sweep, placement = SweepDirectory(path), placement or Placement()
+    config, rounds = together(sweep.read_sweep)
+    members, evaluators = _prepare(config, placement)
+    with _locked(sweep), Interrupts() as interrupts:
         seconds = max((record["seconds"] for record in sweep.read_metrics()), default=0.0)
-        parts = sweep, config, members, evaluators, rounds, placement or Placement()
-        return _train(_Session(*parts, display or make_display(), interrupts, Clock(seconds)))
+        parts = sweep, config, members, evaluators, rounds, placement
+        return _train(_Session(*parts, _display(display), interrupts, Clock(seconds)))
 
 
-def _prepare(config: SweepConfig) -> tuple[list[Member], list[Evaluator]]:
+def _created(config: SweepConfig, output: Path | None) -> str:
+    path = directory.create(output, config.points[0].config.environment, SweepDirectory).path
+    return str(path.absolute() if are_several() else path)
+
+
+@contextmanager
+def _locked(sweep: SweepDirectory) -> Iterator[None]:
+    """Process 0 holds the lock for all."""
+    with ExitStack() as stack:
+        first(lambda: stack.enter_context(sweep.locked()))
+        yield
+
+
+def _check_sight(sweep: SweepDirectory) -> None:
+    deadline = time.monotonic() + SIGHT_SECONDS
+    while not sweep.config_file.exists():
+        if time.monotonic() > deadline:
+            raise UsageError(
+                f"output must be on a file system that all processes share: {sweep.path} of "
+                "process 0 is not there"
+            )
+        time.sleep(0.1)
+
+
+def _display(display: Display | None) -> Display:
+    return (display or make_display()) if is_first() else Silent()
+
+
+def _prepare(config: SweepConfig, placement: Placement) -> tuple[list[Member], list[Evaluator]]:
+    """What to train and to measure it with, the same in all processes."""
+    description = together(lambda: sweep_to_dict(config))
+    check_same(sweep=description, placement=repr(placement))
+    return together(lambda: _described(config))
+
+
+def _described(config: SweepConfig) -> tuple[list[Member], list[Evaluator]]:
     """Descriptions of all members and evaluators of all points; what cannot work is refused."""
-    sweep_to_dict(config)
     gfns = [describe(point.config) for point in config.points]
     evaluators: list[Any] = [None] * len(gfns)
     # One environment after the other: the graphs of the last ones alone are kept.
@@ -133,20 +186,27 @@ def _rounds(members: Sequence[Member], placement: Placement, config: SweepConfig
 
 def _train(session: _Session) -> SweepOutcome:
     ending: Ending = "nothing to do"
+    signal = None
     try:
         for number in range(len(session.rounds)):
             if _train_round(session, number):
                 ending = "finished"
-            if session.interrupts.signal is not None:
+            if (signal := _signal(session)) is not None:
                 ending = "interrupted"
                 break
     finally:
         session.display.close()
     table = session.sweep.table(session.config)
-    write(table, session.sweep.table_file())
+    first(lambda: write(table, session.sweep.table_file()))
     seconds = max((row["seconds"] for row in table.rows), default=0.0)
-    ended = ending, session.interrupts.signal, seconds, len(session.rounds)
+    ended = ending, signal, seconds, len(session.rounds)
     return SweepOutcome(session.sweep, session.config, table, *ended)
+
+
+def _signal(session: _Session) -> int | None:
+    """The signal that is to stop all processes, of whichever got one; the same in all."""
+    found = gather(session.interrupts.signal)
+    return next((number for number in found if number is not None), None)
 
 
 def _train_round(session: _Session, number: int) -> bool:
@@ -159,14 +219,19 @@ def _train_round(session: _Session, number: int) -> bool:
     visit = Visit(session.sweep, session.config, session.evaluators, numbers, population)
     clock = Clock(session.clock.tick(0))  # whose rate is that of this round
     last = -1 if step is None else step
-    session.sweep.keep_records(lambda r: r["member"] not in numbers or r["step"] <= last)
+    first(
+        lambda: session.sweep.keep_records(
+            lambda r: r["member"] not in numbers or r["step"] <= last
+        )
+    )
     visit.about = f"round {number + 1} of {len(session.rounds)}, " if number else ""
     if step is None:
         step = 0
         session.display.update(visit.start(clock))
         save(checkpoints, population, step)
-    while population.running and session.interrupts.signal is None:
-        infos = population.advance(settings.steps, settings.chunk_size)
+    while population.running and _signal(session) is None:
+        with shared_work():
+            infos = population.advance(settings.steps, settings.chunk_size)
         step = min(step - step % settings.chunk_size + settings.chunk_size, settings.steps)
         session.display.update(visit.after(infos, step, clock))
         save(checkpoints, population, step)

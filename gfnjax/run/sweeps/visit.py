@@ -10,6 +10,7 @@ from gfnjax.learning import diagnosis
 from gfnjax.run.directory import Record
 from gfnjax.run.display import Status
 from gfnjax.run.evaluation import Evaluator
+from gfnjax.run.processes import first, gather, together
 from gfnjax.run.session import Clock
 from gfnjax.run.sweeps.config import SweepConfig
 from gfnjax.run.sweeps.directory import SweepDirectory
@@ -39,17 +40,27 @@ class Visit:
 
     def start(self, clock: Clock) -> Status:
         """Measure all before the first step."""
-        return self._note([self._record(i, None) for i in range(len(self.numbers))], 0, clock)
+        return self._note(self._records([(i, None) for i in range(len(self.numbers))]), 0, clock)
 
     def after(self, infos: Sequence[RunInfo | None], step: int, clock: Clock) -> Status:
         """Measure whoever has moved; who has reached what was wanted need not go on."""
         moved = [(i, info) for i, info in enumerate(infos) if info is not None]
-        return self._note([self._record(i, info) for i, info in moved], step, clock)
+        return self._note(self._records(moved), step, clock)
+
+    def _records(self, moved: list[tuple[int, RunInfo | None]]) -> list[Record]:
+        """Those of all processes; each measures the members that it has."""
+        here = [(i, info) for i, info in moved if self.population.is_here(i)]
+        own = together(lambda: {i: self._record(i, info) for i, info in here})
+        found = {int(i): record for part in gather(own) for i, record in part.items()}
+        for i, record in found.items():
+            self.population.status[i] = record["status"]
+        return [found[i] for i in sorted(found)]
 
     def _note(self, records: list[Record], step: int, clock: Clock) -> Status:
         seconds = clock.tick(step)
         # The order matters: a checkpoint vouches for all records up to its step.
-        self.sweep.append_metrics([{**record, "seconds": seconds} for record in records])
+        timed = [{**record, "seconds": seconds} for record in records]
+        first(lambda: self.sweep.append_metrics(timed))
         return self._shown(records, step, clock)
 
     def _record(self, place: int, info: RunInfo | None) -> Record:
