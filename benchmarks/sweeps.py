@@ -69,9 +69,7 @@ def measure(name: str, placement: Placement, repeats: int) -> dict[str, Any]:
         population.status = ["running"] * count
         middle = time.perf_counter()
         for i, state in enumerate(states):
-            states[i], _ = next(
-                training.chunks(gfn, state, (turn + 1) * steps, steps, donate=True)
-            )
+            states[i], _ = next(training.chunks(gfn, state, (turn + 1) * steps, steps, donate=True))
         if turn:  # the first one compiles
             together.append(middle - begin)
             alone.append(time.perf_counter() - middle)

@@ -13,6 +13,7 @@ from jax.errors import JaxRuntimeError
 
 from gfnjax import run
 from gfnjax.cli import sweep_commands
+from gfnjax.cli.joining import join
 from gfnjax.cli.listing import listing
 from gfnjax.cli.parser import Command, List, Plot, Report, Resume, Train, parse
 from gfnjax.cli.reports import conclude, names
@@ -22,6 +23,7 @@ from gfnjax.plot import pictures
 from gfnjax.run.checkpoint import CheckpointError
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import RunDirectory
+from gfnjax.run.processes import ProcessError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
         try:
-            command, notes = parse(arguments)
+            command, notes = parse(join(arguments))
             for note in notes:
                 _say(f"warning: {note}")
             return 0 if command is None else _carry_out(command)
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Whoever read our output has gone; closing it must not complain as well.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        except (run.RunFailedError, JaxRuntimeError, OSError) as error:
+        except (run.RunFailedError, ProcessError, JaxRuntimeError, OSError) as error:
             return _fail(1, error)
         except KeyboardInterrupt:
             return _fail(130, "interrupted")

@@ -44,6 +44,14 @@ class Resume:
     """of a sweep: how many; all without, and on CPU one a core"""
     batch_devices: int = 1
     """of a sweep: devices that share the batch of one run"""
+    coordinator: str | None = None
+    """of a sweep of several processes: host:port of the first of them"""
+    num_processes: int | None = None
+    """how many processes there are"""
+    process_id: int | None = None
+    """of this process, from 0 on"""
+    distributed: bool = False
+    """ask SLURM, Open MPI, a TPU pod or Kubernetes for the last three"""
 
 
 @dataclass(frozen=True)

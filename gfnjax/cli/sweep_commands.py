@@ -8,6 +8,7 @@ from gfnjax.cli.sweep_report import report
 from gfnjax.cli.wording import speaking_of
 from gfnjax.run.config import UsageError
 from gfnjax.run.display import duration
+from gfnjax.run.processes import is_first
 from gfnjax.run.sweeps import session
 from gfnjax.run.sweeps.cores import use_cores
 from gfnjax.run.sweeps.directory import SweepDirectory
@@ -60,6 +61,8 @@ def tell(command: Report) -> int:
 
 def _conclude(outcome: SweepOutcome, metric: str | None, suffix: str) -> int:
     path = outcome.sweep.path
+    if not is_first():
+        return 0 if outcome.signal is None else 128 + outcome.signal
     if suffix != "csv":
         write(outcome.table, outcome.sweep.table_file(suffix))
     if outcome.ending == "interrupted":

@@ -52,6 +52,14 @@ class SweepFlags:
     """form of the results"""
     metric: str | None = None
     """by which settings are judged"""
+    coordinator: str | None = None
+    """where there are several processes: host:port of the first of them"""
+    num_processes: int | None = None
+    """how many processes there are"""
+    process_id: int | None = None
+    """of this process, from 0 on"""
+    distributed: bool = False
+    """ask SLURM, Open MPI, a TPU pod or Kubernetes for the last three"""
 
 
 @dataclass(frozen=True)

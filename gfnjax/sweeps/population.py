@@ -117,6 +117,17 @@ class Population:
         return self.layout.mesh.devices[member // per_row, 0]
 
 
+def shapes(members: Sequence[Member], layout: Layout) -> RunState:
+    """The shapes of `Population.kept`."""
+    slots = layout.num_slots
+    described = stack([members[min(i, len(members) - 1)].gfn for i in range(slots)])
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), slots))
+    states = jax.eval_shape(lambda d, k: program.start(d, k, layout), described, keys)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((len(members), *x.shape[1:]), x.dtype), states
+    )
+
+
 def _placed(described: Stack, layout: Layout) -> Stack:
     """Numbers of members on their devices."""
     varied = [None if x is None else _on_mesh(x, layout) for x in described.varied]

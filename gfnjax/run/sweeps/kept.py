@@ -16,7 +16,7 @@ from gfnjax.run import checkpoint
 from gfnjax.run.processes import are_several, first, together
 from gfnjax.run.sweeps import shards
 from gfnjax.sweeps.placement import Layout
-from gfnjax.sweeps.population import STATUSES, Member, Population
+from gfnjax.sweeps.population import STATUSES, Member, Population, shapes
 
 KEEP = 2  # the older one, should the newer one be damaged
 
@@ -56,9 +56,7 @@ def restored(
     paths = [checkpoints / name for name in first(lambda: _names(checkpoints))]
     if not paths:
         return Population(members, layout), None
-    one = jax.eval_shape(members[0].gfn.init, members[0].key)
-    states = jax.tree.map(lambda x: _shape(x.dtype, len(members), *x.shape), one)
-    template = Kept(states, _shape(jnp.int32, len(members)), _shape(jnp.int32))
+    template = Kept(shapes(members, layout), _shape(jnp.int32, len(members)), _shape(jnp.int32))
     kept, _ = checkpoint.first_good(
         checkpoints, reversed(paths), lambda path: together(lambda: _read(path, template))
     )

@@ -224,7 +224,8 @@ def _train_round(session: _Session, number: int) -> bool:
             lambda r: r["member"] not in numbers or r["step"] <= last
         )
     )
-    visit.about = f"round {number + 1} of {len(session.rounds)}, " if number else ""
+    count = len(session.rounds)
+    visit.about = f"round {number + 1} of {count}, " if count > 1 else ""
     if step is None:
         step = 0
         session.display.update(visit.start(clock))
