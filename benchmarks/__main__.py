@@ -11,6 +11,7 @@ COMMANDS = {
         "seconds of training to an exact distance from the target",
     ),
     "growth": ("benchmarks.growth", "cost of a step by batch, horizon, actions and so on"),
+    "sweeps": ("benchmarks.sweeps", "many runs in one program against one after another"),
     "molecules": ("benchmarks.molecules", "methods at equal numbers of molecules visited"),
     "peers": ("benchmarks.peers.install", "install the peers, each in an environment of its own"),
 }

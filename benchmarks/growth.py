@@ -22,7 +22,7 @@ import numpy as np
 import gfnjax
 from benchmarks import jax_side, trainer
 from benchmarks.report import spread
-from benchmarks.sizes import GROWTHS, Members, MembersState
+from benchmarks.sizes import GROWTHS
 from benchmarks.tasks import num_parameters
 from gfnjax import GFlowNet
 from gfnjax.training import chunks, init
@@ -34,7 +34,6 @@ COLUMNS = (
     "size",
     "mean length",
     "ms a step (min to max)",
-    "of a member",
     "ms a live transition",
 )
 EXPONENTS = "a step, x of all", "of the last two", "a live transition, x of all", "of the last two"
@@ -42,8 +41,6 @@ EXPONENTS = "a step, x of all", "of the last two", "a live transition, x of all"
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
-    if options.devices:
-        jax.config.update("jax_num_cpu_devices", options.devices)
     print(_heading(COLUMNS), flush=True)
     records = []
     for name in options.only or GROWTHS:
@@ -63,27 +60,20 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def measure(model: GFlowNet | Members, repeats: int, seconds: float) -> dict[str, Any]:
+def measure(gfn: GFlowNet, repeats: int, seconds: float) -> dict[str, Any]:
     """One point: `repeats` turns of as many steps as take some seconds."""
-    gfn, members = (model.gfn, model.num_members) if isinstance(model, Members) else (model, 1)
-    state = init(model, jax.random.key(0))
-    state, *_ = _run(model, state, WARM_UP)
-    if isinstance(state, MembersState):
-        state = state._replace(members=_stand_still(state.members))
-    else:
-        state = _stand_still(state)
-    for _ in range(2):  # where members are divided, the first time compiles for that
-        state, taken, _ = _run(model, state, WARM_UP)
+    state = init(gfn, jax.random.key(0))
+    state, *_ = _run(gfn, state, WARM_UP)
+    state, taken, _ = _run(gfn, _stand_still(state), WARM_UP)
     steps = min(max(round(seconds * WARM_UP / taken), 1), CAPACITY)
     per_step, per_transition = [], []
     for _ in range(repeats):
-        state, taken, length = _run(model, state, steps)
+        state, taken, length = _run(gfn, state, steps)
         per_step.append(1e3 * taken / steps)
-        per_transition.append(per_step[-1] / (length * gfn.batch_size * members))
+        per_transition.append(per_step[-1] / (length * gfn.batch_size))
     return {
         "ms_per_step": spread(per_step),
         "ms_per_transition": spread(per_transition),
-        "ms_per_member": spread([x / members for x in per_step]),
         "mean_length": length,
         "batch_size": gfn.batch_size,
         "num_parameters": num_parameters(gfn),
@@ -148,13 +138,12 @@ def plot(records: list[dict[str, Any]], path: Path) -> None:
 
 
 def _row(name: str, point: dict[str, Any]) -> str:
-    step, member = point["ms_per_step"], f"{point['ms_per_member']['median']:.3g}"
+    step = point["ms_per_step"]
     cells = (
         name,
         f"{point['size']:,}",
         f"{point['mean_length']:.1f}",
         f"{step['median']:.3g} ({step['min']:.3g} to {step['max']:.3g})",
-        member if name == "members" else "-",
         f"{point['ms_per_transition']['median']:.2g}",
     )
     return f"| {' | '.join(cells)} |"
@@ -188,7 +177,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = f"all without: {', '.join(GROWTHS)}"
     parser.add_argument("--only", nargs="+", choices=GROWTHS, metavar="NAME", help=names)
     parser.add_argument("--quick", action="store_true", help="only the three smallest sizes")
-    parser.add_argument("--devices", type=int, help="on CPU, to divide members among; one without")
     parser.add_argument("--repeats", type=int, default=5, help="whose median counts")
     parser.add_argument("--seconds", type=float, default=0.5, help="a repeat, about")
     parser.add_argument("--output", type=Path, help="append a JSON line a quantity")

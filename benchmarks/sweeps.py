@@ -11,7 +11,6 @@ without), `--at-once` members in one operation.
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from benchmarks.report import spread
 from benchmarks.sizes import describe
 from benchmarks.tasks import gflownet
 from gfnjax import training
+from gfnjax.sweeps.cores import use_cores
 from gfnjax.sweeps.placement import Placement
 from gfnjax.sweeps.population import Member, Population
 from gfnjax.sweeps.rounds import bytes_of, make_rounds
@@ -38,7 +38,7 @@ CASES = {
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
-    jax.config.update("jax_num_cpu_devices", options.devices or os.cpu_count() or 1)
+    use_cores(options.devices)
     placement = Placement(members_at_once=options.at_once)
     records = []
     for name in options.only or CASES:
@@ -61,7 +61,7 @@ def measure(name: str, placement: Placement, repeats: int) -> dict[str, Any]:
     members = [Member(gfn, key) for key in jax.random.split(jax.random.key(0), count)]
     (each,) = make_rounds(members, placement, steps)
     population = Population(members, each.layout)
-    states = [training.init(gfn, member.key) for member in members]
+    states = [training.init(gfn, jax.random.clone(member.key)) for member in members]
     together, alone = [], []
     for turn in range(repeats + 1):
         begin = time.perf_counter()

@@ -1,6 +1,16 @@
 """gfnjax: generative flow networks in JAX."""
 
-from gfnjax import algorithms, envs, metrics, objectives, policies, registry, samplers, testing
+from gfnjax import (
+    algorithms,
+    envs,
+    metrics,
+    objectives,
+    policies,
+    registry,
+    samplers,
+    sweeps,
+    testing,
+)
 from gfnjax.envs.base import Enumerable, Environment, PartialReward
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
@@ -24,6 +34,7 @@ from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
 from gfnjax.rollout import terminal_states
 from gfnjax.run.trained import TrainedRun, load
 from gfnjax.state import Params, StepInfo, TrainState
+from gfnjax.sweeps import Sweep, sweep
 from gfnjax.training import History, NonFiniteError, train
 from gfnjax.types import PolicyOutput, Residuals, Scores, Trajectory
 
@@ -58,6 +69,7 @@ __all__ = [
     "Sparse",
     "StepInfo",
     "SubTrajectoryBalance",
+    "Sweep",
     "TabularDAG",
     "TargetDetailedBalance",
     "TrainState",
@@ -79,6 +91,8 @@ __all__ = [
     "registry",
     "regression",
     "samplers",
+    "sweep",
+    "sweeps",
     "tabular_dag",
     "tabular_policy",
     "terminal_states",

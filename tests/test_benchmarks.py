@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import gfnjax
 from benchmarks import __main__ as command
-from benchmarks import growth, processes, report, sizes
+from benchmarks import growth, processes, report, sizes, sweeps
 from benchmarks.settings import GRIDS, SETTINGS
 from benchmarks.tasks import OBJECTIVES, TASKS, gflownet, num_parameters
 from gfnjax.objectives import regression
@@ -299,36 +299,52 @@ def test_sizes_are_what_they_are_called():
         "horizon": [gfn.env.max_steps for gfn in made["horizon"]],
         "side": [gfn.env.side for gfn in made["side"]],
         "actions": [gfn.env.num_actions for gfn in made["actions"]],
-        "members": [x.num_members for x in made["members"]],
     }
     assert found == {name: list(up) for name, (up, _) in sizes.GROWTHS.items()}
     assert {gfn.batch_size for name in ("horizon", "side", "actions") for gfn in made[name]} == {16}
 
 
+def test_a_sweep_is_measured_beside_single_runs(monkeypatch, tmp_path, capsys):
+    small = 4, 2, lambda: sizes.describe(gfnjax.Hypergrid(2, 3), 4, batch_size=2)
+    monkeypatch.setattr(sweeps, "CASES", {"grid-tb": small})
+    output = tmp_path / "sweeps.jsonl"
+    given = f"--devices 2 --at-once 1 --repeats 2 --memory --output {output}"
+
+    assert sweeps.main(given.split()) == 0
+
+    record, memory = map(json.loads, output.read_text().splitlines())
+    assert (record["members"], record["steps"], record["at_once"]) == (4, 2, 1)
+    ratio = record["alone"]["median"] / record["together"]["median"]
+    assert record["ratio"]["min"] <= ratio * 1.5
+    assert list(memory["bytes"]) == ["2", "4", "8", "16", "32"]
+    per_member = (memory["bytes"]["32"] - memory["bytes"]["16"]) / 16
+    assert memory["per_member"] == pytest.approx(per_member, rel=0.2)
+    assert "times (" in capsys.readouterr().out
+
+
 def test_growth_is_measured(monkeypatch, tmp_path, capsys):
     env = gfnjax.Hypergrid(2, 3)
-    gfn = sizes.describe(env, 4, batch_size=2)
-    monkeypatch.setitem(growth.GROWTHS, "members", ((1, 3), lambda n: sizes.Members(gfn, n)))
+    small = (2, 6), lambda n: sizes.describe(env, 4, batch_size=n)
+    monkeypatch.setitem(growth.GROWTHS, "batch", small)
     output, picture = tmp_path / "growth.jsonl", tmp_path / "growth.png"
-    given = f"--only members --repeats 3 --seconds 0.01 --output {output} --plot {picture}"
+    given = f"--only batch --repeats 3 --seconds 0.01 --output {output} --plot {picture}"
 
     assert growth.main(given.split()) == 0
 
     (record,) = map(json.loads, output.read_text().splitlines())
     one, three = record["points"]
-    assert (record["what"], one["size"], three["size"]) == ("members", 1, 3)
+    assert (record["what"], one["size"], three["size"]) == ("batch", 2, 6)
     assert record["version"] == gfnjax.__version__
     assert {"framework", "jaxlib", "device", "machine", "cores", "time"} <= set(record)
     for point in (one, three):
-        step, count = point["ms_per_step"]["median"], point["size"]
+        step = point["ms_per_step"]["median"]
         assert 1 <= point["mean_length"] <= env.max_steps
         assert point["num_parameters"] == mlp_size(6, 3, 3, (4,), 1)
-        assert point["ms_per_member"]["median"] == pytest.approx(step / count)
-        live = 2 * count * point["mean_length"]
+        live = point["size"] * point["mean_length"]
         assert point["ms_per_transition"]["median"] == pytest.approx(step / live, rel=0.5)
     slope = np.log(three["ms_per_step"]["median"] / one["ms_per_step"]["median"]) / np.log(3)
     assert record["exponents"]["ms_per_step"] == pytest.approx(
         dict.fromkeys(("fitted", "last_two"), slope)
     )
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "| members | 3 |" in capsys.readouterr().out
+    assert "| batch | 6 |" in capsys.readouterr().out

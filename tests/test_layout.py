@@ -30,6 +30,7 @@ ORDER = (
     "learning",
     "gflownet",
     "algorithms",
+    "sweeps",
     "run",
     "plot",
     "cli",

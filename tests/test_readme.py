@@ -6,7 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 
 
 @pytest.mark.slow
@@ -17,6 +18,14 @@ def test_the_python_blocks_run_in_order():
     # Users do not run with the suite's strict promotion.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         exec(compile("\n".join(blocks), "README.md", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.optimised
+def test_the_python_blocks_of_sweeps_run():
+    text = (ROOT / "docs" / "sweeps.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        exec(compile("\n".join(blocks), "sweeps.md", "exec"), {"__name__": "sweeps"})
 
 
 @pytest.mark.parametrize("name", ["main", "test"])

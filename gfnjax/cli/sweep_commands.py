@@ -10,11 +10,11 @@ from gfnjax.run.config import UsageError
 from gfnjax.run.display import duration
 from gfnjax.run.processes import is_first
 from gfnjax.run.sweeps import session
-from gfnjax.run.sweeps.cores import use_cores
 from gfnjax.run.sweeps.directory import SweepDirectory
 from gfnjax.run.sweeps.judging import check_metric
 from gfnjax.run.sweeps.session import SweepOutcome
 from gfnjax.run.sweeps.table import check_path, write
+from gfnjax.sweeps.cores import use_cores
 from gfnjax.sweeps.placement import Placement
 
 

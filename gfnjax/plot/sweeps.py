@@ -36,17 +36,22 @@ def draw(table: Table, metric: str | Metric | None, directory: Path) -> list[Pat
         UsageError: as `judge`.
         OSError: if a file cannot be written.
     """
-    found = analyse(table, metric)
-    figures = {"curves": curves_of(table, found)}
-    chosen = _of_values(table, found)
-    if chosen is not None:
-        figures[chosen[0]] = chosen[1](found)
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, figure in figures.items():
+    for name, figure in figures(table, metric).items():
         written.append(directory / f"{name}.png")
         figure.savefig(written[-1])
     return written
+
+
+def figures(table: Table, metric: str | Metric | None = None) -> dict[str, Figure]:
+    """What `draw` draws, by name; raises as `judge`."""
+    found = analyse(table, metric)
+    made = {"curves": curves_of(table, found)}
+    chosen = _of_values(table, found)
+    if chosen is not None:
+        made[chosen[0]] = chosen[1](found)
+    return made
 
 
 def _of_values(

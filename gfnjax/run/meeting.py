@@ -8,11 +8,11 @@ import json
 import socket
 import time
 from contextlib import ExitStack
+from importlib.metadata import version
 from typing import Any
 
 import jax
 
-import gfnjax
 from gfnjax.errors import ArgumentError
 from gfnjax.run.config import UsageError
 
@@ -44,7 +44,7 @@ def meet(coordinator: str, num_processes: int, process_id: int, timeout: float) 
         "greeting": GREETING,
         "num_processes": num_processes,
         "process_id": process_id,
-        "versions": {"gfnjax": gfnjax.__version__, "jax": jax.__version__},
+        "versions": {"gfnjax": version("gfnjax"), "jax": jax.__version__},
     }
     deadline = time.monotonic() + timeout
     if process_id == 0:
@@ -114,9 +114,9 @@ def _conflict(own: Any, said: Any, present: dict[int, Any]) -> list[str] | None:
         return ["num_processes", f"{problem}: it must be the same for all"]
     if number in present:
         return ["process_id", f"must differ between processes, got {number} from two of them"]
-    for name, version in own["versions"].items():
-        if said["versions"].get(name) != version:
-            problem = f"has {name} {version}, process {number} has {said['versions'].get(name)}"
+    for name, ours in own["versions"].items():
+        if said["versions"].get(name) != ours:
+            problem = f"has {name} {ours}, process {number} has {said['versions'].get(name)}"
             return ["coordinator", f"{problem}: install the same version for all"]
     return None
 

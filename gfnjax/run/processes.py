@@ -7,13 +7,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-import gfnjax
 from gfnjax.run.checkpoint import CheckpointError
 from gfnjax.run.config import UsageError
 
@@ -99,7 +99,7 @@ def check_same(**values: Any) -> None:
     counts = np.bincount([device.process_index for device in jax.devices()]).tolist()
     if len(set(counts)) > 1:
         raise UsageError(f"all processes must have the same number of devices, got {counts}")
-    own = {"version of gfnjax": gfnjax.__version__, "version of jax": jax.__version__}
+    own = {"version of gfnjax": version("gfnjax"), "version of jax": jax.__version__}
     own |= {name: _digest(value) for name, value in values.items()}
     found = gather(own)
     for number, other in enumerate(found):

@@ -12,9 +12,11 @@ import numpy as np
 from gfnjax.arguments import check_key, whole
 from gfnjax.run import checkpoint
 from gfnjax.run.build import Described, describe, initial_state
-from gfnjax.run.config import Config
+from gfnjax.run.config import Config, UsageError
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Evaluator, make_evaluator
+from gfnjax.run.sweeps import kept
+from gfnjax.run.sweeps.directory import SweepDirectory
 from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array, Trajectory
 
@@ -89,22 +91,28 @@ class TrainedRun:
         found = [r for r in self.metrics if r["kind"] == "evaluation" and r["step"] == step > 0]
         if not found:
             return None
-        numbers = {k: v for k, v in found[-1].items() if k != "kind"}
+        numbers = {k: v for k, v in found[-1].items() if isinstance(v, int | float)}
         return SimpleNamespace(**{k: np.asarray([v], np.float64) for k, v in numbers.items()})
 
 
-def load(path: str | Path, step: int | None = None) -> TrainedRun:
+def load(path: str | Path, step: int | None = None, member: int | None = None) -> TrainedRun:
     """A trained run, from the folder that `gfnjax train` or `gfnjax.run.start` has made.
 
     Args:
-        path: the folder.
+        path: the folder; that of a sweep has many runs.
         step: of the checkpoint to read, one of those that are kept; the newest good one without.
+        member: of a sweep, as results.csv counts them.
 
     Raises:
         UsageError: if it is no folder of a run, or what it was made from (data, say) is gone.
         CheckpointError: if there is no checkpoint, none of that step, or no good one.
     """
     run = RunDirectory(Path(path).expanduser())
+    sweep = SweepDirectory(run.path)
+    if sweep.config_file.is_file():
+        return _load_member(sweep, step, member)
+    if member is not None:
+        raise UsageError(f"member does nothing for {run.path}, which is a single run: leave it out")
     config = run.read_config()
     gfn = describe(config)
     template = initial_state(config, gfn)
@@ -113,6 +121,24 @@ def load(path: str | Path, step: int | None = None) -> TrainedRun:
     else:
         state = checkpoint.load_step(run.checkpoints, whole("step", step), template)
     return TrainedRun(run.path, config, gfn, state, run.read_metrics(last_step=int(state.step)))
+
+
+def _load_member(sweep: SweepDirectory, step: int | None, member: int | None) -> TrainedRun:
+    config, rounds = sweep.read_sweep()
+    number = -1 if member is None else whole("member", member)
+    if not 0 <= number < config.num_members:
+        last = config.num_members - 1
+        raise UsageError(
+            f"member must be one of 0 to {last} of the sweep {sweep.path}, got {member}"
+        )
+    alone = config.config_of(number)
+    gfn = describe(alone)
+    each = next(i for i, members in enumerate(rounds) if number in members)
+    among = len(rounds[each]), rounds[each].index(number)
+    given = sweep.round_checkpoints(each), initial_state(alone, gfn), *among
+    state = kept.read_member(*given, None if step is None else whole("step", step))
+    records = [r for r in sweep.read_metrics(last_step=int(state.step)) if r["member"] == number]
+    return TrainedRun(sweep.path, alone, gfn, state, records)
 
 
 def sampled(gfn: Any, state: RunState, key: Array, num_samples: int) -> Trajectory:

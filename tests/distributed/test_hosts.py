@@ -155,7 +155,7 @@ def two(monkeypatch):
 
 
 def test_another_sweep_is_refused(two):
-    versions = {"version of gfnjax": processes.gfnjax.__version__}
+    versions = {"version of gfnjax": processes.version("gfnjax")}
     versions["version of jax"] = jax.__version__
     two[:] = [{**versions, "sweep": "other"}]
     message = "process 1 was given another sweep than process 0"

@@ -8,9 +8,10 @@ import time
 
 import pytest
 
+import gfnjax
 from gfnjax.run import resume as resume_run
 from gfnjax.run import start as start_run
-from gfnjax.run.checkpoint import DamagedCheckpointWarning
+from gfnjax.run.checkpoint import CheckpointError, DamagedCheckpointWarning
 from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError
 from gfnjax.run.sweeps import kept, session
@@ -82,6 +83,22 @@ def test_the_table_is_written(whole):
         *("member", "point", "seed", "learning_rate", "epsilon", "step", "seconds", "status")
     ]
     assert float(rows[7]["total_variation"]) == whole.table.rows[7]["total_variation"]
+
+
+def test_a_member_is_loaded_as_a_run(config, whole):
+    run = gfnjax.load(whole.sweep.path, member=5)
+    assert (run.config.training.seed, run.config.training.learning_rate) == (1, 1e-2)
+    assert int(run.state.step) == 10
+    last = whole.table.last_rows()[5]
+    assert run.evaluate()["total_variation"] == pytest.approx(last["total_variation"], rel=1e-5)
+    assert [r["step"] for r in run.metrics] == [0, 4, 8, 10]
+    assert int(gfnjax.load(whole.sweep.path, step=8, member=5).state.step) == 8
+    assert run.sample(3).length.shape == (3,)
+    for bad in ({}, {"member": 8}):
+        with pytest.raises(UsageError, match="member must be one of 0 to 7"):
+            gfnjax.load(whole.sweep.path, **bad)
+    with pytest.raises(CheckpointError, match="step must be one of 8, 10"):
+        gfnjax.load(whole.sweep.path, step=9, member=5)
 
 
 def test_descriptions_survive_json(config):

@@ -17,6 +17,7 @@ from gfnjax.run.processes import are_several, first, together
 from gfnjax.run.sweeps import shards
 from gfnjax.sweeps.placement import Layout
 from gfnjax.sweeps.population import STATUSES, Member, Population, shapes
+from gfnjax.training import RunState
 
 KEEP = 2  # the older one, should the newer one be damaged
 
@@ -63,6 +64,34 @@ def restored(
     population = Population(members, layout, kept.states)
     population.status = [STATUSES[i] for i in np.asarray(kept.status)]
     return population, int(kept.step)
+
+
+def read_member(
+    checkpoints: Path, template: RunState, count: int, place: int, step: int | None = None
+) -> RunState:
+    """The state of one member, from the newest good checkpoint or that of a step.
+
+    Args:
+        checkpoints: of its round.
+        template: a state of one member.
+        count: members of the round.
+        place: which of them.
+        step: of the checkpoint; the newest good one without.
+
+    Raises:
+        CheckpointError: if there is none, or none that is good.
+    """
+    names = _names(checkpoints)
+    wanted = [name for name in names if step is None or name.startswith(f"step-{step:09d}.")]
+    if not wanted:
+        known = ", ".join(str(int(name[5:14])) for name in names)
+        problem = "no checkpoint" if step is None else f"step must be one of {known or 'none'}"
+        raise checkpoint.CheckpointError(f"{problem}, in {checkpoints}")
+    states = jax.tree.map(lambda x: _shape(x.dtype, count, *x.shape), template)
+    whole = Kept(states, _shape(jnp.int32, count), _shape(jnp.int32))
+    paths = [checkpoints / name for name in reversed(wanted)]
+    kept, _ = checkpoint.first_good(checkpoints, paths, lambda path: _read(path, whole))
+    return jax.tree.map(lambda x: x[place], kept.states)
 
 
 def _read(path: Path, template: Kept) -> Kept:

@@ -20,6 +20,7 @@ import numpy as np
 from gfnjax.errors import MissingExtraError
 from gfnjax.run.checkpoint import replace_atomically
 from gfnjax.run.config import UsageError
+from gfnjax.sweeps.sweep import Sweep
 
 Row = dict[str, Any]
 
@@ -75,6 +76,12 @@ class Table:
     def last_rows(self) -> list[Row]:
         """The last row of each member, in the order of members."""
         return [rows[-1] for rows in self.members().values()]
+
+
+def table_of(sweep: Sweep) -> Table:
+    """The results of `gfnjax.sweep` as a table, for `analyse` and pictures."""
+    varied = tuple(sweep.points[0])
+    return Table(varied, [{**row, "seconds": math.nan} for row in sweep.rows])
 
 
 def curve(rows: Iterable[Row], metric: str) -> tuple[np.ndarray, np.ndarray]:
