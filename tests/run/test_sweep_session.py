@@ -176,6 +176,8 @@ def test_other_settings_are_other_rounds(tmp_path):
 
 
 KILLED = """
+import os
+import signal
 import sys
 from pathlib import Path
 from gfnjax.run.sweeps import session
@@ -188,6 +190,16 @@ points = [
     for x in (1e-3, 1e-2)
 ]
 path = Path(sys.argv[1])
+if len(sys.argv) > 2:  # killed before the n-th checkpoint takes its place
+    left, replace = [int(sys.argv[2])], os.replace
+
+    def replace_or_die(source, target):
+        left[0] -= str(target).endswith(".ckpt")
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    os.replace = replace_or_die
 if path.exists() and (path / "sweep.json").exists():
     session.resume(path)
 else:
@@ -199,12 +211,16 @@ else:
 def test_kill_9_loses_nothing_but_the_last_chunk(tmp_path):
     (tmp_path / "script.py").write_text(KILLED)
 
-    def process(path):
-        command = [sys.executable, str(tmp_path / "script.py"), str(path)]
+    def process(path, *more):
+        command = [sys.executable, str(tmp_path / "script.py"), str(path), *more]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert process(whole).wait(120) == 0
+    # In the middle of writing the checkpoint of step 40, which has left a part of itself.
+    assert process(killed, "3").wait(120) == -signal.SIGKILL
+    found = {path.name for path in killed.glob("checkpoints/round-0/*")}
+    assert found == {"step-000000000.ckpt", "step-000000020.ckpt", ".step-000000040.ckpt.partial"}
     for least in (60, 200):  # killed twice, in the middle of whatever it does
         running = process(killed)
         deadline = time.monotonic() + 120

@@ -1,6 +1,7 @@
 """A sweep is what single runs are, whatever it is computed on."""
 
 import dataclasses
+import re
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,13 @@ from flax import struct
 
 import gfnjax
 from gfnjax import training
-from gfnjax.replay import Fifo
+from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
+from gfnjax.policies import FrozenPolicy
+from gfnjax.replay import Fifo, RewardPrioritised
 from gfnjax.samplers import Mixed, Windows
 from gfnjax.sweeps import Placement, sweep
 from gfnjax.sweeps.population import Member, Population
-from gfnjax.sweeps.rounds import bytes_of, make_rounds
+from gfnjax.sweeps.rounds import bytes_of, lower, make_rounds
 from gfnjax.sweeps.stack import kind_of, stack
 
 NUM_STEPS, CHUNK = 7, 4
@@ -71,7 +74,7 @@ def test_members_are_single_runs(gfn, key, placement):
 @pytest.mark.parametrize(
     "options",
     [
-        {"sampler": Mixed(Fifo(8))},
+        {"sampler": Mixed(RewardPrioritised(8))},
         {"sampler": Windows(2), "objective": gfnjax.DetailedBalance()},
         {"target_rate": 0.1, "objective": gfnjax.TargetDetailedBalance()},
     ],
@@ -243,3 +246,40 @@ def test_a_replay_buffer_is_divided_among_the_devices_of_a_batch(key):
     odd = gfn.replace(batch_size=6, sampler=gfnjax.samplers.OnPolicy())
     with pytest.raises(ValueError, match="batch_size must be a multiple of the 4 devices"):
         sweep(odd, jax.random.clone(key), NUM_STEPS, placement=Placement(4, num_batch_devices=4))
+
+
+def test_devices_of_the_run_axis_exchange_nothing(gfn, key):
+    members = [Member(gfn, one) for one in jax.random.split(key, 8)]
+    (each,) = make_rounds(members, Placement(4), CHUNK)
+    assert each.layout.mesh.devices.shape == (4, 1)
+    assert counted(lower(members, each.layout, CHUNK)) == {}
+    (each,) = make_rounds(members, Placement(4, num_batch_devices=2), CHUNK)
+    found = counted(lower(members, each.layout, CHUNK))
+    # Of the sums of the loss, of the gradient, and of the largest scale of a trajectory.
+    assert found.keys() == {"all-reduce"}
+    assert found["all-reduce"] <= 3
+
+
+def counted(lowered):
+    text = lowered.compile().as_text()
+    kinds = "all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"
+    counts = {kind: len(re.findall(rf" {kind}(?:-start)?\(", text)) for kind in kinds}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def test_frozen_weights_are_there_once(key):
+    env = gfnjax.Hypergrid(2, 4)
+    network = gfnjax.mlp_policy(env, (8,))
+    weights = network.init(jax.random.key(9), network.observe(env, env.initial_state()))
+    gfn = gfnjax.GFlowNet(
+        env,
+        gfnjax.mlp_policy(env, (8,)),
+        RelativeTrajectoryBalance(),
+        prior=FrozenPolicy(network, weights),
+        batch_size=4,
+    )
+    found = sweep(gfn, jax.random.split(key, 3), NUM_STEPS, vary={"epsilon": [0.0, 0.5]})
+    stacked = stack([member.gfn for member in found.members])
+    assert sum(x is not None for x in stacked.varied) == 1
+    for i in (0, 5):
+        assert_same(found.states[i], single(found.members[i])[0], rtol=1e-5, atol=1e-5)
