@@ -22,7 +22,7 @@ from gfnjax.sweeps.population import Member
 from gfnjax.sweeps.rounds import bytes_of_program, kinds_of, lower
 from gfnjax.tuning import suited_to
 
-# A compilation that took longer than this is not repeated to make sure of an answer.
+# What will take longer to compile is not compiled to make sure of an answer.
 PATIENCE_S = 120.0
 
 
@@ -94,7 +94,7 @@ def prepare(topology: str) -> None:
     try:
         chips.set_environment(topology)
     except (ValueError, MissingExtraError) as error:
-        raise _refused(error) from error
+        raise UsageError.of(error) from error
     jax.config.update("jax_platforms", "cpu")
 
 
@@ -118,7 +118,7 @@ def examine(
     try:
         found = chips.find(topology)
     except (ValueError, MissingExtraError) as error:
-        raise _refused(error) from error
+        raise UsageError.of(error) from error
     with suited_to("tpu"):
         return examine_on(members, placement, capacity, found.devices, found.memory)
 
@@ -134,7 +134,7 @@ def examine_on(
     try:
         used = placement.devices(devices)
     except ValueError as error:
-        raise _refused(error) from error
+        raise UsageError.of(error) from error
     limit = placement.memory or memory
     kinds = kinds_of(members)
     return tuple(
@@ -164,7 +164,12 @@ class _Compiler:
         self.members, self.devices = members, devices
         self._placement, self._capacity = placement, capacity
         self._state = jax.eval_shape(members[0].gfn.init, members[0].key)
-        self.slowest = 0.0
+        self._last = 1, 0.0
+
+    def patient(self, per_chip: int) -> bool:
+        """Whether a program for so many on a chip will be compiled soon enough."""
+        number, seconds = self._last  # of more members, about as the square root
+        return seconds * max(per_chip / number, 1.0) ** 0.5 < PATIENCE_S
 
     @property
     def num_rows(self) -> int:
@@ -182,9 +187,9 @@ class _Compiler:
                 return None
             line = str(error).splitlines()[0]
             raise UsageError(f"the compiler refuses the sweep: {line}") from error
-        seconds = time.perf_counter() - start
-        self.slowest = max(self.slowest, seconds)
-        return _Built(layout, compiled, seconds)
+        built = _Built(layout, compiled, time.perf_counter() - start)
+        self._last = max(self._last, (built.per_chip, built.seconds))
+        return built
 
     def bytes_of(self, per_chip: int) -> int | None:
         """Memory of a chip with so many members."""
@@ -241,11 +246,7 @@ def _largest(compiler: _Compiler, count: int, limit: int | None) -> _Built:
 def _most(compiler: _Compiler, first: _Built, limit: int) -> Capacity:
     curve = Curve(compiler.bytes_of, limit)
     curve.bytes[first.per_chip] = bytes_of_program(first.compiled)
-    return find(curve, first.per_chip, lambda: compiler.slowest < PATIENCE_S)
-
-
-def _refused(error: Exception) -> UsageError:
-    return UsageError.of(error)
+    return find(curve, first.per_chip, compiler.patient)
 
 
 def text(found: Sequence[Ahead]) -> str:
@@ -267,7 +268,7 @@ def _rows(one: Ahead) -> dict[str, str]:
         "members": _members(one),
         "memory": _memory(one),
         "room for": _room(one),
-        "program": f"{one.num_operations:,} operations, {one.num_loops} loops",
+        "operations": f"{one.num_operations:,}, {one.num_loops} of them loops",
         "a chip does": _work(one),
         "collectives": _collectives(one),
         "compiled in": f"{one.compile_seconds:.1f} s",

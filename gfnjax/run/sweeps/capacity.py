@@ -4,6 +4,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 TRIES = 3
+# From here on a line is one.
+MANY = 64
+# The share of an answer that is given where no compiler has confirmed it.
+CAUTION = 0.95
 
 
 class Capacity(NamedTuple):
@@ -48,7 +52,7 @@ class Curve:
         (a, low), (b, high) = sorted(x for x in self.bytes.items() if x[0] > 1)[-2:]
         slope = max((high - low) / (b - a), 1.0)
         found = int(b + (self.limit - high) / slope)
-        return found if self.refused is None else min(found, int(0.95 * self.refused))
+        return found if self.refused is None else min(found, int(CAUTION * self.refused))
 
     @property
     def has_line(self) -> bool:
@@ -56,16 +60,17 @@ class Curve:
         return sum(n > 1 for n in self.bytes) > 1
 
 
-def find(curve: Curve, start: int, patient: Callable[[], bool]) -> Capacity:
+def find(curve: Curve, start: int, patient: Callable[[int], bool]) -> Capacity:
     """The largest number that fits, by compiling few programs.
 
     Args:
         curve: what is known, `start` among it.
         start: a number that fits, to begin with.
-        patient: whether there is time to compile another one to make sure of an answer.
+        patient: whether there is time to compile for so many, to make sure of an answer.
     """
-    least = max(start, 2)
-    for number in (least, 2 * least, least // 2):
+    # What a few members need in between is kept in registers and caches: no part of the line.
+    many = max(start, MANY)
+    for number in (many, 4 * many, many // 4, many // 16, 2 * start, start):
         if not curve.has_line and number > 1:
             curve.try_one(number)
     if not curve.has_line:  # little more than `start` fits, if anything
@@ -74,8 +79,8 @@ def find(curve: Curve, start: int, patient: Callable[[], bool]) -> Capacity:
         found = curve.solve()
         if found <= curve.most:
             return Capacity(curve.most, True)
-        if not patient():
-            return Capacity(found, False)
+        if not patient(found):
+            break
         if curve.try_one(found):
             return Capacity(found, True)
-    return Capacity(max(curve.solve(), curve.most), False)
+    return Capacity(max(int(CAUTION * curve.solve()), curve.most), False)
