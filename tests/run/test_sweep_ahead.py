@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -51,7 +52,7 @@ def test_the_same_program_on_cpus():
     assert small.most is None
     memory = [found[n].memory for n in (8, 16, 32)]
     assert all(x.total == x.arguments + x.outputs + x.temporaries - x.alias for x in memory)
-    grown = [b.total - a.total for a, b in zip(memory, memory[1:], strict=False)]
+    grown = [b.total - a.total for a, b in itertools.pairwise(memory)]
     assert grown[0] > 0
     assert grown[1] == pytest.approx(2 * grown[0], rel=0.1)
 
@@ -281,7 +282,7 @@ from test_sweep_ahead import members
 found = [ahead.examine(members(4), Placement(), 5, "v5e:2x2")]
 with suited_to("tpu"):  # as examine, without looking for what fits
     devices = chips.find("v5e:2x2").devices
-    for n in (256, 512, 1_024):
+    for n in (1_024, 2_048, 4_096):
         found.append(ahead.examine_on(members(4 * n), Placement(), 5, devices))
 print(json.dumps([dataclasses.asdict(x) for (x,) in found]))
 """

@@ -26,7 +26,8 @@ from gfnjax.tuning import suited_to
 PATIENCE_S = 120.0
 
 
-class Memory(NamedTuple):
+@dataclass(frozen=True)
+class Memory:
     """Bytes of a program on each chip; `alias` is what outputs take over from arguments."""
 
     arguments: int
