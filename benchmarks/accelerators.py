@@ -9,10 +9,8 @@ CUDA, as far as StableHLO, which is what XLA gets.
 
 import argparse
 import json
-import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,26 +18,18 @@ from typing import Any
 import jax
 import numpy as np
 from jax import export
-from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.hlo import parse
-from benchmarks.programs import COLLECTIVES, Loop, Program, Work, program_of
 from benchmarks.tasks import gflownet
-from gfnjax import GFlowNet, TrainState
+from gfnjax import ArgumentError, GFlowNet, TrainState
+from gfnjax.compiled import chips
+from gfnjax.compiled.counts import Loop, Program, Work, collectives_of, program_of
+from gfnjax.compiled.hlo import parse
+from gfnjax.errors import MissingExtraError
 from gfnjax.types import PyTree
 
 CHIPS = "v5e:2x2"
-# No TPU is looked for, nor its metadata asked for.
-TOPOLOGY = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-}
-
-
 # A line of the table by column.
 Row = dict[str, Any]
 
@@ -77,14 +67,7 @@ def compiled(
     program = jax.jit(step).lower(state).compile()
     took = time.perf_counter() - start, time.process_time() - busy
     found = row(platform, chips, gfn, program_of(program), took)
-    return found | {"collectives": _collectives(program.as_text())}
-
-
-def _collectives(text: str) -> dict[str, int]:
-    """How chips exchange numbers, by kind; those in loops once."""
-    computations = parse(text).computations.values()
-    opcodes = Counter(x.opcode.removesuffix("-start") for c in computations for x in c.values())
-    return {kind: opcodes[kind] for kind in COLLECTIVES if opcodes[kind]}
+    return found | {"collectives": collectives_of(parse(program.as_text()))[0]}
 
 
 def spread_step(gfn: GFlowNet, sharding: NamedSharding) -> Any:
@@ -173,20 +156,19 @@ def stablehlo(module: Any) -> Program:
 
 def rows(task: str, batches: list[int]) -> Iterator[Row]:
     """What can be compiled; a line in words for what cannot."""
-    for name, value in TOPOLOGY.items():
-        os.environ.setdefault(name, value)
+    devices = []
     try:
-        topology = topologies.get_topology_desc(platform="tpu", topology_name=CHIPS)
-    except Exception as error:
-        topology = None
-        print(f"No TPU compiler ({str(error).splitlines()[0]}): pip install gfnjax[tpu]")
+        chips.set_environment(CHIPS)
+        devices = chips.find(CHIPS).devices
+    except (MissingExtraError, ArgumentError) as error:
+        print(f"No row of TPUs: {error}")
     for batch in batches:
         gfn = gflownet(task, batch_size=batch)
         state = jax.eval_shape(gfn.init, jax.random.key(0))
         yield compiled(f"{jax.default_backend()}, here", 1, gfn, gfn.step, state)
-        for spread in ("nothing", "batch", "runs") if topology is not None else ():
+        for spread in ("nothing", "batch", "runs") if devices else ():
             try:
-                yield on_chips(gfn, list(topology.devices), spread)
+                yield on_chips(gfn, devices, spread)
             except Exception as error:  # too large for the chip, for instance
                 print(f"Batch {batch}, spread {spread}: {str(error).splitlines()[0][:200]}")
         yield on_cuda(gfn)

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks.hlo import parse
 from benchmarks.topops import traced
 from benchmarks.traffic import Executed, Product, executed
 from gfnjax import GFlowNet, TrainState, training
 from gfnjax.actions import actions_of
+from gfnjax.compiled.hlo import parse
 from gfnjax.envs.base import log_reward_of
 from gfnjax.learning import scores
 from gfnjax.rollout import terminal_states

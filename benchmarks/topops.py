@@ -22,8 +22,8 @@ import jax
 from jax.profiler import ProfileData
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks.hlo import Instruction, Module, Source, parse
 from gfnjax import GFlowNet, TrainState, training
+from gfnjax.compiled.hlo import Instruction, Module, Source, parse
 
 
 class Cost(NamedTuple):

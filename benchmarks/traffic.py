@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from math import prod
 from typing import NamedTuple
 
-from benchmarks.hlo import Instruction, Module, dimensions, size_in_bytes
-from benchmarks.programs import EXECUTED, FREE, PRODUCTS, work_of
 from benchmarks.topops import Trace
+from gfnjax.compiled.counts import EXECUTED, FREE, PRODUCTS, work_of
+from gfnjax.compiled.hlo import Instruction, Module, dimensions, size_in_bytes
 
 # Of their first operand they touch no more than what they give or take.
 READS_PART = {"dynamic-slice", "gather", "slice"}

@@ -5,6 +5,9 @@ caches is slow. On GPU rows are nearly free, and a loop whose number of iteratio
 waits for the host each time around.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import jax
@@ -59,6 +62,20 @@ GPU = Tuning(
 TPU = CPU._replace(numbers_at_once=None)
 
 
+_PLATFORM: ContextVar[str | None] = ContextVar("platform", default=None)
+
+
 def tuning() -> Tuning:
-    """For the backend that JAX computes on by default."""
-    return {"gpu": GPU, "tpu": TPU}.get(jax.default_backend(), CPU)
+    """For the backend that JAX computes on by default, or that of `suited_to`."""
+    platform = _PLATFORM.get() or jax.default_backend()
+    return {"gpu": GPU, "tpu": TPU}.get(platform, CPU)
+
+
+@contextmanager
+def suited_to(platform: str) -> Iterator[None]:
+    """What is traced within suits this platform: "cpu", "gpu", "tpu", of a machine not here."""
+    token = _PLATFORM.set(platform)
+    try:
+        yield
+    finally:
+        _PLATFORM.reset(token)

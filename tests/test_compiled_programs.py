@@ -22,10 +22,11 @@ import pytest
 from jax import lax
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import hlo, networks, programs
+from benchmarks import networks, programs
 from benchmarks.settings import ATTENTION
 from benchmarks.tasks import gflownet
 from gfnjax import GFlowNet
+from gfnjax.compiled import counts, hlo
 from gfnjax.exploration import EpsilonTempered
 
 TABLE = Path(__file__).parent / "compiled_programs.json"
@@ -67,7 +68,7 @@ def line(task: str, quantity: str, committed: object, now: object, change: str) 
     return f"{task:<20} {quantity:<32} {committed!s:>11} {now!s:>11} {change:>6}"
 
 
-def report(found: list[Change], loops: Sequence[programs.Loop] = ()) -> str:
+def report(found: list[Change], loops: Sequence[counts.Loop] = ()) -> str:
     """What is out of bounds, and which loop is which."""
     title = line("task", "quantity", "committed", "now", "change")
     names = [f"now loop {i}: {loop.scope}" for i, loop in enumerate(loops)]
@@ -94,9 +95,9 @@ def traced(gfn: GFlowNet) -> dict[str, int]:
     return programs.traced_of(gfn.step, state)._asdict()
 
 
-def compiled(gfn: GFlowNet) -> programs.Program:
+def compiled(gfn: GFlowNet) -> counts.Program:
     state = jax.eval_shape(gfn.init, jax.random.key(0))
-    return programs.program_of(jax.jit(gfn.step).lower(state).compile())
+    return counts.program_of(jax.jit(gfn.step).lower(state).compile())
 
 
 def record() -> None:
@@ -236,14 +237,14 @@ ENTRY %main (q: f32[8,4]) -> f32[8,4] {
 
 
 def test_a_program_is_read_from_its_text():
-    program = programs.read_program(HLO)
-    assert program.outside == programs.Work(operations=3, custom_calls=1)
+    program = counts.read_program(HLO)
+    assert program.outside == counts.Work(operations=3, custom_calls=1)
     outer, inner = program.loops
     assert (outer.depth, outer.trips, inner.depth, inner.trips) == (0, None, 1, 3)
     # The product of the call, the inner loop, the sum over devices and the condition.
-    expected = programs.Work(operations=4, fusions=1, products=1, collectives=1, flops=128)
+    expected = counts.Work(operations=4, fusions=1, products=1, collectives=1, flops=128)
     assert outer.work == expected
-    assert inner.work == programs.Work(operations=2)
+    assert inner.work == counts.Work(operations=2)
     assert programs.quantities(program)["loops"] == 2
 
 
@@ -272,7 +273,7 @@ def test_a_small_loop_is_counted():
         return lax.while_loop(lambda x: x.sum() < 9.0, lambda x: jnp.tanh(x @ weights), x)
 
     x = jnp.zeros((8, 16))
-    program = programs.program_of(jax.jit(loop).lower(x).compile())
+    program = counts.program_of(jax.jit(loop).lower(x).compile())
     (found,) = program.loops
     assert (found.work.products, found.work.flops) == (1, 2 * 8 * 16 * 16)
     assert program.outside.products == 0

@@ -9,7 +9,8 @@ import pytest
 from jax import lax
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from benchmarks import accelerators, hlo, topops, traffic
+from benchmarks import accelerators, topops, traffic
+from gfnjax.compiled import hlo
 
 HLO = """\
 HloModule jit_f

@@ -43,13 +43,13 @@ class Placement:
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole(name, value, least=1))
 
-    def devices(self) -> list[Any]:
-        """Those in use, of all processes.
+    def devices(self, found: list[Any] | None = None) -> list[Any]:
+        """Those in use, of all processes, or of others that are `found`, of no machine here.
 
         Raises:
             ArgumentError: for more than there are.
         """
-        found = jax.devices()
+        found = jax.devices() if found is None else found
         count = len(found) if self.num_devices is None else self.num_devices
         if count > len(found):
             hint = "" if found[0].platform != "cpu" else "; a CPU counts as one"

@@ -98,8 +98,12 @@ def _example(described: Stack) -> Any:
 
 
 def shapes(described: Stack, layout: Layout) -> Stack:
-    """The shapes of descriptions, on the devices of a layout; shared numbers stay."""
-    varied = [None if x is None else _shape(x, layout, RUN) for x in described.varied]
+    """The shapes of descriptions of all slots of a layout; shared numbers stay."""
+
+    def of_slots(x: Any) -> jax.ShapeDtypeStruct:
+        return _shape(jax.ShapeDtypeStruct((layout.num_slots, *x.shape[1:]), x.dtype), layout, RUN)
+
+    varied = [None if x is None else of_slots(x) for x in described.varied]
     return dataclasses.replace(described, varied=varied)
 
 

@@ -30,14 +30,19 @@ def make_rounds(members: Sequence[Member], placement: Placement, capacity: int) 
     Raises:
         ArgumentError: for a placement that is not there, or memory that one member exceeds.
     """
+    placement.devices()  # refuses before anything is compiled
+    rounds = []
+    for numbers in kinds_of(members):
+        rounds += _fitting(numbers, [members[i] for i in numbers], placement, capacity)
+    return rounds
+
+
+def kinds_of(members: Sequence[Member]) -> list[list[int]]:
+    """The numbers of members that one program can train, program by program."""
     kinds: dict[Any, list[int]] = {}
     for i, member in enumerate(members):
         kinds.setdefault(kind_of(member.gfn), []).append(i)
-    placement.devices()  # refuses before anything is compiled
-    rounds = []
-    for numbers in kinds.values():
-        rounds += _fitting(numbers, [members[i] for i in numbers], placement, capacity)
-    return rounds
+    return list(kinds.values())
 
 
 def bytes_of(members: Sequence[Member], layout: Layout, capacity: int) -> int:
@@ -46,9 +51,8 @@ def bytes_of(members: Sequence[Member], layout: Layout, capacity: int) -> int:
 
 
 def lower(members: Sequence[Member], layout: Layout, capacity: int) -> Any:
-    """The program of a chunk before it is compiled."""
-    filled = [members[min(i, len(members) - 1)].gfn for i in range(layout.num_slots)]
-    described = program.shapes(stack(filled), layout)
+    """The program of a chunk before it is compiled, for as many like these as have room."""
+    described = program.shapes(stack([member.gfn for member in members]), layout)
     return program.lower(described, layout, capacity)
 
 

@@ -149,6 +149,7 @@ def _split(text: str) -> Iterator[str]:
 def _stack_frames(lines: list[str]) -> dict[int, tuple[Source, ...]]:
     """By number, the lines of source on the stack when an operation was traced."""
     tables: dict[str, dict[int, str]] = {}
+    table: dict[int, str] = {}
     for line in lines:
         if line in ("FileNames", "FunctionNames", "FileLocations", "StackFrames"):
             table = tables.setdefault(line, {})
