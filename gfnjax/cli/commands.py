@@ -13,7 +13,7 @@ from jax.errors import JaxRuntimeError
 
 from gfnjax import run
 from gfnjax.cli import sweep_commands
-from gfnjax.cli.joining import join
+from gfnjax.cli.beginning import begin
 from gfnjax.cli.listing import listing
 from gfnjax.cli.parser import Command, List, Plot, Report, Resume, Train, parse
 from gfnjax.cli.reports import conclude, names
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
         try:
-            command, notes = parse(join(arguments))
+            command, notes = parse(begin(arguments))
             for note in notes:
                 _say(f"warning: {note}")
             return 0 if command is None else _carry_out(command)

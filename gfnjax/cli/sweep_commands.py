@@ -10,9 +10,10 @@ from gfnjax.run.config import UsageError
 from gfnjax.run.display import duration
 from gfnjax.run.processes import is_first
 from gfnjax.run.sweeps import session
+from gfnjax.run.sweeps.ahead import examine, text
 from gfnjax.run.sweeps.directory import SweepDirectory
 from gfnjax.run.sweeps.judging import check_metric
-from gfnjax.run.sweeps.session import SweepOutcome
+from gfnjax.run.sweeps.session import SweepOutcome, members_of
 from gfnjax.run.sweeps.table import check_path, write
 from gfnjax.sweeps.cores import use_cores
 from gfnjax.sweeps.placement import Placement
@@ -25,12 +26,22 @@ def is_sweep(path: Path) -> bool:
 
 def carry_out(command: Sweep) -> int:
     """`gfnjax sweep`: train, then report; the exit code."""
+    if command.compile_for is not None:
+        return _compile(command, command.compile_for)
     suffix = command.table
     check_path(SweepDirectory(Path()).table_file(suffix))
     use_cores(command.placement.num_devices)
     with speaking_of(lambda: command.config.points[0].config):
         outcome = session.start(command.config, command.output, command.placement)
     return _conclude(outcome, command.metric, suffix)
+
+
+def _compile(command: Sweep, topology: str) -> int:
+    with speaking_of(lambda: command.config.points[0].config):
+        members = members_of(command.config)
+        chunk_size = command.config.training.chunk_size
+        print(text(examine(members, command.placement, chunk_size, topology)))
+    return 0
 
 
 def go_on(command: Resume) -> int:

@@ -52,6 +52,8 @@ class SweepFlags:
     """form of the results"""
     metric: str | None = None
     """by which settings are judged"""
+    compile_for: str | None = None
+    """train nothing: compile for TPUs that need not be here, such as v5e:2x4, and say what of it"""
     coordinator: str | None = None
     """where there are several processes: host:port of the first of them"""
     num_processes: int | None = None
@@ -71,6 +73,7 @@ class Sweep:
     placement: Placement
     table: str
     metric: str | None
+    compile_for: str | None
 
 
 def parse_sweep(
@@ -100,7 +103,7 @@ def parse_sweep(
         config = SweepConfig(made, tuple(range(seed, seed + whole("seeds", own.seeds, least=1))))
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(in_flags(error, first.parts)) from error
-    given = first.parsed.output, placement, own.table, own.metric
+    given = first.parsed.output, placement, own.table, own.metric, own.compile_for
     return Sweep(config, *given), list(map(str, failures))
 
 

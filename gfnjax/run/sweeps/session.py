@@ -165,16 +165,23 @@ def _prepare(config: SweepConfig, placement: Placement) -> tuple[list[Member], l
     return together(lambda: _described(config))
 
 
-def _described(config: SweepConfig) -> tuple[list[Member], list[Evaluator]]:
-    """Descriptions of all members and evaluators of all points; what cannot work is refused."""
+def members_of(config: SweepConfig) -> list[Member]:
+    """Descriptions and keys of all members; raises as `describe`."""
     gfns = [describe(point.config) for point in config.points]
+    return [Member(gfn, run_key(seed)) for gfn in gfns for seed in config.seeds]
+
+
+def _described(config: SweepConfig) -> tuple[list[Member], list[Evaluator]]:
+    """All members, and the evaluators of all points; what cannot work is refused."""
+    members = members_of(config)
+    gfns = [member.gfn for member in members[:: len(config.seeds)]]
     evaluators: list[Any] = [None] * len(gfns)
     # One environment after the other: the graphs of the last ones alone are kept.
     for i in sorted(range(len(gfns)), key=lambda i: repr(config.points[i].config.env)):
         evaluators[i] = make_evaluator(config.points[i].config, gfns[i])
     if config.plugins:
         rehearse(config.plugins, gfns[0])
-    return [Member(gfn, run_key(seed)) for gfn in gfns for seed in config.seeds], evaluators
+    return members, evaluators
 
 
 def _rounds(members: Sequence[Member], placement: Placement, config: SweepConfig) -> list[Round]:

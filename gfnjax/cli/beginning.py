@@ -1,4 +1,4 @@
-"""The flags by which processes find each other: they count before all others."""
+"""Flags that count before all others: how processes find each other, chips to compile for."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,20 @@ from gfnjax.cli.reading import take
 from gfnjax.errors import ArgumentError, Words
 from gfnjax.run.config import UsageError
 from gfnjax.run.hosts import Hosts, connect
+from gfnjax.run.sweeps.ahead import prepare
 
 COMMANDS = ("sweep", "resume")
 NUMBERS = ("num-processes", "process-id")
 
 
-def join(arguments: Sequence[str]) -> list[str]:
-    """Join the other processes that the arguments speak of; the arguments without those.
+def begin(arguments: Sequence[str]) -> list[str]:
+    """Prepare what JAX must know before it computes anything, as reading other flags might.
 
-    Nothing may have been computed before, which reading the other flags might do.
+    Join the other processes that the arguments speak of, and find the compiler of the chips that
+    they name.
+
+    Returns:
+        The arguments without those that are done with.
 
     Raises:
         UsageError: for values that cannot be, or processes that cannot be reached.
@@ -23,6 +28,12 @@ def join(arguments: Sequence[str]) -> list[str]:
     words = list(arguments)
     if not words or words[0] not in COMMANDS:
         return words
+    chips, _ = take(words, "compile-for", "chips such as v5e:2x4")
+    if chips:
+        try:
+            prepare(chips[-1])
+        except UsageError as error:
+            raise UsageError(str(error).replace("topology", "--compile-for", 1)) from error
     found, words = take(words, "coordinator", "host:port")
     detect = "--distributed" in words
     words = [word for word in words if word != "--distributed"]
