@@ -1,5 +1,6 @@
 """A user's own package on the command line: registered, trained, resumed, drawn and listed."""
 
+import csv
 import json
 import os
 import re
@@ -532,3 +533,21 @@ def test_entry_points_that_fail_are_in_nobodys_way(lab, capsys, monkeypatch):
     assert err.count("\n") == 1
     assert all(name in err for name in both)
     assert not (lab / "run").exists()
+
+
+def test_what_plugins_have_is_swept(lab, capsys):
+    vary = "--vary size=2,3 --vary my_balance.scale=1,2 --objective my-balance"
+    both = "--import my_lab.knapsack --import my_lab.balance"
+    assert run(f"{both} sweep knapsack {vary} {TINY} --seeds 2 --output swept") == 0
+    described = json.loads((lab / "swept" / "sweep.json").read_text())
+    assert described["plugins"] == ["my_lab.knapsack", "my_lab.balance"]
+    # A size shapes a program, a scale does not.
+    assert described["rounds"] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    with open(lab / "swept" / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    name = next(column for column in rows[0] if "scale" in column)
+    assert {(row["size"], row[name]) for row in rows} == {(a, b) for a in "23" for b in "12"}
+
+    forget()
+    assert run("resume swept") == 0
+    assert "is finished" in capsys.readouterr().out
