@@ -36,7 +36,7 @@ from gfnjax.replay import Fifo, ResidualPrioritised, RewardPrioritised, Terminal
 from gfnjax.samplers import LocalSearch, Mixed, Windows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from benchmarks import hlo
+from gfnjax.compiled import hlo
 
 PARTS, STEPS = 4, 3
 ENV = Hypergrid(2, 4)

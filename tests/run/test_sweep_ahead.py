@@ -57,6 +57,7 @@ def test_the_same_program_on_cpus():
     assert grown[1] == pytest.approx(2 * grown[0], rel=0.1)
 
 
+@pytest.mark.slow
 def test_members_that_fit():
     devices = jax.devices()[:2]
     found = one(examine_on(members(4), ALL_AT_ONCE, 5, devices, memory=2**21))

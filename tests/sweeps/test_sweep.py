@@ -252,9 +252,10 @@ def test_devices_of_the_run_axis_exchange_nothing(gfn, key):
     members = [Member(gfn, one) for one in jax.random.split(key, 8)]
     (each,) = make_rounds(members, Placement(4), CHUNK)
     assert each.layout.mesh.devices.shape == (4, 1)
-    assert counted(lower(members, each.layout, CHUNK)) == {}
+    assert counted(lower(members, each.layout, CHUNK))[0] == {}
     (each,) = make_rounds(members, Placement(4, num_batch_devices=2), CHUNK)
-    found = counted(lower(members, each.layout, CHUNK))
+    found, groups = counted(lower(members, each.layout, CHUNK))
+    assert groups <= {"{{0,1},{2,3}}", "[2,2]<=[4]"}  # none leaves the devices of its run
     # Of the sums of the loss, of the gradient, and of the largest scale of a trajectory.
     assert found.keys() == {"all-reduce"}
     assert found["all-reduce"] <= 3
@@ -264,7 +265,8 @@ def counted(lowered):
     text = lowered.compile().as_text()
     kinds = "all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"
     counts = {kind: len(re.findall(rf" {kind}(?:-start)?\(", text)) for kind in kinds}
-    return {kind: count for kind, count in counts.items() if count}
+    groups = set(re.findall(r"all-reduce.*replica_groups=(\S+?),? ", text))
+    return {kind: count for kind, count in counts.items() if count}, groups
 
 
 def test_frozen_weights_are_there_once(key):
