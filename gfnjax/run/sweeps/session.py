@@ -17,7 +17,7 @@ from gfnjax.run.sweeps.config import SweepConfig, sweep_to_dict
 from gfnjax.run.sweeps.directory import SweepDirectory
 from gfnjax.run.sweeps.kept import restored, save
 from gfnjax.run.sweeps.table import Table, write
-from gfnjax.run.sweeps.visit import Visit
+from gfnjax.run.sweeps.visit import Visit, Watch
 from gfnjax.sweeps.placement import Placement, make_layout
 from gfnjax.sweeps.population import Member, Population
 from gfnjax.sweeps.rounds import Round, make_rounds
@@ -57,6 +57,7 @@ class _Session:
     display: Display
     interrupts: Interrupts
     clock: Clock
+    watch: Watch | None = None
 
 
 def start(
@@ -64,6 +65,7 @@ def start(
     output: Path | None = None,
     placement: Placement | None = None,
     display: Display | None = None,
+    watch: Watch | None = None,
 ) -> SweepOutcome:
     """Train all members from the beginning, in a new directory.
 
@@ -72,6 +74,7 @@ def start(
         output: a new or empty directory; `sweeps/<environment>-<number>` without.
         placement: devices and memory; all there are without.
         display: shows progress; a bar on a terminal and plain lines elsewhere without.
+        watch: after each chunk, sees the records of those that were in it; prunes members.
 
     Raises:
         UsageError: for a configuration, a placement or a directory that cannot work.
@@ -84,11 +87,15 @@ def start(
     with sweep.locked(), Interrupts() as interrupts:
         sweep.write_sweep(config, rounds)
         parts = sweep, config, members, evaluators, rounds, placement
-        return _train(_Session(*parts, display or make_display(), interrupts, Clock(0.0)))
+        others = display or make_display(), interrupts, Clock(0.0), watch
+        return _train(_Session(*parts, *others))
 
 
 def resume(
-    path: Path, placement: Placement | None = None, display: Display | None = None
+    path: Path,
+    placement: Placement | None = None,
+    display: Display | None = None,
+    watch: Watch | None = None,
 ) -> SweepOutcome:
     """Go on where each round's newest good checkpoint is; what is finished stays.
 
@@ -96,6 +103,7 @@ def resume(
         path: of a sweep.
         placement: as in `start`; other devices than before will do.
         display: as in `start`.
+        watch: as in `start`; what came after the checkpoint it sees again.
 
     Raises:
         UsageError: if `path` is no sweep, or in use.
@@ -107,7 +115,8 @@ def resume(
     with sweep.locked(), Interrupts() as interrupts:
         seconds = max((record["seconds"] for record in sweep.read_metrics()), default=0.0)
         parts = sweep, config, members, evaluators, rounds, placement or Placement()
-        return _train(_Session(*parts, display or make_display(), interrupts, Clock(seconds)))
+        others = display or make_display(), interrupts, Clock(seconds), watch
+        return _train(_Session(*parts, *others))
 
 
 def _prepare(config: SweepConfig) -> tuple[list[Member], list[Evaluator]]:
@@ -155,7 +164,8 @@ def _train_round(session: _Session, number: int) -> bool:
     population, step = _population(session, number)
     if step is not None and not population.running:
         return False
-    visit = Visit(session.sweep, session.config, session.evaluators, numbers, population)
+    parts = session.sweep, session.config, session.evaluators, numbers, population
+    visit = Visit(*parts, watch=session.watch)
     clock = Clock(session.clock.tick(0))  # whose rate is that of this round
     last = -1 if step is None else step
     session.sweep.keep_records(lambda r: r["member"] not in numbers or r["step"] <= last)
