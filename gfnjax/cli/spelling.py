@@ -14,6 +14,7 @@ from gfnjax.run.config import CHOICES, UsageError
 
 # Of the command itself, and of every environment alike.
 SWEEP = (
+    *("trials", "population", "study", "sampler", "pruner"),
     *("vary", "seeds", "samples", "points", "table", "metric"),
     *("devices", "batch-devices", "members-at-once", "memory", "compile-for"),
     *("coordinator", "num-processes", "process-id", "distributed"),

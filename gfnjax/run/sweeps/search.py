@@ -122,6 +122,7 @@ def search(
             folder of something else or in use.
         MissingExtraError: without Optuna.
     """
+    folder = SearchDirectory(output)
     with _told():
         note = _note(wanted)
         config = wanted.make(space.examples(wanted.spaces)[0])
@@ -129,14 +130,14 @@ def search(
         pruner = wanted.pruner
         if isinstance(pruner, str):
             pruner = make_pruner(pruner, config.training.chunk_size, config.training.steps)
+        folder.prepare(study)
         opened, note = open_study(study, config.environment, note, lambda x: _probe(config, x))
     opened.sampler, opened.pruner = sampler, pruner
-    name = note["metric"] + (":high" if note["high"] else ":low")
-    metric = _probe(config, name)
-    folder = SearchDirectory(output)
+    name = note["metric"]
+    metric = judge(Table((), [{name: 0.0}]), name + (":high" if note["high"] else ":low"))
     about = {"study": str(study.resolve()), "words": words, "plugins": list(config.plugins)}
-    about = folder.opened(about)
     with folder.locked():
+        about = folder.described(about)
         asking = Asking(opened, study, folder, about["id"])
         return _go_on(_Process(wanted, asking, metric, placement, display, notify))
 
@@ -218,9 +219,9 @@ def _outcome(process: _Process, ending: Any, signal: int | None) -> SearchOutcom
 
 def _note(wanted: Search) -> dict[str, Any]:
     """What is searched, as plain values: equal for searches that may share a study."""
-    points = space.examples(wanted.spaces)
-    configs = [to_dict(wanted.make(point)) for point in points]
-    SweepConfig(tuple(Point(p, wanted.make(p)) for p in points), wanted.seeds)
+    points = tuple(Point(x, wanted.make(x)) for x in space.examples(wanted.spaces))
+    SweepConfig(points, wanted.seeds)  # refuses what populations would be refused for
+    configs = [to_dict(point.config) for point in points]
     # Of all others, that something differs is enough.
     others = hashlib.sha256(json.dumps(configs[1:], sort_keys=True).encode()).hexdigest()
     note = {

@@ -37,26 +37,31 @@ class SearchDirectory(RunDirectory):
             shutil.rmtree(sweep.path)
         return sweep
 
-    def opened(self, about: dict[str, Any]) -> dict[str, Any]:
-        """What search.json says, once it has been written with `about` where there was none.
+    def prepare(self, study: Path) -> None:
+        """Make the folder, which may have its study in it.
 
         Raises:
-            UsageError: if the folder is that of another study, or cannot be written to.
+            UsageError: if it holds something else, belongs to another study, or cannot be made.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if not self.config_file.exists():
-                if any(file.name != ".lock" for file in self.path.iterdir()):
-                    raise UsageError(f"output must be a new or empty folder, got {self.path}")
-                about = {"id": secrets.token_hex(8), **about}
-                replace_atomically(self.config_file, (json.dumps(about) + "\n").encode())
+            names = [file.name for file in self.path.iterdir()]
         except OSError as error:
             raise UsageError(f"cannot write to {error.filename}: {error.strerror}") from error
-        found = self.read()
-        if found["study"] != about["study"]:
-            problem = f"{self.path} has a part of the search in {found['study']}"
-            raise UsageError(f"{problem}: choose another output for {about['study']}")
-        return found
+        if not self.config_file.exists():
+            known = ".lock", study.name
+            if not all(name.startswith(known) for name in names):
+                raise UsageError(f"output must be a new or empty folder, got {self.path}")
+        elif (other := self.read()["study"]) != str(study.resolve()):
+            problem = f"{self.path} has a part of the search in {other}"
+            raise UsageError(f"{problem}: choose another output for {study}")
+
+    def described(self, about: dict[str, Any]) -> dict[str, Any]:
+        """What search.json says, once it has been written with `about` where there was none."""
+        if not self.config_file.exists():
+            about = {"id": secrets.token_hex(8), **about}
+            replace_atomically(self.config_file, (json.dumps(about) + "\n").encode())
+        return self.read()
 
     def read(self) -> dict[str, Any]:
         """What search.json says: "id", "study", "plugins", and "words" of a command line.
