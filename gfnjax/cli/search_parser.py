@@ -89,8 +89,9 @@ def parse_search(
         except (TypeError, ValueError, OverflowError) as error:
             raise UsageError(in_flags(error, first.parts)) from error
 
-    if own.seeds < 1:
-        raise UsageError(f"--seeds must be at least 1, got {own.seeds}")
+    for flag in ("trials", "population", "seeds"):
+        if (number := getattr(own, flag)) < 1:
+            raise UsageError(f"--{flag} must be at least 1, got {number}")
     seed = first.values["training"].get("seed", 0)
     seeds = tuple(range(seed, seed + own.seeds))
     given = own.trials, own.population, seeds, own.metric, own.sampler, own.pruner
