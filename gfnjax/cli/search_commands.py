@@ -77,7 +77,7 @@ def _conclude(command: Searched, outcome: SearchOutcome) -> int:
         print(f"{path} has nothing left to do")
     print(f"\n{_counted(command, outcome)}\n{_best(outcome)}")
     if counts.finished < command.search.trials:
-        print(f"{counts.running} more are trained by other processes that share the study")
+        print(f"{counts.running} more are under way in other processes that share the study")
     print(f"{'results':13}{outcome.folder.table_file}, {command.study}")
     if outcome.table.rows:
         print(_pictures(outcome.folder, outcome.table, outcome.metric))

@@ -244,7 +244,7 @@ def test_kill_9_changes_nothing(tmp_path):
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert process(whole).wait(240) == 0
-    for where in ("study.db", "out/population-1/checkpoints/round-0/step-000000060.ckpt", *LATER):
+    for where in ("study.db", "out/population-2/checkpoints/round-0/step-000000060.ckpt"):
         running = process(killed)
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and running.poll() is None:
@@ -264,7 +264,6 @@ def test_kill_9_changes_nothing(tmp_path):
         assert a.intermediate_values == b.intermediate_values
 
 
-LATER = "out/population-2/sweep.json", "out/population-2/checkpoints/round-0/step-000000100.ckpt"
 HOLDING = """
 import fcntl, sys
 file = open(sys.argv[1], "w")
@@ -297,6 +296,8 @@ def test_trials_of_a_dead_process_are_given_up_where_they_would_be_missing(tmp_p
         process.stdout.readline()
         assert SearchDirectory(tmp_path / "busy").in_use()
         assert go(tmp_path, "alive", trials=6, population=2).counts == (4, 0, 2, 2)
+        with pytest.raises(UsageError, match="in use by another process: to share the study"):
+            go(tmp_path, "busy", trials=6, population=2)
         process.stdin.write("\n")
 
 
@@ -309,6 +310,10 @@ def test_trials_of_a_dead_process_are_given_up_where_they_would_be_missing(tmp_p
         ({"metric": "kl"}, "metric is total_variation there, kl here"),
         ({"metric": "total_variation:high"}, "high is False there, True here"),
         ({"seeds": (0, 1, 2)}, "seeds is"),
+        (
+            {"make": lambda v: make(v, epsilon=0.1 * (v["learning_rate"] > 0.01))},
+            "what is trained at other values differs",
+        ),
         ({"make": lambda v: configure("bits", **v)}, "environment is hypergrid there"),
     ],
 )

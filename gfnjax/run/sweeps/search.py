@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+
 from gfnjax.arguments import whole
 from gfnjax.errors import ArgumentError
 from gfnjax.run.build import describe as describe_run
@@ -28,6 +30,8 @@ from gfnjax.run.sweeps.studies.trials import Asking, Counts, count, is_running
 from gfnjax.run.sweeps.studies.watch import Watch
 from gfnjax.run.sweeps.table import Table, write
 from gfnjax.sweeps.placement import Placement
+
+OTHERS = "what is trained at other values"
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ def search(
 
     What a process leaves behind when it dies is gone on with by the next one that has the same
     `output`. Several processes can share a study, each with an output of its own; where they would
-    have nothing to do, they give up the trials of one that has died.
+    have nothing to do, they give up the trials of one that has died. What is trained, spaces, seeds
+    and metric have to be those of the study; all else may change.
 
     Args:
         wanted: what is searched.
@@ -123,6 +128,8 @@ def search(
         MissingExtraError: without Optuna.
     """
     folder = SearchDirectory(output)
+    if jax.process_count() > 1:
+        raise UsageError("a search runs on one host: let each have its own, with the same study")
     with _told():
         note = _note(wanted)
         config = wanted.make(space.examples(wanted.spaces)[0])
@@ -158,7 +165,7 @@ def _go_on(process: _Process) -> SearchOutcome:
     signal = None
     while True:
         number, trials = asking.next(wanted.trials, wanted.population, _drawing(wanted))
-        if not trials or signal is not None:
+        if not trials:
             break
         about = f"trials {trials[0].number} to {trials[-1].number}"
         process.notify(f"population {number}: {about}")
@@ -230,7 +237,7 @@ def _note(wanted: Search) -> dict[str, Any]:
         "spaces": space.describe(wanted.spaces),
         "seeds": wanted.seeds,
         "settings": configs[0],
-        "settings of other values": others,
+        OTHERS: others,
     }
     return json.loads(json.dumps(note))
 

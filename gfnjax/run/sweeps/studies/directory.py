@@ -41,13 +41,17 @@ class SearchDirectory(RunDirectory):
         """Make the folder, which may have its study in it.
 
         Raises:
-            UsageError: if it holds something else, belongs to another study, or cannot be made.
+            UsageError: if it is in use, is that of something else or another study, or cannot be
+                made.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             names = [file.name for file in self.path.iterdir()]
         except OSError as error:
             raise UsageError(f"cannot write to {error.filename}: {error.strerror}") from error
+        if self.in_use():
+            problem = f"{self.path} is in use by another process"
+            raise UsageError(f"{problem}: to share the study, choose another output")
         if not self.config_file.exists():
             known = ".lock", study.name
             if not all(name.startswith(known) for name in names):

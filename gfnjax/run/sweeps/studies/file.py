@@ -14,6 +14,7 @@ from gfnjax.run.sweeps.studies.sampling import optuna
 NOTE = "gfnjax"
 # Other processes may write: this long is waited for them, in seconds.
 PATIENCE = 120.0
+MAX_LETTERS = 100
 
 
 @contextmanager
@@ -119,4 +120,7 @@ def _difference(there: Any, here: Any, path: str = "") -> str:
             if found := _difference(there[name], here[name], below):
                 return found
         return ""
-    return "" if there == here else f"{path} is {there} there, {here} here"
+    if there == here:
+        return ""
+    short = len(f"{there}{here}") <= MAX_LETTERS
+    return f"{path} is {there} there, {here} here" if short else f"{path} differs"

@@ -19,8 +19,9 @@ class Watch:
 
     After each chunk it reports the mean over the seeds of each trial, once all of them are that
     far; a seed that has diverged counts as the worst value that any member has had until then. All
-    values come before all questions, and the best trials are asked about first: Hyperband compares
-    each with those that it has been asked about before.
+    values come before all questions. These come in the order of trials, which knows nothing of how
+    good they are: Hyperband compares each with those that it has been asked about before, and would
+    keep only the best one if it came first.
 
     Args:
         trials: one a point; None for one that has been given up elsewhere.
@@ -56,7 +57,7 @@ class Watch:
                 self._trials[point].report(value, step)
                 self._reported[point].add(step)
         under_way = {member // self._num_seeds for member in running}
-        asked = [point for point in self._ranked(values) if point in under_way]
+        asked = [p for p, value in values.items() if value is not None and p in under_way]
         given_up = lost | {point for point in asked if self._is_pruned(point, step)}
         return {member for member in running if member // self._num_seeds in given_up}
 
@@ -64,11 +65,6 @@ class Watch:
         for record in records:
             if record["step"] > 0:  # before the first step all are alike
                 self._records.setdefault(record["member"], {})[record["step"]] = record
-
-    def _ranked(self, values: dict[int, float | None]) -> list[int]:
-        known = {point: value for point, value in values.items() if value is not None}
-        sign = -1 if self._metric.high else 1
-        return sorted(known, key=lambda point: sign * known[point])
 
     def _is_pruned(self, point: int, step: int) -> bool:
         """What the study has said once it goes on saying, should this visit be repeated."""
