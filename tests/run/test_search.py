@@ -15,6 +15,7 @@ from gfnjax.errors import MissingExtraError
 from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError
 from gfnjax.run.sweeps import session
+from gfnjax.run.sweeps.directory import SweepDirectory
 from gfnjax.run.sweeps.search import Search, search
 from gfnjax.run.sweeps.studies.directory import SearchDirectory
 from gfnjax.run.sweeps.studies.sampling import make_pruner
@@ -128,21 +129,49 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     assert trials(again) == trials(finished)
 
 
-def test_a_search_that_dies_while_it_asks_takes_up_what_it_has_asked(whole, tmp_path, monkeypatch):
-    ask, asked = optuna.study.Study.ask, []
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (optuna.study.Study, "ask"),
+        (optuna.study.Study, "tell"),
+        (optuna.trial.Trial, "suggest_float"),
+        (SweepDirectory, "write_sweep"),
+    ],
+)
+def test_whatever_a_search_dies_of_it_goes_on(whole, tmp_path, monkeypatch, cls, name):
+    plain, calls = getattr(cls, name), []
 
-    def die(self, *args):
-        asked.append(args)
-        if len(asked) == 3:
+    def die(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == (1 if cls is SweepDirectory else 2):
             raise RuntimeError("killed")
-        return ask(self, *args)
+        return plain(*args, **kwargs)
 
-    monkeypatch.setattr(optuna.study.Study, "ask", die)
+    monkeypatch.setattr(cls, name, die)
     with pytest.raises(RuntimeError, match="killed"):
         go(tmp_path, seeds=(0, 1), trials=3)
     monkeypatch.undo()
     finished = go(tmp_path, seeds=(0, 1), trials=3)
     assert trials(finished) == trials(whole)[:3]
+
+
+def test_a_trial_that_nobody_owns_is_given_up(tmp_path, monkeypatch):
+    plain, calls = optuna.trial.Trial.set_user_attr, []
+
+    def die(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return plain(*args)
+
+    monkeypatch.setattr(optuna.trial.Trial, "set_user_attr", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        go(tmp_path, trials=3)
+    monkeypatch.undo()
+    finished = go(tmp_path, trials=3)
+    states = [trial.state.name for trial in finished.study.trials]
+    assert states == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert {row["trial"] for row in finished.table.rows} == {0, 2, 3}
 
 
 def test_a_pruned_trial_stops(tmp_path):
