@@ -1,4 +1,4 @@
-"""The `gfnjax` command: train, sweep, resume, report, plot, list.
+"""The `gfnjax` command: train, sweep, search, resume, report, plot, list.
 
 Exit codes: 0 done, 1 training failed, 2 a request that cannot work (one line on stderr says why),
 130 and 143 stopped by Ctrl-C and SIGTERM.
@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from jax.errors import JaxRuntimeError
 
 from gfnjax import run
-from gfnjax.cli import sweep_commands
+from gfnjax.cli import search_commands, sweep_commands
 from gfnjax.cli.beginning import begin
 from gfnjax.cli.listing import listing
 from gfnjax.cli.parser import Command, List, Plot, Report, Resume, Train, parse
 from gfnjax.cli.reports import conclude, names
+from gfnjax.cli.search_parser import Searched
 from gfnjax.cli.sweep_parser import Sweep
 from gfnjax.cli.wording import Told, speaking_of
 from gfnjax.plot import pictures
@@ -68,6 +69,12 @@ def _carry_out(command: Command) -> int:
                 return conclude(run.start(config, output))
         case Sweep():
             return sweep_commands.carry_out(command)
+        case Searched():
+            return search_commands.carry_out(command)
+        case Resume(path) if search_commands.is_search(path):
+            return search_commands.go_on(command)
+        case Plot(path) | Report(path) if search_commands.is_search(path):
+            return search_commands.tell(path, getattr(command, "metric", None))
         case Resume(path) if sweep_commands.is_sweep(path):
             return sweep_commands.go_on(command)
         case Plot(path) if sweep_commands.is_sweep(path):

@@ -1,6 +1,6 @@
 """From arguments to a command."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +10,7 @@ import tyro
 from gfnjax import registry
 from gfnjax.cli.form import with_tyro
 from gfnjax.cli.reading import read_training, take
+from gfnjax.cli.search_parser import Searched, parse_search
 from gfnjax.cli.sweep_parser import Sweep, parse_sweep
 from gfnjax.cli.wording import in_flags
 from gfnjax.options import one_of
@@ -34,7 +35,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with a run or a sweep that was interrupted, as if it had not been."""
+    """Go on with a run, a sweep or a search that was interrupted, as if it had not been."""
 
     run: tyro.conf.Positional[Path]
     """folder of the run"""
@@ -79,7 +80,7 @@ class List:
     """List environments, objectives, networks and all else that has a name, with their flags."""
 
 
-Command = Train | Sweep | Resume | Plot | Report | List
+Command = Train | Sweep | Searched | Resume | Plot | Report | List
 
 
 def _commands() -> Any:
@@ -92,9 +93,12 @@ def _commands() -> Any:
     train.__doc__ = "Train on an environment; gfnjax train NAME --help has all flags."
     sweep = make_dataclass("SweepName", [("name", tyro.conf.Positional[names])])  # type: ignore
     sweep.__doc__ = f"{Sweep.__doc__} gfnjax sweep NAME --help has all flags."
+    search = make_dataclass("SearchName", [("name", tyro.conf.Positional[names])])  # type: ignore
+    search.__doc__ = f"{Searched.__doc__} gfnjax search NAME --help has all flags."
     return (
         Annotated[train, tyro.conf.subcommand("train")]
         | Annotated[sweep, tyro.conf.subcommand("sweep")]
+        | Annotated[search, tyro.conf.subcommand("search")]
         | Annotated[Resume, tyro.conf.subcommand("resume")]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
         | Annotated[Report, tyro.conf.subcommand("report")]
@@ -114,7 +118,7 @@ def parse(arguments: Sequence[str]) -> tuple[Command | None, list[str]]:
     for module in modules:
         plugins.import_module(module)
     command, name = "".join(arguments[:1]), "".join(arguments[1:2])
-    if command not in ("train", "sweep", "list"):
+    if command not in (*PARSERS, "list"):
         return with_tyro(_commands(), arguments or ["--help"], "gfnjax", DESCRIPTION), []
     failures = plugins.import_entry_points()
     if command == "list" or name in HELP:
@@ -122,8 +126,7 @@ def parse(arguments: Sequence[str]) -> tuple[Command | None, list[str]]:
     if not name or name.startswith("-"):
         names = ", ".join(registry.names("environment"))
         raise UsageError(f"{command} needs the name of an environment first, one of {names}")
-    parse_one = _parse_train if command == "train" else parse_sweep
-    return parse_one(name, arguments[2:], failures)
+    return PARSERS[command](name, arguments[2:], failures)
 
 
 def _parse_train(
@@ -137,3 +140,10 @@ def _parse_train(
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(in_flags(error, read.parts)) from error
     return Train(config, read.parsed.output), list(map(str, failures))
+
+
+PARSERS: dict[str, Callable[..., tuple[Any, list[str]]]] = {
+    "train": _parse_train,
+    "sweep": parse_sweep,
+    "search": parse_search,
+}

@@ -12,7 +12,6 @@ from gfnjax.registry import Entry
 from gfnjax.run.choices import SETTINGS, Parts, Values
 from gfnjax.run.config import CHOICES, UsageError
 
-# Of the command itself, and of every environment alike.
 # What the library calls otherwise.
 SWEEP_NAMES = {
     "num_devices": "devices",
@@ -23,7 +22,9 @@ SWEEP_NAMES = {
     "seeds": "seeds",
     "points": "points",
 }
+# Of the command itself, and of every environment alike.
 SWEEP = (
+    *("trials", "population", "study", "sampler", "pruner"),
     *("vary", "seeds", "samples", "points", "table", "metric"),
     *("devices", "batch-devices", "members-at-once", "memory", "compile-for"),
     *("coordinator", "num-processes", "process-id", "distributed"),

@@ -84,11 +84,8 @@ def parse_sweep(
     Raises:
         UsageError: for anything else, in one line.
     """
-    texts, arguments = take(arguments, "vary", "NAME=VALUES")
-    asked = dict(map(_pair, texts))
-    if len(asked) < len(texts):
-        raise UsageError("--vary names something twice: give each name all its values at once")
-    bases = _Bases(name, arguments, failures)
+    asked, arguments = take_vary(arguments)
+    bases = Bases(name, arguments, failures)
     kinds = {k: text.split(",") for k, text in asked.items() if k in PARTS}
     first = bases.at({kind: names[0] for kind, names in kinds.items()})
     if first is None:
@@ -96,8 +93,8 @@ def parse_sweep(
     own: SweepFlags = first.parsed.sweep
     try:
         points = _points(asked, kinds, own, bases, first)
-        made = tuple(_point(point, bases, kinds) for point in points)
-        placement = _placement(own)
+        made = tuple(make_point(point, bases, kinds) for point in points)
+        placement = placement_of(own)
         check_metric(own.metric)
         seed = first.values["training"].get("seed", 0)
         config = SweepConfig(made, tuple(range(seed, seed + whole("seeds", own.seeds, least=1))))
@@ -107,18 +104,34 @@ def parse_sweep(
     return Sweep(config, *given), list(map(str, failures))
 
 
-def _placement(own: SweepFlags) -> Placement:
+def take_vary(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """What `--vary` says, by name as it is spelled, and the arguments without it.
+
+    Raises:
+        UsageError: if it says something else than NAME=VALUES, or a name twice.
+    """
+    texts, others = take(arguments, "vary", "NAME=VALUES")
+    asked = dict(map(_pair, texts))
+    if len(asked) < len(texts):
+        raise UsageError("--vary names something twice: give each name all its values at once")
+    return asked, others
+
+
+def placement_of(own: Any) -> Placement:
+    """What the flags of a command say of devices and memory; an `ArgumentError` where wrong."""
     memory = None if own.memory is None else read_bytes(own.memory)
     return Placement(own.devices, own.batch_devices, own.members_at_once, memory)
 
 
 @dataclass
-class _Bases:
+class Bases:
     """What the other flags say, with each choice of who takes part."""
 
     name: str
     arguments: Sequence[str]
     failures: Sequence[plugins.Failure]
+    command: str = "sweep"
+    own: type = SweepFlags
 
     def __post_init__(self) -> None:
         self._known: dict[tuple[tuple[str, str], ...], Read | None] = {}
@@ -128,7 +141,7 @@ class _Bases:
         if key not in self._known:
             words = [f"--{kind}={name}" for kind, name in chosen.items()]
             given = [*self.arguments, *words]
-            read = read_training(self.name, given, self.failures, "sweep", SweepFlags)
+            read = read_training(self.name, given, self.failures, self.command, self.own)
             self._known[key] = read
         return self._known[key]
 
@@ -146,25 +159,17 @@ def _points(
     asked: Mapping[str, str],
     kinds: Mapping[str, list[str]],
     own: SweepFlags,
-    bases: _Bases,
+    bases: Bases,
     first: Read,
 ) -> list[dict[str, Any]]:
     """Values by name, as they are spelled in a table."""
-
-    def flag(spelled: str) -> Flag:
-        for chosen in itertools.product(*kinds.values()):
-            read = bases.at(dict(zip(kinds, chosen, strict=True)))
-            assert read is not None
-            found = find_flag(spelled, read.flags, read.parts)
-            _check_varied(found)
-        return find_flag(spelled, first.flags, first.parts)
 
     def column(spelled: str) -> tuple[str, Any]:
         word = spelled.replace("_", "-")
         if word in PARTS:
             problem = f"must be varied with --vary {word}=..., not in a file"
             raise ArgumentError("points", problem)
-        found = flag(word)
+        found = find_varied(word, bases, kinds)
         return found.column, found.option.hint
 
     if own.points is not None:
@@ -176,11 +181,22 @@ def _points(
         if spelled in kinds:
             vary[spelled] = list(kinds[spelled])
             continue
-        found = flag(spelled)
+        found = find_varied(spelled, bases, kinds)
         vary[found.column] = read_values(found.option.field, found.option.hint, text)
     if own.samples is None and (drawn := [n for n, v in vary.items() if isinstance(v, Uniform)]):
         raise UsageError(f"--samples must say how many settings are drawn ({', '.join(drawn)})")
     return make_points(vary, own.samples, first.values["training"].get("seed", 0))
+
+
+def find_varied(spelled: str, bases: Bases, kinds: Mapping[str, Sequence[str]]) -> Flag:
+    """A flag that may be varied, and is there whoever takes part; a `UsageError` for any other."""
+    flags = []
+    for chosen in itertools.product(*kinds.values()):
+        read = bases.at(dict(zip(kinds, chosen, strict=True)))
+        assert read is not None
+        flags.append(find_flag(spelled, read.flags, read.parts))
+        _check_varied(flags[-1])
+    return flags[0]
 
 
 def _check_varied(flag: Flag) -> None:
@@ -191,7 +207,8 @@ def _check_varied(flag: Flag) -> None:
         raise UsageError(f"--vary {flag.name}: it is one for all members of a sweep")
 
 
-def _point(point: Mapping[str, Any], bases: _Bases, kinds: Mapping[str, list[str]]) -> Point:
+def make_point(point: Mapping[str, Any], bases: Bases, kinds: Mapping[str, Sequence[str]]) -> Point:
+    """The point of some values."""
     base = bases.at({kind: point[kind] for kind in kinds})
     assert base is not None
     values = copy.deepcopy(base.values)

@@ -29,7 +29,7 @@ from gfnjax.run.sweeps.config import SweepConfig, sweep_to_dict
 from gfnjax.run.sweeps.directory import SweepDirectory
 from gfnjax.run.sweeps.kept import restored, save
 from gfnjax.run.sweeps.table import Table, write
-from gfnjax.run.sweeps.visit import Visit
+from gfnjax.run.sweeps.visit import Visit, Watch
 from gfnjax.sweeps.placement import Placement, make_layout
 from gfnjax.sweeps.population import Member, Population
 from gfnjax.sweeps.rounds import Round, make_rounds
@@ -72,6 +72,7 @@ class _Session:
     display: Display
     interrupts: Interrupts
     clock: Clock
+    watch: Watch | None = None
 
 
 def start(
@@ -79,6 +80,7 @@ def start(
     output: Path | None = None,
     placement: Placement | None = None,
     display: Display | None = None,
+    watch: Watch | None = None,
 ) -> SweepOutcome:
     """Train all members from the beginning, in a new directory.
 
@@ -90,6 +92,7 @@ def start(
         output: a new or empty directory; `sweeps/<environment>-<number>` without.
         placement: devices and memory; all there are without.
         display: shows progress; a bar on a terminal and plain lines elsewhere without.
+        watch: after each chunk, sees the records of those that were in it; prunes members.
 
     Raises:
         UsageError: for a configuration, a placement or a directory that cannot work.
@@ -103,11 +106,15 @@ def start(
         first(lambda: sweep.write_sweep(config, rounds))
         together(lambda: _check_sight(sweep))
         parts = sweep, config, members, evaluators, rounds, placement
-        return _train(_Session(*parts, _display(display), interrupts, Clock(0.0)))
+        others = _display(display), interrupts, Clock(0.0), watch
+        return _train(_Session(*parts, *others))
 
 
 def resume(
-    path: Path, placement: Placement | None = None, display: Display | None = None
+    path: Path,
+    placement: Placement | None = None,
+    display: Display | None = None,
+    watch: Watch | None = None,
 ) -> SweepOutcome:
     """Go on where each round's newest good checkpoint is; what is finished stays.
 
@@ -115,6 +122,7 @@ def resume(
         path: of a sweep.
         placement: as in `start`; other devices than before will do.
         display: as in `start`.
+        watch: as in `start`; what came after the checkpoint it sees again.
 
     Raises:
         UsageError: if `path` is no sweep, or in use.
@@ -127,7 +135,8 @@ def resume(
     with _locked(sweep), Interrupts() as interrupts:
         seconds = max((record["seconds"] for record in sweep.read_metrics()), default=0.0)
         parts = sweep, config, members, evaluators, rounds, placement
-        return _train(_Session(*parts, _display(display), interrupts, Clock(seconds)))
+        others = _display(display), interrupts, Clock(seconds), watch
+        return _train(_Session(*parts, *others))
 
 
 def _created(config: SweepConfig, output: Path | None) -> str:
@@ -223,7 +232,8 @@ def _train_round(session: _Session, number: int) -> bool:
     population, step = _population(session, number)
     if step is not None and not population.running:
         return False
-    visit = Visit(session.sweep, session.config, session.evaluators, numbers, population)
+    parts = session.sweep, session.config, session.evaluators, numbers, population
+    visit = Visit(*parts, watch=session.watch)
     clock = Clock(session.clock.tick(0))  # whose rate is that of this round
     last = -1 if step is None else step
     first(

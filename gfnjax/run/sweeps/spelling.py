@@ -11,6 +11,7 @@ import numpy as np
 from gfnjax.errors import ArgumentError
 from gfnjax.options import from_text, is_number_hint
 from gfnjax.run.config import UsageError
+from gfnjax.run.sweeps.studies.spaces import Spaced
 from gfnjax.sweeps.points import Uniform, given_points
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -22,7 +23,13 @@ FORMS = (
 
 
 def read_values(name: str, hint: Any, text: str) -> list[Any] | Uniform:
-    """The values of one name, of the type `hint`, or numbers to be drawn.
+    """The values of one name, of the type `hint`, or numbers to draw; raises as `read_space`."""
+    found = read_space(name, hint, text)
+    return list(found.values) if isinstance(found, Spaced) else found
+
+
+def read_space(name: str, hint: Any, text: str) -> list[Any] | Uniform | Spaced:
+    """The same for a search, to which a range says more than its values.
 
     Raises:
         ArgumentError: for text that says neither.
@@ -34,7 +41,7 @@ def read_values(name: str, hint: Any, text: str) -> list[Any] | Uniform:
     return [from_text(name, hint, word.strip()) for word in text.split(",")]
 
 
-def _range(name: str, hint: Any, text: str) -> list[Any] | Uniform:
+def _range(name: str, hint: Any, text: str) -> Uniform | Spaced:
     kind, numbers = "", text.split(":")
     if not _is_number(numbers[0]):
         kind, *numbers = numbers
@@ -51,7 +58,8 @@ def _range(name: str, hint: Any, text: str) -> list[Any] | Uniform:
         raise ArgumentError(name, f"must be positive on a logarithmic range, got {text}")
     spaced = np.geomspace if kind == "log" else np.linspace
     # Twelve digits: 0.15000000000000002 is nobody's intention.
-    return [from_text(name, hint, f"{x:.12g}") for x in spaced(start, stop, count)]
+    values = (from_text(name, hint, f"{x:.12g}") for x in spaced(start, stop, count))
+    return Spaced(tuple(values), log=kind == "log")
 
 
 def read_points(path: Path, hint_of: Callable[[str], tuple[str, Any]]) -> dict[str, list[Any]]:

@@ -3,7 +3,8 @@
     member  point  seed  <what is varied>  step  seconds  status  <metrics>
 
 `member` is one run, `point` the number of its setting, `status` one of "running", "finished",
-"reached" (the wanted total variation) and "diverged" (NaN at that step: it has no metrics).
+"reached" (the wanted total variation), "pruned" (given up by a search) and "diverged" (NaN at that
+step: it has no metrics).
 """
 
 import csv
@@ -28,6 +29,7 @@ IDENTIFIERS = "member", "point", "seed"
 PROGRESS = "step", "seconds", "status"
 WHOLE = {*IDENTIFIERS, "step"}
 RUNNING, FINISHED, REACHED, DIVERGED = "running", "finished", "reached", "diverged"
+PRUNED = "pruned"
 
 
 @dataclass(frozen=True)

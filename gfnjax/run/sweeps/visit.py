@@ -1,6 +1,6 @@
 """What happens between two chunks of a sweep: members are measured, and what was found is noted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from gfnjax.run.sweeps.directory import SweepDirectory
 from gfnjax.sweeps.population import Population
 from gfnjax.training import RunInfo
 
+# Sees the records of a visit, and says which members need not go on.
+Watch = Callable[[Sequence[Record]], Collection[int]]
+
 
 @dataclass
 class Visit:
@@ -29,6 +32,7 @@ class Visit:
         numbers: of the members.
         population: the members, in this order.
         about: what a display says first.
+        watch: prunes members, if there is one.
     """
 
     sweep: SweepDirectory
@@ -37,6 +41,7 @@ class Visit:
     numbers: Sequence[int]
     population: Population
     about: str = ""
+    watch: Watch | None = None
 
     def start(self, clock: Clock) -> Status:
         """Measure all before the first step."""
@@ -45,7 +50,15 @@ class Visit:
     def after(self, infos: Sequence[RunInfo | None], step: int, clock: Clock) -> Status:
         """Measure whoever has moved; who has reached what was wanted need not go on."""
         moved = [(i, info) for i, info in enumerate(infos) if info is not None]
-        return self._note(self._records(moved), step, clock)
+        records = self._records(moved)
+        self._prune([i for i, _ in moved], records)
+        return self._note(records, step, clock)
+
+    def _prune(self, places: Sequence[int], records: Sequence[Record]) -> None:
+        given_up = () if self.watch is None else self.watch(records)
+        for place, record in zip(places, records, strict=True):
+            if record["member"] in given_up and record["status"] == "running":
+                self.population.status[place] = record["status"] = "pruned"
 
     def _records(self, moved: list[tuple[int, RunInfo | None]]) -> list[Record]:
         """Those of all processes; each measures the members that it has."""

@@ -1,0 +1,1 @@
+"""Searches: what Optuna asks for, trained as sweeps."""
