@@ -36,9 +36,10 @@ def draw(table: Table, metric: str | Metric | None, directory: Path) -> list[Pat
         UsageError: as `judge`.
         OSError: if a file cannot be written.
     """
+    made = figures(table, metric)
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, figure in figures(table, metric).items():
+    for name, figure in made.items():
         written.append(directory / f"{name}.png")
         figure.savefig(written[-1])
     return written
