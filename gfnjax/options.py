@@ -155,7 +155,7 @@ def from_text(name: str, hint: Any, text: str, *, or_none: bool = False) -> Any:
         return None
     if found is _NO:
         raise ArgumentError(name, f"must be {describe(hint)}, got {text!r}")
-    return found
+    return float(found) if _bare(hint) is float else found
 
 
 def _meanings(text: str) -> list[Any]:

@@ -55,6 +55,8 @@ gfn = gfnjax.GFlowNet(
 states = state_graph.build_graph(env)
 
 
+# All members have this environment. Were its reward varied, `states` would have to come from
+# `gfn.env`: the description of the member that is measured.
 def evaluate(gfn, state):
     table = exact.policy_table(gfn.model, state.params)
     found = exact.evaluate(states, table.log_pf, gfn.log_z(state.params))

@@ -43,8 +43,8 @@ class Resume:
     """new total number of steps, to extend the run; its --stop-at-tv no longer applies"""
     devices: int | None = None
     """of a sweep: how many; all without, and on CPU one a core"""
-    batch_devices: int = 1
-    """of a sweep: devices that share the batch of one run"""
+    batch_devices: int | None = None
+    """of a sweep: devices that share the batch of one run; as many as before without"""
     coordinator: str | None = None
     """of a sweep of several processes: host:port of the first of them"""
     num_processes: int | None = None

@@ -36,7 +36,7 @@ def take(arguments: Sequence[str], name: str, what: str = "a name") -> tuple[lis
     rest = iter(arguments)
     for argument in rest:
         word, equals, value = argument.partition("=")
-        if word != f"--{name}":
+        if word.replace("_", "-") != f"--{name}":
             others.append(argument)
             continue
         value = value if equals else next(rest, "")

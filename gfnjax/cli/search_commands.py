@@ -50,8 +50,8 @@ def go_on(command: Resume) -> int:
     found, _ = parse_search(name, words, plugins.import_entry_points())
     assert found is not None
     placement = found.placement
-    if command.devices is not None or command.batch_devices != 1:
-        placement = Placement(command.devices, command.batch_devices)
+    if command.devices is not None or command.batch_devices is not None:
+        placement = Placement(command.devices, command.batch_devices or 1)
     places = {"study": Path(about["study"]), "output": folder.path, "placement": placement}
     return carry_out(dataclasses.replace(found, **places))
 

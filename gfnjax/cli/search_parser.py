@@ -7,7 +7,15 @@ from typing import Any
 
 import tyro
 
-from gfnjax.cli.sweep_parser import PARTS, Bases, find_varied, make_point, placement_of, take_vary
+from gfnjax.cli.sweep_parser import (
+    PARTS,
+    Bases,
+    find_varied,
+    make_point,
+    placement_of,
+    take_vary,
+    words_of,
+)
 from gfnjax.cli.wording import in_flags
 from gfnjax.run import plugins
 from gfnjax.run.config import Config, UsageError
@@ -73,7 +81,7 @@ def parse_search(
     words = name, *arguments
     asked, arguments = take_vary(arguments)
     bases = Bases(name, arguments, failures, "search", SearchFlags)
-    kinds = {k: text.split(",") for k, text in asked.items() if k in PARTS}
+    kinds = {k: words_of(text) for k, text in asked.items() if k in PARTS}
     first = bases.at({kind: names[0] for kind, names in kinds.items()})
     if first is None:
         return None, []

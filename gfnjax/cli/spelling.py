@@ -111,6 +111,8 @@ def find_flag(spelling: str, flags: Sequence[Flag], parts: Parts) -> Flag:
         UsageError: as `rewrite`.
     """
     known = _by_spelling(flags)
+    if spelling in RESERVED:
+        raise UsageError(f"--{spelling} cannot be varied: it is one for all of them")
     if spelling not in known:
         raise UsageError(_unknown(spelling, spelling, known, parts))
     return known[spelling]

@@ -1,5 +1,6 @@
 """What the commands of sweeps do."""
 
+import dataclasses
 from pathlib import Path
 
 from gfnjax.cli.parser import Report, Resume
@@ -16,7 +17,6 @@ from gfnjax.run.sweeps.judging import check_metric
 from gfnjax.run.sweeps.session import SweepOutcome, members_of
 from gfnjax.run.sweeps.table import check_path, write
 from gfnjax.sweeps.cores import use_cores
-from gfnjax.sweeps.placement import Placement
 
 
 def is_sweep(path: Path) -> bool:
@@ -31,8 +31,9 @@ def carry_out(command: Sweep) -> int:
     suffix = command.table
     check_path(SweepDirectory(Path()).table_file(suffix))
     use_cores(command.placement.num_devices)
+    notes = {"table": command.table, "metric": command.metric}
     with speaking_of(lambda: command.config.points[0].config):
-        outcome = session.start(command.config, command.output, command.placement)
+        outcome = session.start(command.config, command.output, command.placement, notes=notes)
     return _conclude(outcome, command.metric, suffix)
 
 
@@ -49,11 +50,15 @@ def go_on(command: Resume) -> int:
     if command.steps is not None:
         raise UsageError("--steps extends a run, not a sweep: start one with more steps")
     use_cores(command.devices)
-    config, _ = SweepDirectory(command.run).read_sweep()
+    sweep = SweepDirectory(command.run)
+    config, _ = sweep.read_sweep()
+    asked = sweep.read_asked()
     with speaking_of(lambda: config.points[0].config):
-        placement = Placement(command.devices, command.batch_devices)
+        given = {"num_devices": command.devices, "num_batch_devices": command.batch_devices}
+        own = {name: value for name, value in given.items() if value is not None}
+        placement = dataclasses.replace(session.placement_of(asked), **own)
         outcome = session.resume(command.run, placement)
-    return _conclude(outcome, None, "csv")
+    return _conclude(outcome, asked.get("metric"), asked.get("table", "csv"))
 
 
 def tell(command: Report) -> int:
@@ -84,5 +89,8 @@ def _conclude(outcome: SweepOutcome, metric: str | None, suffix: str) -> int:
     rounds = outcome.num_rounds
     programs = f", in {rounds} rounds" if rounds > 1 else ""
     print(f"{outcome.config.num_members} runs in {duration(outcome.seconds)}{programs}: {path}\n")
-    print(report(outcome.table, metric, outcome.sweep.pictures))
+    try:
+        print(report(outcome.table, metric, outcome.sweep.pictures))
+    except UsageError as error:  # of what could not be known before: the results are there
+        print(f"{error}: gfnjax report {path} --metric NAME")
     return 0

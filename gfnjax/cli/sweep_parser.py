@@ -86,7 +86,7 @@ def parse_sweep(
     """
     asked, arguments = take_vary(arguments)
     bases = Bases(name, arguments, failures)
-    kinds = {k: text.split(",") for k, text in asked.items() if k in PARTS}
+    kinds = {k: words_of(text) for k, text in asked.items() if k in PARTS}
     first = bases.at({kind: names[0] for kind, names in kinds.items()})
     if first is None:
         return None, []
@@ -102,6 +102,11 @@ def parse_sweep(
         raise UsageError(in_flags(error, first.parts)) from error
     given = first.parsed.output, placement, own.table, own.metric, own.compile_for
     return Sweep(config, *given), list(map(str, failures))
+
+
+def words_of(text: str) -> list[str]:
+    """Names between commas."""
+    return [word.strip() for word in text.split(",")]
 
 
 def take_vary(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -182,6 +187,8 @@ def _points(
             vary[spelled] = list(kinds[spelled])
             continue
         found = find_varied(spelled, bases, kinds)
+        if found.column in vary:
+            raise UsageError(f"--vary names --{found.name} twice: give it all its values at once")
         vary[found.column] = read_values(found.option.field, found.option.hint, text)
     if own.samples is None and (drawn := [n for n, v in vary.items() if isinstance(v, Uniform)]):
         raise UsageError(f"--samples must say how many settings are drawn ({', '.join(drawn)})")

@@ -11,7 +11,7 @@ import numpy as np
 
 from gfnjax.arguments import check_key, whole
 from gfnjax.run import checkpoint
-from gfnjax.run.build import Described, describe, initial_state
+from gfnjax.run.build import Described, describe, initial_state, run_key
 from gfnjax.run.config import Config, UsageError
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Evaluator, make_evaluator
@@ -135,7 +135,9 @@ def _load_member(sweep: SweepDirectory, step: int | None, member: int | None) ->
     gfn = describe(alone)
     each = next(i for i, members in enumerate(rounds) if number in members)
     among = len(rounds[each]), rounds[each].index(number)
-    given = sweep.round_checkpoints(each), initial_state(alone, gfn), *among
+    num_parts = sweep.read_asked().get("num_batch_devices", 1)
+    template = kept.template_of(gfn, run_key(alone.training.seed), num_parts)
+    given = sweep.round_checkpoints(each), template, *among
     state = kept.read_member(*given, None if step is None else whole("step", step))
     records = [r for r in sweep.read_metrics(last_step=int(state.step)) if r["member"] == number]
     return TrainedRun(sweep.path, alone, gfn, state, records)

@@ -12,7 +12,7 @@ import numpy as np
 from gfnjax.arguments import suggest, whole
 from gfnjax.envs.tempered import exponent_of, with_exponent
 from gfnjax.errors import ArgumentError, require
-from gfnjax.hyperparameters import Hyperparameters
+from gfnjax.hyperparameters import ELSEWHERE, Hyperparameters
 from gfnjax.numbers import scheduled
 
 # What a description has by name, and what it takes there.
@@ -80,7 +80,7 @@ def make_points(
     count = 1 if num_samples is None else whole("num_samples", num_samples, least=1)
     total = count * math.prod(map(len, listed.values()))
     require(total <= MAX_POINTS, "vary", f"must make {MAX_POINTS:,} points at most", f"{total:,}")
-    shares = np.random.default_rng(seed).random((count, len(drawn)))
+    shares = np.random.default_rng(seed if drawn else 0).random((count, len(drawn)))
     columns = [values.at(shares[:, i]) for i, values in enumerate(drawn.values())]
     samples = [dict(zip(drawn, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
     grid = [dict(zip(listed, row, strict=True)) for row in itertools.product(*listed.values())]
@@ -113,7 +113,12 @@ def _listed(name: str, values: Any) -> list[Any]:
         values = np.asarray(values).tolist()
     if not len(values):
         raise ArgumentError(name, "must be varied over at least one value, got none")
-    return list(values)
+    return [_plain(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of NumPy or JAX as a Python number."""
+    return value.item() if hasattr(value, "item") and np.ndim(value) == 0 else value
 
 
 def described(gfn: Any, point: Mapping[str, Any]) -> Any:
@@ -125,8 +130,12 @@ def described(gfn: Any, point: Mapping[str, Any]) -> Any:
     Raises:
         ArgumentError: for a name that the description does not have, or a value out of range.
     """
-    for name, value in point.items():
-        gfn = _with(gfn, name, name.split("."), value)
+    for name in point:
+        if not isinstance(name, str):
+            raise ArgumentError("vary", f"must go by names, got {name!r}")
+    # What contains something else first, which would be lost otherwise.
+    for name in sorted(point, key=lambda name: name.count(".")):
+        gfn = _with(gfn, name, name.split("."), point[name])
     return gfn
 
 
@@ -140,8 +149,10 @@ def _with(node: Any, name: str, path: Sequence[str], value: Any) -> Any:
             return dataclasses.replace(node, hyperparameters=numbers)
     known = _fields(node)
     if first not in known or (first == "classes" and len(path) == 1):
-        names = [*known, *(getattr(node, "hyperparameters", None) or Hyperparameters)._fields]
         problem = f"is no name to vary: {type(node).__name__} has no {first}"
+        if first in ELSEWHERE:
+            raise ArgumentError(name, f"{problem}; it is said by {ELSEWHERE[first]}")
+        names = [x for x in (*known, *Hyperparameters._fields) if x not in ("classes", *ELSEWHERE)]
         raise ArgumentError(name, problem + suggest(first, names))
     below = getattr(node, first)
     return _replaced(node, first, _with(below, name, rest, value) if rest else value)

@@ -35,7 +35,6 @@ class Population:
         states: `[S, ...]`, gone with the next chunk.
         steps: `[S]` taken by each.
         status: of each member, in order.
-        seconds: spent in chunks.
     """
 
     def __init__(self, members: Sequence[Member], layout: Layout, states: RunState | None = None):
@@ -89,12 +88,13 @@ class Population:
         return found
 
     def state(self, member: int) -> RunState:
-        """`member`'s state, on a device of this process.
+        """`member`'s state, on the first device of this process: one program measures them all.
 
         Raises:
             ValueError: if it is on none.
         """
-        return jax.tree.map(lambda x: _row(x, member), self.states)
+        row = jax.tree.map(lambda x: _row(x, member), self.states)
+        return jax.device_put(row, jax.local_devices()[0])
 
     def kept(self) -> RunState:
         """States `[n, ...]` of the members alone."""
@@ -131,7 +131,15 @@ def shapes(members: Sequence[Member], layout: Layout) -> RunState:
 def _placed(described: Stack, layout: Layout) -> Stack:
     """Numbers of members on their devices."""
     varied = [None if x is None else _on_mesh(x, layout) for x in described.varied]
-    return dataclasses.replace(described, varied=varied)
+    shared = [_everywhere_once(x, layout) for x in described.shared]
+    return dataclasses.replace(described, shared=shared, varied=varied)
+
+
+def _everywhere_once(leaf: Any, layout: Layout) -> Any:
+    """An array on all devices, instead of with each chunk anew; numbers are small."""
+    if not isinstance(leaf, jax.Array | np.ndarray) or jax.process_count() > 1:
+        return leaf
+    return jax.device_put(leaf, layout.sharding())
 
 
 def _on_mesh(rows: Any, layout: Layout, *axes: str) -> Array:

@@ -101,7 +101,8 @@ def shapes(described: Stack, layout: Layout) -> Stack:
     """The shapes of descriptions of all slots of a layout; shared numbers stay."""
 
     def of_slots(x: Any) -> jax.ShapeDtypeStruct:
-        return _shape(jax.ShapeDtypeStruct((layout.num_slots, *x.shape[1:]), x.dtype), layout, RUN)
+        shape, weak = (layout.num_slots, *x.shape[1:]), getattr(x, "weak_type", False)
+        return _shape(jax.ShapeDtypeStruct(shape, x.dtype, weak_type=weak), layout, RUN)
 
     varied = [None if x is None else of_slots(x) for x in described.varied]
     return dataclasses.replace(described, varied=varied)
@@ -117,7 +118,9 @@ def lower(described: Stack, layout: Layout, capacity: int) -> Any:
 
 
 def _shape(x: Any, layout: Layout, *axes: str) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout.sharding(*axes))
+    weak = getattr(x, "weak_type", False)
+    sharding = layout.sharding(*axes)
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding, weak_type=weak)
 
 
 def _on_devices(

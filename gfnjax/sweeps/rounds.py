@@ -63,6 +63,16 @@ def bytes_of_program(compiled: Any) -> int:
     return kept - found.alias_size_in_bytes + found.temp_size_in_bytes
 
 
+def _needed(members: Sequence[Member], layout: Layout, capacity: int, budget: int) -> int:
+    """`bytes_of`; twice the budget where the compiler refuses a program for its size."""
+    try:
+        return bytes_of(members, layout, capacity)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return 2 * budget
+
+
 def _fitting(
     numbers: list[int], members: list[Member], placement: Placement, capacity: int
 ) -> list[Round]:
@@ -73,7 +83,7 @@ def _fitting(
         layout = make_layout(placement, state, count)
         if layout.num_parts > 1:  # what cannot share a batch says so when it is traced
             lower(members[:1], make_layout(placement, state, 1), capacity)
-        needed = 0 if budget is None else bytes_of(members[:count], layout, capacity)
+        needed = 0 if budget is None else _needed(members[:count], layout, capacity, budget)
         if budget is None or needed <= budget:
             break
         per_device = layout.num_slots // (layout.mesh.size // layout.num_parts)

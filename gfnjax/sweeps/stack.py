@@ -5,11 +5,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gfnjax.identity import same
 from gfnjax.pytree import pytree, static
 from gfnjax.types import PyTree
+
+# Arrays that one operation puts together: it is compiled for so many.
+AT_ONCE = 64
 
 
 @pytree
@@ -68,6 +70,8 @@ def _is_number(leaf: Any) -> bool:
 def _stacked(row: Sequence[Any]) -> Any:
     if not _is_number(row[0]):
         return jnp.stack([jnp.asarray(x) for x in row])
-    whole = all(isinstance(x, int) for x in row)
-    # As JAX takes a Python number that stands alone.
-    return np.asarray(row, jnp.result_type(int if whole else float))
+    kind = int if all(isinstance(x, int) for x in row) else float
+    # One by one, as JAX takes a Python number that stands alone: of no precision of its own.
+    alone = [jnp.asarray(kind(x)) for x in row]
+    parts = [jnp.stack(alone[i : i + AT_ONCE]) for i in range(0, len(alone), AT_ONCE)]
+    return jnp.concatenate(parts)

@@ -29,7 +29,8 @@ class Sweep:
         states: the last state of each; before the step that failed, where one did.
         status: "finished"; "diverged" where a step was not finite; "reached" where `stop` said so.
         rows: a tidy table, a row a member and chunk: `member`, `point`, `seed`, the values, `step`,
-            `status`, the chunk's mean diagnostics and what `evaluate` found.
+            `status`, the chunk's mean `loss` and other diagnostics (`train_log_reward`, ...: those
+            of batches that explore) and what `evaluate` found.
     """
 
     points: list[Point]
@@ -78,6 +79,8 @@ def sweep(
         sample_seed: of these draws.
         chunk_size: steps between two visits to the host.
         evaluate: `(gfn, state) -> NamedTuple or dict of scalars`, of each member after each chunk.
+            What it needs of the description it must take from this `gfn`: the one that is given
+            here is another one where the environment is varied.
         stop: whether a member need not go on, from its latest row.
         placement: devices and memory; all there are without.
 
@@ -91,12 +94,14 @@ def sweep(
     num_steps = whole("num_steps", num_steps, least=1)
     chunk_size = whole("chunk_size", chunk_size, least=1)
     keys = _check_keys(keys)
+    placement = Placement() if placement is None else placement
+    _check(gfn, vary, evaluate, stop, placement)
     chosen = _points(vary, points, num_samples, sample_seed)
     gfns = [described(gfn, point) for point in chosen]
     members = [Member(one, key) for one in gfns for key in keys]
     count = len(members)
     found = Sweep(chosen, members, [None] * count, ["running"] * count, [])
-    for numbers, layout in make_rounds(members, placement or Placement(), chunk_size):
+    for numbers, layout in make_rounds(members, placement, chunk_size):
         population = Population([members[i] for i in numbers], layout)
         while population.running:
             infos = population.advance(num_steps, chunk_size)
@@ -107,7 +112,11 @@ def sweep(
                     population.status[place] = row["status"] = "reached"
                 found.rows.append(row)
         for place, i in enumerate(numbers):
-            found.states[i], found.status[i] = population.state(place), population.status[place]
+            found.states[i], found.status[i] = (
+                _kept(population.state(place)),
+                population.status[place],
+            )
+        del population  # before the next one takes as much memory
     found.rows.sort(key=lambda row: row["member"])
     return found
 
@@ -126,13 +135,41 @@ def _row(
     about = {"member": number, "point": point, "seed": seed, **found.points[point]}
     status = population.status[place]
     diverged = status == "diverged"
-    numbers = {name: float(np.mean(x)) for name, x in info._asdict().items()}
+    numbers = {_named(name): float(np.mean(x)) for name, x in info._asdict().items()}
     if diverged:
         numbers = dict.fromkeys(numbers, float("nan"))
     elif evaluate is not None:
         numbers |= as_dict(evaluate(found.members[number].gfn, population.state(place)))
+        if taken := numbers.keys() & {*about, "step", "status"}:
+            problem = f"must not call a metric {min(taken)!r}, as a column of every row is called"
+            raise ArgumentError("evaluate", problem)
     step = int(population.steps[place]) + diverged  # the one that failed
     return {**about, "step": step, "status": status, **numbers}
+
+
+def _named(diagnostic: str) -> str:
+    """Apart from the loss they are of the batches, which explore: no measure of the policy."""
+    return diagnostic if diagnostic in ("loss", "grad_norm") else f"train_{diagnostic}"
+
+
+def _kept(state: RunState) -> RunState:
+    """On the host, where it takes no device's memory; keys are small."""
+    return jax.tree.map(lambda x: x if is_key(x) else np.asarray(x), state)
+
+
+def _check(gfn: Any, vary: Any, evaluate: Any, stop: Any, placement: Any) -> None:
+    if isinstance(gfn, type) or not isinstance(gfn, Trainable):
+        problem = f"must be a GFlowNet or the like, with init and step, got {type(gfn).__name__}"
+        raise ArgumentError("gfn", problem)
+    if not isinstance(vary, Mapping | None):
+        problem = f"must be a dict of names and values, got {type(vary).__name__}"
+        raise ArgumentError("vary", problem)
+    for name, function in (("evaluate", evaluate), ("stop", stop)):
+        if function is not None and not callable(function):
+            raise ArgumentError(name, f"must be a function, got {type(function).__name__}")
+    if not isinstance(placement, Placement):
+        problem = f"must be a gfnjax.sweeps.Placement, got {type(placement).__name__}"
+        raise ArgumentError("placement", problem)
 
 
 def _points(vary: Any, points: Any, num_samples: int | None, seed: int) -> list[Point]:
@@ -143,6 +180,8 @@ def _points(vary: Any, points: Any, num_samples: int | None, seed: int) -> list[
             raise ArgumentError(
                 name, "does nothing where points are given", f"leave out {{{name}}}"
             )
+    if isinstance(points, str) or not hasattr(points, "__len__"):
+        raise ArgumentError("points", f"must be dicts by name, at least one, got {points!r}")
     found = given_points(points) if isinstance(points, Mapping) else list(points)
     if not found or not all(isinstance(point, Mapping) for point in found):
         raise ArgumentError("points", f"must be dicts by name, at least one, got {points!r}")
@@ -153,7 +192,7 @@ def _points(vary: Any, points: Any, num_samples: int | None, seed: int) -> list[
 
 
 def _check_keys(keys: Any) -> Array:
-    if not is_key(keys) or keys.ndim > 1:
+    if not is_key(keys) or keys.ndim > 1 or not keys.size:
         shape = f" of shape {keys.shape}" if is_key(keys) else ""
         problem = (
             f"must be a typed PRNG key, or [num_seeds] of them, got {type(keys).__name__}{shape}"

@@ -57,6 +57,39 @@ def test_settings_of_other_programs_and_of_a_file(tmp_path, capsys, monkeypatch)
     assert described["points"][1]["config"]["network"]["options"]["hidden_sizes"] == [8, 4]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epsilon,r0\n0.1\n", "line 2 has 1 values, there are 2 names"),
+        ("epsilon,epsilon\n0.1,0.2\n", "it has epsilon twice"),
+        ("epsilon\n", "it has no row"),
+    ],
+)
+def test_files_of_settings_are_whole(text, message, tmp_path, capsys):
+    (tmp_path / "points.csv").write_text(text)
+    assert run("sweep hypergrid", TINY, "--points", tmp_path / "points.csv") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_resume_is_as_it_was_asked_for(tmp_path, capsys):
+    path = tmp_path / "sweep"
+    given = "--vary epsilon=0,0.1 --metric log_z_error --members-at-once 1 --batch-devices 2"
+    assert run("sweep hypergrid", TINY, given, "--output", path) == 0
+    (path / "results.csv").unlink()
+    capsys.readouterr()
+    assert run("resume", path) == 0
+    assert "judged by error of log Z" in capsys.readouterr().out
+    assert (path / "results.csv").exists()
+
+
+def test_settings_with_different_targets_ask_for_a_metric(tmp_path, capsys):
+    flags = "--num-bits 16 --word-size 4 --num-modes 2 --steps 2 --evaluation-samples 20"
+    vary = "--vary beta=1,3 --network mlp --hidden-sizes 8 --batch-size 4"
+    assert run("sweep bits", flags, vary, "--output", tmp_path / "sweep") == 0
+    assert "settings have different targets" in capsys.readouterr().out
+    assert run("report", tmp_path / "sweep", "--metric length:low") == 0
+
+
 def test_objectives_are_varied_with_what_each_has_by_itself(tmp_path):
     vary = "--vary objective=tb,subtb --vary learning_rate=log-uniform:1e-3:1e-2 --samples 2"
     path = tmp_path / "sweep"
@@ -79,6 +112,10 @@ def test_objectives_are_varied_with_what_each_has_by_itself(tmp_path):
         ("--vary learning_rate=-1,1", "--learning-rate must be positive and finite, got -1"),
         ("--vary learning_rate=log:0:1:3", "--learning-rate must be positive on a logarithmic"),
         ("--vary epsilon=0.1 --vary epsilon=0.2", "--vary names something twice"),
+        ("--vary epsilon=0.1,0.1", "--epsilon must be varied over different values"),
+        ("--vary r0=0.1 --vary hypergrid.r0=0.2", "--vary names --r0 twice"),
+        ("--vary output=a,b", "--output cannot be varied"),
+        ("--vary epsilon=uniform:1:0 --samples 2", "--epsilon cannot be drawn from uniform:1:0"),
         ("--vary steps=1,2", "--vary steps: it is one for all members"),
         ("--vary seed=1,2", "use --seeds N"),
         ("--vary batch_size=uniform:1:4 --samples 2", "--batch-size is fixed in a compiled"),

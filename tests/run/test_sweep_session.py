@@ -14,9 +14,11 @@ from gfnjax.run import start as start_run
 from gfnjax.run.checkpoint import CheckpointError, DamagedCheckpointWarning
 from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError
-from gfnjax.run.sweeps import kept, session
+from gfnjax.run.sweeps import directory, kept, session
 from gfnjax.run.sweeps.config import Point, SweepConfig, sweep_from_dict, sweep_to_dict
 from gfnjax.run.sweeps.directory import SweepDirectory
+from gfnjax.run.sweeps.judging import judge
+from gfnjax.run.sweeps.table import Table
 from gfnjax.sweeps import Placement
 
 TINY = {"side": 4, "batch_size": 4, "hidden_sizes": (8,), "chunk_size": 4, "steps": 10}
@@ -99,6 +101,48 @@ def test_a_member_is_loaded_as_a_run(config, whole):
             gfnjax.load(whole.sweep.path, **bad)
     with pytest.raises(CheckpointError, match="step must be one of 8, 10"):
         gfnjax.load(whole.sweep.path, step=9, member=5)
+
+
+def test_a_divided_buffer_is_resumed_and_loaded(tmp_path):
+    config = make({"epsilon": [0.1]}, replay="fifo", capacity=16, steps=8)
+    path = tmp_path / "sweep"
+    session.start(config, path, Placement(4, num_batch_devices=2), Silent())
+    assert session.resume(path, display=Silent()).ending == "nothing to do"
+    run = gfnjax.load(path, member=1)
+    assert run.state.memory.buffer.size.shape == (2,)
+    assert 0 < run.evaluate()["total_variation"] < 1
+
+
+def test_what_only_some_metrics_can_compare(config, tmp_path):
+    one, other = make({"r0": [0.1, 0.01]}), make({"epsilon": [0.1, 0.2]})
+    assert (one.of_one_target, other.of_one_target) == (False, True)
+    rows = [
+        {
+            "member": i,
+            "point": i,
+            "seed": 0,
+            "r0": x,
+            "step": 1,
+            "seconds": 0.0,
+            "status": "finished",
+        }
+        for i, x in enumerate((0.1, 0.01))
+    ]
+    measured = [{**row, "elbo": -row["r0"]} for row in rows]
+    assert judge(Table(("r0",), measured)).name == "elbo"
+    with pytest.raises(UsageError, match="settings have different targets"):
+        judge(Table(("r0",), measured, of_one_target=False))
+    exact = [{**row, "total_variation": row["r0"]} for row in measured]
+    assert judge(Table(("r0",), exact, of_one_target=False)).name == "total_variation"
+
+
+def test_columns_are_told_apart(config):
+    with pytest.raises(UsageError, match="seconds cannot be varied"):
+        SweepConfig((Point({"seconds": 1}, config.points[0].config),), (0,))
+    points = (Point({"elbo": 1.0}, config.points[0].config),)
+    record = {"kind": "evaluation", "member": 0, "step": 0, "seconds": 0.0, "elbo": 7.0}
+    row = directory.as_row(SweepConfig(points, (0,)), {**record, "status": "running"})
+    assert (row["elbo"], row["measured_elbo"]) == (1.0, 7.0)
 
 
 def test_descriptions_survive_json(config):

@@ -95,13 +95,25 @@ def test_values_replace_those_of_a_description(gfn):
     assert other.env.reward_exponent == 3.0
 
 
+def test_what_contains_another_name_comes_first(gfn):
+    objective = gfnjax.SubTrajectoryBalance(0.7)
+    found = described(gfn, {"objective.lambda_": 0.25, "objective": objective})
+    assert found.objective.lambda_ == 0.25
+
+
+def test_scalars_of_other_libraries_are_numbers():
+    points = make_points({"a": list(jnp.array([1.0, 2.0])), "b": [np.float32(0.5)]})
+    assert [type(x) for point in points for x in point.values()] == [float] * 4
+
+
 @pytest.mark.parametrize(
     ("point", "message"),
     [
         ({"lerning_rate": 1.0}, "no lerning_rate; did you mean learning_rate"),
         ({"env.reward.r_0": 1.0}, "Corners has no r_0; did you mean r0"),
         ({"objective.scale": 1.0}, "SubTrajectoryBalance has no scale"),
-        ({"reward_exponent": 1.0}, "no reward_exponent"),
+        ({"reward_exponent": 1.0}, "no reward_exponent; it is said by the environment"),
+        ({1: 1.0}, "must go by names, got 1"),
         ({"classes": ()}, "no name to vary"),
         ({"learning_rate": -1.0}, "learning_rate must not be negative"),
         ({"batch_size": 2.5}, "batch_size must be a whole number"),

@@ -101,6 +101,7 @@ def test_one_program_a_kind_and_one_copy_of_what_is_shared(gfn, key):
     varied = [x for x in stacked.varied if x is not None]
     assert [x.shape for x in varied] == [(2,)]
     assert varied[0].dtype == np.float32
+    assert varied[0].weak_type  # as a Python number is
     again = stacked.with_own([None if x is None else x[1] for x in stacked.varied])
     assert float(again.hyperparameters.epsilon) == 0.5
     assert again.hyperparameters.learning_rate == 0.01
@@ -207,6 +208,11 @@ def test_slots_that_fill_up_are_no_members(gfn, key):
         ({"placement": Placement(4, 8)}, "num_batch_devices must be at most 4"),
         ({"placement": Placement(4, 3)}, "num_batch_devices must divide the 4 devices"),
         ({"num_steps": 0}, "num_steps must be at least 1"),
+        ({"gfn": None}, "gfn must be a GFlowNet or the like"),
+        ({"vary": ["epsilon"]}, "vary must be a dict"),
+        ({"evaluate": 3}, "evaluate must be a function"),
+        ({"placement": 2}, r"placement must be a gfnjax\.sweeps\.Placement"),
+        ({"points": 3}, "points must be dicts by name"),
         ({"keys": 3}, "keys must be a typed PRNG key"),
         ({"points": {"epsilon": [0.1, 0.2], "learning_rate": [1.0]}}, "one length"),
         ({"points": [{"epsilon": 0.1}, {"temperature": 2.0}]}, "the same names"),
@@ -216,9 +222,17 @@ def test_slots_that_fill_up_are_no_members(gfn, key):
 )
 def test_what_cannot_be_is_refused_before_compilation(gfn, key, change, message, monkeypatch):
     monkeypatch.setattr(Population, "__init__", None)
-    given = {"keys": key, "num_steps": 3, **change}
+    given = {"gfn": gfn, "keys": key, "num_steps": 3, **change}
     with pytest.raises(ValueError, match=message):
-        sweep(gfn, **given)
+        sweep(**given)
+
+
+def test_metrics_are_not_called_like_other_columns(gfn, key):
+    def evaluate(gfn, state):
+        return {"step": -1}
+
+    with pytest.raises(ValueError, match="evaluate must not call a metric 'step'"):
+        sweep(gfn, key, NUM_STEPS, chunk_size=CHUNK, evaluate=evaluate)
 
 
 @pytest.mark.parametrize(

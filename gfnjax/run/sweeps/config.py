@@ -8,8 +8,10 @@ from typing import Any
 from gfnjax.errors import ArgumentError
 from gfnjax.run.config import Config, UsageError, from_dict, to_dict
 from gfnjax.run.settings import Training
+from gfnjax.run.sweeps.table import IDENTIFIERS, PROGRESS
 
 # What all members of a sweep have in common: they go through its chunks together.
+RESERVED = (*IDENTIFIERS, *PROGRESS)
 COMMON = ("steps", "chunk_size", "log_every", "stop_at_tv", "evaluation_samples")
 
 
@@ -46,6 +48,10 @@ class SweepConfig:
             if point.config.loggers:
                 problem = "has nothing to log in a sweep, whose results are a table"
                 raise UsageError.of(ArgumentError("logger", problem))
+        for name in self.varied:
+            if name in RESERVED:
+                problem = "cannot be varied: every table of results has a column of that name"
+                raise UsageError.of(ArgumentError(name, problem))
         if len(set(self.seeds)) < len(self.seeds) or not self.seeds:
             problem = f"must be different numbers, at least one, got {self.seeds}"
             raise UsageError.of(ArgumentError("seeds", problem))
@@ -59,6 +65,11 @@ class SweepConfig:
     def varied(self) -> tuple[str, ...]:
         """The names of what is varied."""
         return tuple(self.points[0].values)
+
+    @property
+    def of_one_target(self) -> bool:
+        """Whether all points have the same environment and reward."""
+        return all(point.config.env == self.points[0].config.env for point in self.points)
 
     @property
     def num_members(self) -> int:

@@ -1,7 +1,7 @@
 """The folder of a sweep: sweep.json, metrics.jsonl, results.csv, checkpoints/ and pictures/."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,9 +33,12 @@ class SweepDirectory(RunDirectory):
         """Where the checkpoints of a round go."""
         return self.checkpoints / f"round-{number}"
 
-    def write_sweep(self, config: SweepConfig, rounds: Iterable[Iterable[int]]) -> None:
-        """Store the description, and which members are trained together."""
-        values = {**sweep_to_dict(config), "rounds": [list(members) for members in rounds]}
+    def write_sweep(
+        self, config: SweepConfig, rounds: Iterable[Iterable[int]], asked: Mapping[str, Any]
+    ) -> None:
+        """Store the description, which members are trained together, and how that was asked for."""
+        together = [list(members) for members in rounds]
+        values = {**sweep_to_dict(config), "rounds": together, "asked": dict(asked)}
         replace_atomically(self.config_file, (json.dumps(values) + "\n").encode())
 
     def read_sweep(self) -> tuple[SweepConfig, list[list[int]]]:
@@ -57,6 +60,10 @@ class SweepDirectory(RunDirectory):
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{self.config_file} cannot be read: {error}") from error
 
+    def read_asked(self) -> dict[str, Any]:
+        """How a sweep was asked for, that `read_sweep` can read."""
+        return json.loads(self.config_file.read_text()).get("asked", {})
+
     def keep_records(self, keep: Callable[[Record], bool]) -> None:
         """Drop all other records from metrics.jsonl."""
         self.write_metrics([record for record in self.read_metrics() if keep(record)])
@@ -64,12 +71,16 @@ class SweepDirectory(RunDirectory):
     def table(self, config: SweepConfig) -> Table:
         """All records as one table, member by member."""
         records = sorted(self.read_metrics(), key=lambda record: record["member"])
-        return Table(config.varied, [_row(config, record) for record in records])
+        rows = [as_row(config, record) for record in records]
+        return Table(config.varied, rows, config.of_one_target)
 
 
-def _row(config: SweepConfig, record: Record) -> Record:
+def as_row(config: SweepConfig, record: Record) -> Record:
+    """A record as a row of the table."""
     number = record["member"]
     point, seed = config.member(number)
     about = {"member": number, "point": number // len(config.seeds), "seed": seed}
     rest = {k: v for k, v in record.items() if k not in ("member", "kind", "reason")}
+    # Some metrics are called like an option.
+    rest = {f"measured_{k}" if k in point.values else k: v for k, v in rest.items()}
     return {**about, **point.values, **rest}

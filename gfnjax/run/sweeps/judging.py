@@ -67,6 +67,20 @@ METRICS = {
 }
 
 
+# What means the same whatever the reward: the others cannot tell which of two targets was learned
+# better.
+OF_ANY_TARGET = {
+    "total_variation",
+    "sampled_tv",
+    "worst_total_variation",
+    "log_z_error",
+    "jsd",
+    "kl",
+    "reverse_kl",
+    "part_error",
+}
+
+
 def check_metric(name: str | None) -> None:
     """Raise what `judge` would raise whatever a sweep measures, before it has begun."""
     plain, _, good = (name or "loss").partition(":")
@@ -93,13 +107,19 @@ def judge(table: Table, name: str | None = None) -> Metric:
         name for name in table.metrics if any(_is_finite(row.get(name)) for row in table.rows)
     ]
     if not present:
-        raise UsageError("nothing to report yet: no member of the sweep has been evaluated")
+        diverged = any(row["status"] == DIVERGED for row in table.rows)
+        why = "all members have diverged" if diverged else "no member has been evaluated"
+        raise UsageError(f"nothing to report yet: {why}")
     if name is None:
         known = [metric for metric in METRICS.values() if metric.name in present]
+        if not table.of_one_target:
+            known = [metric for metric in known if metric.name in OF_ANY_TARGET]
+        known = [metric for metric in known if metric.name != "loss"]
         if not known:
+            why = "" if table.of_one_target else "settings have different targets, "
             raise UsageError(
-                f"metric must be named, with what is good: {present[0]}:high or {present[0]}:low "
-                f"(there are {', '.join(present)})"
+                f"metric must be named, with what is good: {why}{present[0]}:high or "
+                f"{present[0]}:low (there are {', '.join(present)})"
             )
         return known[0]
     plain, _, good = name.partition(":")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfnjax import spread
 from gfnjax.run import checkpoint
 from gfnjax.run.processes import are_several, first, together
 from gfnjax.run.sweeps import shards
@@ -35,6 +36,7 @@ class Kept(NamedTuple):
 
 def save(checkpoints: Path, population: Population, step: int) -> None:
     """Store the members as they are at a step; called by all processes."""
+    first(lambda: checkpoints.mkdir(parents=True, exist_ok=True))
     status = np.array([STATUSES.index(x) for x in population.status], np.int32)
     if are_several():
         path = checkpoints / f"step-{step:09d}{shards.SUFFIX}"
@@ -64,6 +66,17 @@ def restored(
     population = Population(members, layout, kept.states)
     population.status = [STATUSES[i] for i in np.asarray(kept.status)]
     return population, int(kept.step)
+
+
+def template_of(gfn: Any, key: Any, num_parts: int) -> RunState:
+    """The shapes of one member's state, whose batch `num_parts` devices have shared."""
+    whole = jax.eval_shape(gfn.init, key)
+    if num_parts == 1:
+        return whole
+    keys = jax.eval_shape(lambda: jax.random.split(key, num_parts))
+    init = jax.vmap(lambda _: gfn.init(key), axis_name=spread.BATCH)
+    apart = jax.eval_shape(init, keys)
+    return jax.tree.map(lambda d, one, x: x if d else one, spread.divided(whole), whole, apart)
 
 
 def read_member(
@@ -103,7 +116,6 @@ def _read(path: Path, template: Kept) -> Kept:
 
 def _names(checkpoints: Path) -> list[str]:
     """Those of all checkpoints that are complete, the newest last."""
-    checkpoints.mkdir(parents=True, exist_ok=True)
     files = list(checkpoints.glob("step-*.ckpt"))
     folders = [x for x in checkpoints.glob(f"step-*{shards.SUFFIX}") if shards.is_sealed(x)]
     return sorted(path.name for path in (*files, *folders))

@@ -1,7 +1,8 @@
 """A sweep on disk: start it, stop it, resume it; one member's trouble is no other's."""
 
+import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from gfnjax.run.sweeps.visit import Visit, Watch
 from gfnjax.sweeps.placement import Placement, make_layout
 from gfnjax.sweeps.population import Member, Population
 from gfnjax.sweeps.rounds import Round, make_rounds
+from gfnjax.sweeps.stack import kind_of
 
 # A file system that processes share may show what one has written to the others later.
 SIGHT_SECONDS = 30.0
@@ -81,6 +83,7 @@ def start(
     placement: Placement | None = None,
     display: Display | None = None,
     watch: Watch | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> SweepOutcome:
     """Train all members from the beginning, in a new directory.
 
@@ -93,6 +96,7 @@ def start(
         placement: devices and memory; all there are without.
         display: shows progress; a bar on a terminal and plain lines elsewhere without.
         watch: after each chunk, sees the records of those that were in it; prunes members.
+        notes: plain values to be kept in sweep.json, beside the placement.
 
     Raises:
         UsageError: for a configuration, a placement or a directory that cannot work.
@@ -103,7 +107,8 @@ def start(
     rounds = [each.members for each in together(lambda: _rounds(members, placement, config))]
     sweep = SweepDirectory(Path(first(lambda: _created(config, output))))
     with _locked(sweep), Interrupts() as interrupts:
-        first(lambda: sweep.write_sweep(config, rounds))
+        asked = dataclasses.asdict(placement) | dict(notes or {})
+        first(lambda: sweep.write_sweep(config, rounds, asked))
         together(lambda: _check_sight(sweep))
         parts = sweep, config, members, evaluators, rounds, placement
         others = _display(display), interrupts, Clock(0.0), watch
@@ -120,7 +125,8 @@ def resume(
 
     Args:
         path: of a sweep.
-        placement: as in `start`; other devices than before will do.
+        placement: as in `start`; other devices than before will do. Without, as it was asked for,
+            on whatever devices there are.
         display: as in `start`.
         watch: as in `start`; what came after the checkpoint it sees again.
 
@@ -129,14 +135,21 @@ def resume(
         CheckpointError: if a round has checkpoints and none is good.
         ProcessError: if another process has failed.
     """
-    sweep, placement = SweepDirectory(path), placement or Placement()
+    sweep = SweepDirectory(path)
     config, rounds = together(sweep.read_sweep)
+    placement = placement_of(sweep.read_asked()) if placement is None else placement
     members, evaluators = _prepare(config, placement)
     with _locked(sweep), Interrupts() as interrupts:
         seconds = max((record["seconds"] for record in sweep.read_metrics()), default=0.0)
         parts = sweep, config, members, evaluators, rounds, placement
         others = _display(display), interrupts, Clock(seconds), watch
         return _train(_Session(*parts, *others))
+
+
+def placement_of(asked: Mapping[str, Any]) -> Placement:
+    """What `start` was told, but for the number of devices, which may be another one now."""
+    names = ("num_batch_devices", "members_at_once", "memory")
+    return Placement(**{name: asked[name] for name in names if asked.get(name) is not None})
 
 
 def _created(config: SweepConfig, output: Path | None) -> str:
@@ -261,7 +274,11 @@ def _population(session: _Session, number: int) -> tuple[Population, int | None]
     members = [session.members[i] for i in session.rounds[number]]
     state = jax.eval_shape(members[0].gfn.init, members[0].key)
     try:
-        layout = make_layout(session.placement, state, len(members))
+        # One program for all rounds of a kind, the smaller ones too.
+        alike = kind_of(members[0].gfn)
+        firsts = [(each, session.members[each[0]].gfn) for each in session.rounds]
+        most = max(len(each) for each, gfn in firsts if kind_of(gfn) == alike)
+        layout = make_layout(session.placement, state, most)
         return restored(session.sweep.round_checkpoints(number), members, layout)
     except ArgumentError as error:
         raise UsageError.of(error) from error

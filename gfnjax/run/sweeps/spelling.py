@@ -12,7 +12,7 @@ from gfnjax.errors import ArgumentError
 from gfnjax.options import from_text, is_number_hint
 from gfnjax.run.config import UsageError
 from gfnjax.run.sweeps.studies.spaces import Spaced
-from gfnjax.sweeps.points import Uniform, given_points
+from gfnjax.sweeps.points import Uniform
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
@@ -38,7 +38,10 @@ def read_space(name: str, hint: Any, text: str) -> list[Any] | Uniform | Spaced:
         raise ArgumentError(name, "must be given values", FORMS)
     if ":" in text and is_number_hint(hint):
         return _range(name, hint, text)
-    return [from_text(name, hint, word.strip()) for word in text.split(",")]
+    values = [from_text(name, hint, word.strip()) for word in text.split(",")]
+    if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+        raise ArgumentError(name, f"must be varied over different values, got {twice[0]} twice")
+    return values
 
 
 def _range(name: str, hint: Any, text: str) -> Uniform | Spaced:
@@ -49,7 +52,10 @@ def _range(name: str, hint: Any, text: str) -> Uniform | Spaced:
         if from_text(name, hint, "0.5", or_none=True) is None:
             problem = "is fixed in a compiled program: it cannot be drawn"
             raise ArgumentError(name, problem, "list its values")
-        return Uniform(*map(float, numbers), log=kind == "log-uniform")
+        try:
+            return Uniform(*map(float, numbers), log=kind == "log-uniform")
+        except ArgumentError as error:
+            raise ArgumentError(name, f"cannot be drawn from {text}: {error}") from error
     whole = len(numbers) == 3 and numbers[2].isdigit() and int(numbers[2]) > 0
     if kind not in ("", "log") or not whole or not all(map(_is_number, numbers)):
         raise ArgumentError(name, f"cannot be varied over {text!r}", FORMS)
@@ -74,16 +80,21 @@ def read_points(path: Path, hint_of: Callable[[str], tuple[str, Any]]) -> dict[s
         ArgumentError: for a value of another type.
     """
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             header, *rows = [row for row in csv.reader(file) if row]
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "it needs a line of names and one a point"
         raise UsageError(f"points cannot be read from {path}: {reason}") from error
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            problem = f"line {number} has {len(row)} values, there are {len(header)} names"
+            raise UsageError(f"points cannot be read from {path}: {problem}")
     columns = {}
     for i, spelled in enumerate(header):
         name, hint = hint_of(spelled.strip())
-        columns[name] = [from_text(name, hint, row[i].strip()) for row in rows if i < len(row)]
-    given_points(columns)
+        if name in columns:
+            raise UsageError(f"points cannot be read from {path}: it has {name} twice")
+        columns[name] = [from_text(name, hint, row[i].strip()) for row in rows]
     if not rows:
         raise UsageError(f"points cannot be read from {path}: it has no row")
     return columns

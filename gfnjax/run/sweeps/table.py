@@ -39,6 +39,7 @@ class Table:
     Attributes:
         varied: the names of what differs between settings.
         rows: one an evaluation; a metric may be missing, or NaN, which means the same.
+        of_one_target: whether all settings sample in proportion to one reward.
 
     Raises:
         UsageError: if something varied is called like a column that every table has.
@@ -46,6 +47,7 @@ class Table:
 
     varied: tuple[str, ...]
     rows: list[Row]
+    of_one_target: bool = True
 
     def __post_init__(self) -> None:
         for name in self.varied:
@@ -83,7 +85,8 @@ class Table:
 def table_of(sweep: Sweep) -> Table:
     """The results of `gfnjax.sweep` as a table, for `analyse` and pictures."""
     varied = tuple(sweep.points[0])
-    return Table(varied, [{**row, "seconds": math.nan} for row in sweep.rows])
+    one = not any(name.split(".")[0] in ("env", "reward_exponent") for name in varied)
+    return Table(varied, [{**row, "seconds": math.nan} for row in sweep.rows], one)
 
 
 def curve(rows: Iterable[Row], metric: str) -> tuple[np.ndarray, np.ndarray]:
