@@ -150,7 +150,7 @@ def from_text(name: str, hint: Any, text: str, *, or_none: bool = False) -> Any:
         TypeError: for a text that is no value of this type; with `or_none` there is None instead.
     """
     tries = (_read(hint, value) for value in _meanings(text))
-    found = next((value for value in tries if value is not _NO), _NO)
+    found: Any = next((value for value in tries if value is not _NO), _NO)
     if found is _NO and or_none:
         return None
     if found is _NO:

@@ -29,7 +29,7 @@ def test_a_sweep_ends_with_a_report_a_table_and_pictures(swept, capsys):
     found = rows(swept)
     assert len(found) == 2 * 2 * 2 * 3
     settings = {(row["learning_rate"], row["epsilon"], row["seed"]) for row in found}
-    assert settings == {(a, b, c) for a in ("0.001", "0.01") for b in ("0", "0.2") for c in "34"}
+    assert settings == {(a, b, c) for a in ("0.001", "0.01") for b in ("0.0", "0.2") for c in "34"}
     assert {p.name for p in (swept / "pictures").iterdir()} == {"curves.png", "heatmap.png"}
     assert run("report", swept) == 0
     out = capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_resume_is_as_it_was_asked_for(tmp_path, capsys):
 
 
 def test_settings_with_different_targets_ask_for_a_metric(tmp_path, capsys):
-    flags = "--num-bits 16 --word-size 4 --num-modes 2 --steps 2 --evaluation-samples 20"
+    flags = "--num-bits 32 --word-size 4 --num-modes 2 --steps 2 --evaluation-samples 20"
     vary = "--vary beta=1,3 --network mlp --hidden-sizes 8 --batch-size 4"
     assert run("sweep bits", flags, vary, "--output", tmp_path / "sweep") == 0
     assert "settings have different targets" in capsys.readouterr().out
