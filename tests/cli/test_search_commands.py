@@ -50,7 +50,7 @@ def test_a_search_ends_with_what_to_type(capsys, somewhere, monkeypatch):
     assert (
         "2 trials finished, 0 of them pruned; judged by exact total variation: low is good" in out
     )
-    best = r"best +--learning-rate 0\.\d+ --epsilon 0(\.5)?  \(trial [01]: 0\.\d+\)"
+    best = r"best +--learning-rate 0\.\d+ --epsilon 0\.[05]  \(trial [01]: 0\.\d+\)"
     assert re.search(best, out)
     assert "results      grid-search/results.csv, " in out
     assert (somewhere / "grid-search" / "pictures" / "curves.png").is_file()
