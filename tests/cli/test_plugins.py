@@ -546,7 +546,9 @@ def test_what_plugins_have_is_swept(lab, capsys):
     with open(lab / "swept" / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     name = next(column for column in rows[0] if "scale" in column)
-    assert {(row["size"], row[name]) for row in rows} == {(a, b) for a in "23" for b in "12"}
+    assert {(row["size"], row[name]) for row in rows} == {
+        (a, b) for a in "23" for b in ("1.0", "2.0")
+    }
 
     forget()
     assert run("resume swept") == 0
