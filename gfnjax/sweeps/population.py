@@ -53,7 +53,6 @@ class Population:
         self.states = states
         self.status: list[Status] = ["running"] * len(members)
         self.steps = _everywhere(states.step).astype(int)
-        self._failed: dict[int, Any] = {}
 
     @property
     def running(self) -> bool:

@@ -112,10 +112,8 @@ def sweep(
                     population.status[place] = row["status"] = "reached"
                 found.rows.append(row)
         for place, i in enumerate(numbers):
-            found.states[i], found.status[i] = (
-                _kept(population.state(place)),
-                population.status[place],
-            )
+            found.states[i] = _kept(population.state(place))
+            found.status[i] = population.status[place]
         del population  # before the next one takes as much memory
     found.rows.sort(key=lambda row: row["member"])
     return found
