@@ -8,7 +8,6 @@ from gfnjax import (
     policies,
     registry,
     samplers,
-    sweeps,
     testing,
 )
 from gfnjax.envs.base import Enumerable, Environment, PartialReward
@@ -34,7 +33,7 @@ from gfnjax.rewards.hypergrid import Corners, Cosine, Deceptive, Sparse, corners
 from gfnjax.rollout import terminal_states
 from gfnjax.run.trained import TrainedRun, load
 from gfnjax.state import Params, StepInfo, TrainState
-from gfnjax.sweeps import Sweep, sweep
+from gfnjax.sweeps import sweep
 from gfnjax.training import History, NonFiniteError, train
 from gfnjax.types import PolicyOutput, Residuals, Scores, Trajectory
 
@@ -69,7 +68,6 @@ __all__ = [
     "Sparse",
     "StepInfo",
     "SubTrajectoryBalance",
-    "Sweep",
     "TabularDAG",
     "TargetDetailedBalance",
     "TrainState",
@@ -92,7 +90,6 @@ __all__ = [
     "regression",
     "samplers",
     "sweep",
-    "sweeps",
     "tabular_dag",
     "tabular_policy",
     "terminal_states",

@@ -326,8 +326,12 @@ def test_equal_settings_share_static_parts():
     settings = {"epsilon": 0.4, "epsilon_steps": 8, "objective": "subtb"}
     first, second = (build.build(tiny(**settings, seed=seed)) for seed in (0, 1))
     assert jax.tree.structure(first) == jax.tree.structure(second)
+    # Numbers of schedules too, which a sweep may vary.
     other = build.build(tiny(**{**settings, "epsilon_steps": 9}))
-    assert jax.tree.structure(first) != jax.tree.structure(other)
+    assert jax.tree.structure(first) == jax.tree.structure(other)
+    assert jax.tree.leaves(first) == jax.tree.leaves(second) != jax.tree.leaves(other)
+    constant = build.build(tiny(**{**settings, "epsilon_steps": None}))
+    assert jax.tree.structure(first) != jax.tree.structure(constant)
 
 
 def test_maximum_entropy_counts_paths():
