@@ -74,6 +74,14 @@ def exponent_of(env: Any) -> Any:
     return env.reward_exponent if isinstance(env, Tempered) else None
 
 
+def exponent_in_force(env: Any) -> Array:
+    """`[]` the exponent that `tempered` has given to an environment, of a schedule where it starts;
+    1 for any other."""
+    if isinstance(env, Tempered):
+        return env._exponent()
+    return jnp.ones((), jnp.result_type(float))
+
+
 def tempered(env: Environment, reward_exponent: Number | Callable[[Array], Array]) -> Tempered:
     """The same rules with log R_beta(x) = beta log R(x): above 1 sharpens the target.
 

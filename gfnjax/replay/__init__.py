@@ -4,6 +4,7 @@ from gfnjax.replay import by_name as by_name
 from gfnjax.replay.base import Buffer, Replay, Sample
 from gfnjax.replay.experience import Experience, Recalled
 from gfnjax.replay.fifo import Fifo
+from gfnjax.replay.prompts import PromptReplay
 from gfnjax.replay.records import Record, rebuild, record
 from gfnjax.replay.residual_prioritised import ResidualPrioritised
 from gfnjax.replay.reward_prioritised import RewardPrioritised
@@ -13,6 +14,7 @@ __all__ = [
     "Buffer",
     "Experience",
     "Fifo",
+    "PromptReplay",
     "Recalled",
     "Record",
     "Replay",
