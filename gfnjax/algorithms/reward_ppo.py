@@ -29,6 +29,11 @@ def advantages(scores: Scores, lambda_: Number) -> Array:
 
 
 @registry.objective("ppo", summary="baseline: PPO on log R alone; --num-updates 4")
+@registry.objective(
+    "ppo-plain",
+    summary="baseline: the same without its entropy, for very many actions",
+    fixed={"entropy_weight": None},
+)
 @dataclass(frozen=True)
 class RewardPPO(Objective):
     """Clipped PPO (Schulman et al., 1707.06347) on the reward alone; the flow head is the value.
@@ -45,7 +50,8 @@ class RewardPPO(Objective):
     Attributes:
         clip: how far rho may gain from leaving 1, in (0, 1).
         lambda_: of the advantages, in [0, 1].
-        entropy_weight: of the entropy of the policy, at least 0.
+        entropy_weight: of the entropy of the policy, at least 0. With None the policy need not
+            tell log P_F of all actions, `[B, T + 1, num_actions]` numbers: for vocabularies.
         policy_weight: of the policy's loss beside that of the value, positive.
         returns: what is maximised in expectation, "log_reward" or "reward".
 
@@ -53,23 +59,27 @@ class RewardPPO(Objective):
         ValueError: for an argument out of range.
     """
 
-    # The batch's mean of log R + sum log P_B - sum log P_F bounds log Z from below, for any policy.
-    log_z: ClassVar[LogZ] = "batch"
-    needs: ClassVar[frozenset[str]] = frozenset({"previous", "log_policy"})
+    # The mean of log R + sum log P_B - sum log P_F bounds log Z from below, for any policy.
+    log_z: ClassVar[LogZ] = "group"
     on_policy: ClassVar[bool] = True
     trains_backward: ClassVar[bool] = False
     clip: float = 0.2
     lambda_: float = 0.95
-    entropy_weight: float = 0.0
+    entropy_weight: float | None = 0.0
     policy_weight: float = 1.0
     returns: Return = "log_reward"
 
     def __post_init__(self) -> None:
         check_number("clip", self.clip, *INSIDE_UNIT)
         check_number("lambda_", self.lambda_, *UNIT)
-        check_number("entropy_weight", self.entropy_weight, *NON_NEGATIVE)
+        if self.entropy_weight is not None:
+            check_number("entropy_weight", self.entropy_weight, *NON_NEGATIVE)
         check_number("policy_weight", self.policy_weight, *POSITIVE)
         check_return(self.returns)
+
+    @property
+    def needs(self) -> frozenset[str]:  # pyrefly: ignore[bad-override]
+        return frozenset({"previous"} if self.entropy_weight is None else {"previous", "log_policy"})
 
     def adapt(self, scores: Scores) -> Scores:
         return with_return(scores, self.returns)
@@ -85,6 +95,8 @@ class RewardPPO(Objective):
 
     def extra_loss(self, scores: Scores) -> Array:
         loss = clipped_surrogate(scores, self._advantages(scores), self.clip)
+        if self.entropy_weight is None:
+            return self.policy_weight * loss
         assert scores.log_policy is not None  # promised by `needs`
         surprise = jnp.where(scores.mask, entropy(scores.log_policy[:-1]), 0.0).sum()
         return self.policy_weight * (loss - self.entropy_weight * surprise)
