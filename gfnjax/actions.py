@@ -138,6 +138,13 @@ class Categorical:
         check_shape("support", support, (self.size,), "[size]")
 
 
+def tempered(params: Array | Mixture, temperature: Array) -> Array | Mixture:
+    """What `Categorical` samples from with its logits divided by a temperature `[]`."""
+    if isinstance(params, Mixture):
+        return params._replace(logits=params.logits / temperature)
+    return params / temperature
+
+
 def actions_of(env: Any) -> Actions:
     """The forward actions of an environment."""
     return getattr(env, "actions", None) or Categorical(env.num_actions)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gfnjax import equality, packing
+from gfnjax import equality, packing, spread
 from gfnjax.types import Array, PyTree
 
 # A few at a time make better matrix products; of less than half as many, one at a time.
@@ -42,8 +42,24 @@ def once(fn: Callable[[PyTree], PyTree], rows: PyTree, leader: Array) -> PyTree:
 
 
 def means(values: Array, leader: Array) -> Array:
-    """`[B]` for each row the mean of `values` `[B]` over the rows with the same leader."""
+    """`[B]` for each row the mean of `values` `[B]` over the rows with the same leader.
+
+    Where several devices share a batch, that must be all of its rows.
+    """
+    if spread.num_parts() > 1:
+        return jnp.broadcast_to(spread.mean(values), values.shape)
     size = leader.size
     total = jax.ops.segment_sum(values, leader, size)
     count = jax.ops.segment_sum(jnp.ones_like(values), leader, size)
     return (total / jnp.maximum(count, 1))[leader]
+
+
+def standardised(values: Array, leader: Array) -> Array:
+    """`[B]` values `[B]` less the mean over their group, by the standard deviation there.
+
+    0 in groups whose values are alike, but for rounding.
+    """
+    mean = means(values, leader)
+    deviation = jnp.sqrt(means((values - mean) ** 2, leader))
+    differs = deviation > 1e-6 * (1 + jnp.abs(mean))
+    return jnp.where(differs, (values - mean) / jnp.where(differs, deviation, 1.0), 0.0)

@@ -80,6 +80,7 @@ class Model(Comparable):
         behaviour: Behaviour,
         window: rollout.Window | None = None,
         sources: State | None = None,
+        temperature: Array | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """Trajectories of what acts in the policy's place, and the policy's word on them.
 
@@ -91,6 +92,8 @@ class Model(Comparable):
             window: where to start and how far to go, instead of from s_0 to the end.
             sources: `[B, ...]` the states s_0 to start in, of the same condition for some of them,
                 say; drawn without.
+            temperature: `[B]` one for each trajectory, by which its logits are divided on top of
+                what `behaviour` does; 1 without. For `Categorical` actions.
 
         Returns:
             Trajectories `[B, ...]`, and `rows` for `score` where that was asked for and the policy
@@ -100,8 +103,9 @@ class Model(Comparable):
         if behaviour.needs is not None:
             reading = scoring.Reading(self.env, self.backward_policy(params), behaviour.needs)
         given = params.policy, self.env, key, num_samples
-        # Policies of users need not know of sources.
-        where: dict[str, Any] = {} if sources is None else {"sources": sources}
+        # Policies of users need not know of either.
+        each = {"sources": sources, "temperature": temperature}
+        where: dict[str, Any] = {k: x for k, x in each.items() if x is not None}
         return self.policy.rollout(*given, behaviour.act, window, reading, **where)
 
     def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
@@ -239,13 +243,20 @@ def score_states(model: Model, params: Params, trajectories: Trajectory) -> Scor
     return scoring.score(*parts, trajectories, chunk_size=model.chunk_size_for(trajectories))
 
 
-def score_prior(model: Model, trajectories: Trajectory, chunk_size: int | None) -> Array:
-    """`[B, T]` log P_F of the prior, without gradient."""
+def score_prior(
+    model: Model, trajectories: Trajectory, chunk_size: int | None, needs: frozenset[str]
+) -> dict[str, Array]:
+    """Of the fields of `Scores` in `needs` those that the prior says, without gradient."""
+    wanted = needs & {"log_prior", "log_prior_stop"}
+    if not wanted:
+        return {}
     prior = model.prior
     assert prior is not None  # checked at construction
-    parts = model.env, prior.policy, UniformBackward(), prior.params
-    scores = scoring.score(*parts, trajectories, chunk_size=chunk_size)
-    return lax.stop_gradient(scores.log_pf)
+    given = prior.params, model.env, UniformBackward(), trajectories
+    stops = frozenset({"log_stop"} if "log_prior_stop" in wanted else ())
+    scores = lax.stop_gradient(prior.policy.score(*given, chunk_size=chunk_size, needs=stops))
+    said = {"log_prior": scores.log_pf, "log_prior_stop": scores.log_stop}
+    return {name: said[name] for name in sorted(wanted)}
 
 
 def score_inflow(
@@ -307,8 +318,7 @@ def _score(
     if "log_inflow" in needs:
         inflow = score_inflow(model, params, trajectories, scores.mask, size)
         scores = scores._replace(log_inflow=inflow)
-    if "log_prior" in needs:
-        scores = scores._replace(log_prior=score_prior(model, trajectories, size))
+    scores = scores._replace(**score_prior(model, trajectories, size, needs))
     return jax.vmap(lambda one: scoring.from_start(one, params.log_flow_start))(scores)
 
 

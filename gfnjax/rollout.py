@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import log_rewards, packing, spread
-from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, usual
+from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, tempered, usual
 from gfnjax.envs.base import Conditioned, Environment, State, source_state
 from gfnjax.shapes import check_shape, check_states, check_trajectories
 from gfnjax.tuning import tuning
@@ -43,11 +43,15 @@ class Decision(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Where one trajectory stands, how it came there, and the noise of what it does next."""
+    """Where one trajectory stands, how it came there, and the noise of what it does next.
+
+    `temperature` `[]` is its own, on top of whatever decides; None for 1.
+    """
 
     state: State
     arrival: Arrival
     noise: PyTree
+    temperature: Array | None = None
 
 
 # What a decision comes to in one turn: the action, and what is recorded of the visit.
@@ -90,6 +94,7 @@ def sample_forward(
     window: Window | None = None,
     record: Record | None = None,
     sources: State | None = None,
+    temperature: Array | None = None,
 ) -> tuple[Trajectory, PyTree]:
     """Build `batch_size` objects from s_0, or go on with unfinished ones.
 
@@ -101,6 +106,7 @@ def sample_forward(
         window: where to start and how far to go, instead of from s_0 to the end.
         record: what to keep of each visit; nothing without.
         sources: as in `rollout`.
+        temperature: as in `rollout`.
 
     Returns:
         Trajectories `[B, ...]`, and the records of all states `[B, T + 1, ...]`, arbitrary after
@@ -110,7 +116,8 @@ def sample_forward(
     def act(memory: PyTree, t: Array, turns: Turn, live: Array, finish: Finish) -> Any:
         return memory, act_live(lambda turn: finish(turn, decide(turn.state)), turns, live)
 
-    return rollout(env, act, lambda states: (), key, batch_size, window, record, sources)
+    given = batch_size, window, record, sources, temperature
+    return rollout(env, act, lambda states: (), key, *given)
 
 
 def rollout(
@@ -122,6 +129,7 @@ def rollout(
     window: Window | None = None,
     record: Record | None = None,
     sources: State | None = None,
+    temperature: Array | None = None,
 ) -> tuple[Trajectory, PyTree]:
     """The loop behind every forward sampler.
 
@@ -135,6 +143,8 @@ def rollout(
         window: as in `sample_forward`.
         record: as in `sample_forward`.
         sources: `[b, ...]` the states s_0 to start in, this device's own; drawn without.
+        temperature: `[b]` one for each trajectory, by which logits are divided, on top of what
+            `act` makes of them; 1 without. For `Categorical` actions.
 
     Returns:
         As `sample_forward`.
@@ -151,7 +161,7 @@ def rollout(
     length = jnp.zeros(batch_size, jnp.int32)
     time, done = jnp.zeros((), jnp.int32), jnp.zeros(batch_size, bool)
     arrival = no_arrival(env, batch_size)
-    step = partial(_step, env, act, actions, record)
+    step = partial(_step, env, act, actions, record, temperature)
     shapes = jax.eval_shape(step, memory, time, state, arrival, noise, done)
     ends = record is not None and record.ends
     # Of a window that has not ended the last state is recorded all the same.
@@ -216,6 +226,7 @@ def _step(
     act: Act,
     actions: Actions,
     record: Record | None,
+    temperature: Array | None,
     memory: PyTree,
     t: Array,
     state: State,
@@ -226,12 +237,15 @@ def _step(
     """Memory, actions `[B, ...]` and records `[B, ...]` of one step."""
 
     def finish(turn: Turn, decision: Decision) -> tuple[Action, PyTree]:
-        action = actions.sample(decision.params, env.forward_mask(turn.state), turn.noise)
+        params = decision.params
+        if turn.temperature is not None:
+            params = tempered(params, turn.temperature)
+        action = actions.sample(params, env.forward_mask(turn.state), turn.noise)
         if record is None:
             return action, None
         return action, record.of(decision.said, turn.state, action, turn.arrival.undo)
 
-    turns = Turn(state, arrival, jax.tree.map(lambda x: x[t], noise))
+    turns = Turn(state, arrival, jax.tree.map(lambda x: x[t], noise), temperature)
     memory, (action, row) = act(memory, t, turns, ~done, finish)
     return memory, action, row
 

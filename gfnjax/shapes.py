@@ -18,8 +18,9 @@ from gfnjax.types import PyTree, Scores, Trajectory
 ONE_TRAJECTORY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("log_pf", "log_pb", "mask", "log_prior"), ("T",)),
     **dict.fromkeys(("log_flow", "log_inflow", "log_partial_reward"), ("T + 1",)),
-    **dict.fromkeys(("log_stop", "log_value", "raw_flow"), ("T + 1",)),
-    **dict.fromkeys(("log_reward", "log_z", "length", "complete", "group"), ()),
+    **dict.fromkeys(("log_stop", "log_value", "raw_flow", "log_prior_stop"), ("T + 1",)),
+    **dict.fromkeys(("log_reward", "log_z", "length", "complete"), ()),
+    **dict.fromkeys(("group", "group_reward"), ()),
     "log_policy": ("T + 1", "num_actions"),
 }
 

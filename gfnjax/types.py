@@ -79,11 +79,14 @@ class Scores(NamedTuple):
         raw_flow: `[T + 1]` the network's own log flow, at the terminal state too.
         log_policy: `[T + 1, num_actions]` log P_F(. | s_t), `masking.FILL` where not allowed.
         log_prior: `[T]` log P_F(s_{t+1} | s_t) of the prior policy, without gradient.
+        log_prior_stop: `[T + 1]` `log_stop` of the prior policy, without gradient.
         target: the same trajectory scored by the target network, without gradient.
         previous: the same trajectory scored before any update on it, without gradient.
         auxiliary: what the objective's own network says, see `Objective.assist`.
         group: `[]` int32, the first trajectory of the batch that starts from the same source: from
             the same condition or prompt.
+        group_reward: `[]` log R less its mean over the group, divided by its standard deviation
+            there; 0 where all are alike.
     """
 
     log_pf: Array
@@ -105,6 +108,8 @@ class Scores(NamedTuple):
     previous: "Scores | None" = None
     auxiliary: PyTree = None
     group: Array | None = None
+    log_prior_stop: Array | None = None
+    group_reward: Array | None = None
 
 
 class Residuals(NamedTuple):

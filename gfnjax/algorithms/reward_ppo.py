@@ -79,7 +79,9 @@ class RewardPPO(Objective):
 
     @property
     def needs(self) -> frozenset[str]:  # pyrefly: ignore[bad-override]
-        return frozenset({"previous"} if self.entropy_weight is None else {"previous", "log_policy"})
+        return frozenset(
+            {"previous"} if self.entropy_weight is None else {"previous", "log_policy"}
+        )
 
     def adapt(self, scores: Scores) -> Scores:
         return with_return(scores, self.returns)

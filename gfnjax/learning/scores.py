@@ -51,12 +51,9 @@ def score(
     if "log_inflow" in needs:
         inflow = score_inflow(model, params, trajectories, scores.mask, chunk_size)
         scores = scores._replace(log_inflow=inflow)
-    if "log_prior" in needs:
-        log_prior = score_prior(model, trajectories, chunk_size)
-        scores = scores._replace(log_prior=_repeat(log_prior, scores) if members else log_prior)
-    if "group" in needs or objective.log_z == "group":
-        group = source_groups(model, trajectories)
-        scores = scores._replace(group=_repeat(group, scores) if members else group)
+    whole = score_prior(model, trajectories, chunk_size, needs)
+    whole |= _of_groups(model, objective, trajectories)
+    scores = scores._replace(**(_repeat(whole, scores) if members else whole))
     if "target" in needs:
         if target is None:
             name = name_of(objective)
@@ -68,6 +65,17 @@ def score(
         scores = scores._replace(previous=lax.stop_gradient(before))
     resolve = partial(resolve_log_z, objective.log_z)
     return jax.vmap(resolve)(scores) if members else resolve(scores)
+
+
+def _of_groups(model: Model, objective: Objective, trajectories: Trajectory) -> dict[str, Array]:
+    """Of the fields of `Scores` that are needed those that compare trajectories `[B, ...]`."""
+    needs = objective.needs & {"group", "group_reward"}
+    if not needs and objective.log_z != "group":
+        return {}
+    group = source_groups(model, trajectories)
+    if "group_reward" not in needs:
+        return {"group": group}
+    return {"group": group, "group_reward": groups.standardised(trajectories.log_reward, group)}
 
 
 def source_groups(model: Model, trajectories: Trajectory) -> Array:
@@ -124,9 +132,8 @@ def path_scores(
     """
     size = model.chunk_size_for(trajectories)
     scores = score_policies(model, params, params.policy, trajectories, chunk_size=size)
-    if "log_prior" in objective.needs:
-        scores = scores._replace(log_prior=score_prior(model, trajectories, size))
-    return scores
+    said = score_prior(model, trajectories, size, objective.needs & {"log_prior"})
+    return scores._replace(**said)
 
 
 def log_z(model: Model, objective: Objective, params: Params) -> Array:

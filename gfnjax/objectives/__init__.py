@@ -7,12 +7,15 @@ from gfnjax.objectives.base import Objective
 from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
 from gfnjax.objectives.entropy_ppo import EntropyPPO
 from gfnjax.objectives.flow_matching import FlowMatching
+from gfnjax.objectives.flow_rl import FlowRL
 from gfnjax.objectives.forward_looking import ForwardLooking
 from gfnjax.objectives.generative_augmented import GAFlowNet
 from gfnjax.objectives.learned_decomposition import LEDGFN
+from gfnjax.objectives.maximum_likelihood import MaximumLikelihood
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
 from gfnjax.objectives.policy_gradient import PolicyGradient
 from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
+from gfnjax.objectives.rooted_absorbed_prefix import RapTB
 from gfnjax.objectives.soft_q_learning import SoftDQN
 from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
 from gfnjax.objectives.trajectory_balance import (
@@ -27,12 +30,15 @@ __all__ = [
     "DetailedBalance",
     "EntropyPPO",
     "FlowMatching",
+    "FlowRL",
     "ForwardLooking",
     "GAFlowNet",
     "LogPartitionVariance",
+    "MaximumLikelihood",
     "ModifiedDetailedBalance",
     "Objective",
     "PolicyGradient",
+    "RapTB",
     "RelativeTrajectoryBalance",
     "SoftDQN",
     "SubTrajectoryBalance",

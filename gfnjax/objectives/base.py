@@ -32,10 +32,12 @@ NEEDS: dict[str, tuple[str, str] | None] = {
     "target": None,
     "previous": None,
     "group": None,
+    "log_prior_stop": ("Stoppable", "stop_action"),
+    "group_reward": None,
 }
 
 # What takes a sum over all actions, or one of them by its number.
-OVER_ALL_ACTIONS = {"log_inflow", "log_stop", "log_value", "log_policy"}
+OVER_ALL_ACTIONS = {"log_inflow", "log_stop", "log_value", "log_policy", "log_prior_stop"}
 
 
 @dataclass(frozen=True)
@@ -251,8 +253,8 @@ def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
     if log_z == "pair":
         return scores._replace(log_z=spread.following(log_weight))
     if log_z == "group" and scores.group is not None:
-        if scores.log_prior is not None:
-            log_weight = log_weight + scores.log_prior.sum(axis=1)
+        if scores.log_prior is not None:  # in the place of P_B
+            log_weight += (scores.log_prior - scores.log_pb).sum(axis=1)
         return scores._replace(log_z=groups.means(log_weight, scores.group))
     return scores._replace(log_z=jnp.broadcast_to(spread.mean(log_weight), log_weight.shape))
 

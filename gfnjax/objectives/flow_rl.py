@@ -14,7 +14,8 @@ from gfnjax.types import Array, Residuals, Scores
 
 
 @registry.objective(
-    "flowrl", summary="per-token balance of normalised rewards: learns a target of its own, not R / Z"
+    "flowrl",
+    summary="per-token balance of normalised rewards: learns a target of its own, not R / Z",
 )
 @dataclass(frozen=True)
 class FlowRL(Objective):

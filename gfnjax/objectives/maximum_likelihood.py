@@ -18,11 +18,11 @@ from gfnjax.types import Array, Residuals, Scores
 class MaximumLikelihood(Objective):
     """- sum_t log P_F(s_{t+1} | s_t), the mean over trajectories.
 
-    Its policy samples what it was shown, whatever the rewards: of trajectories drawn from data, with
-    the sampler `Demonstrations`, the distribution of the data. On the policy's own trajectories its
-    expected gradient is zero, and nothing is learned. The baseline that is called supervised
-    fine-tuning, and a start for others. There is no residual, and flows are not trained; the
-    estimate of log Z is the mean of log R + sum log P_B - sum log P_F over the data, for each
+    Its policy samples what it was shown, whatever the rewards: of trajectories drawn from data,
+    with the sampler `Demonstrations`, the distribution of the data. On the policy's own
+    trajectories its expected gradient is zero, and nothing is learned. The baseline that is called
+    supervised fine-tuning, and a start for others. There is no residual, and flows are not trained;
+    the estimate of log Z is the mean of log R + sum log P_B - sum log P_F over the data, for each
     condition on its own: an upper bound where the data are samples of R / Z.
     """
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gfnjax import registry
-from gfnjax.errors import ArgumentError
 from gfnjax.objectives.base import LogZ, Objective
 from gfnjax.shapes import check_one
 from gfnjax.types import Array, Residuals, Scores
@@ -18,14 +17,7 @@ def relative_trajectory_balance(scores: Scores) -> Residuals:
     return Residuals(residual[None], (scores.length > 0).astype(residual.dtype)[None])
 
 
-@registry.objective(
-    "rtb", summary="relative trajectory balance, uniform prior", fixed={"log_z": "learned"}
-)
-@registry.objective(
-    "tba",
-    summary="relative trajectory balance with the log Z of all with one condition in the batch",
-    fixed={"log_z": "group"},
-)
+@registry.objective("rtb", summary="relative trajectory balance, uniform prior")
 @dataclass(frozen=True)
 class RelativeTrajectoryBalance(Objective):
     """RTB: `relative_trajectory_balance` to the run's `prior`, with a learned log Z.
@@ -33,28 +25,11 @@ class RelativeTrajectoryBalance(Objective):
     At zero on all trajectories P_F(tau) = prior(tau) R(x) / Z: objects are sampled in proportion
     to prior(x) R(x), their probability under the prior times R, and Z is the prior's mean of R.
     No backward policy is involved. `gfnjax.metrics.exact` takes `log_prior` for this target.
-
-    With `log_z="group"` this is trajectory balance with asynchrony (TBA: Bartoldson et al.,
-    2503.18929), where log R is the reward over beta: log Z is the mean over the trajectories of the
-    batch with the same condition, best in the batches of `Groups`, of
-    log R + log prior - log P_F. On the policy's own trajectories, with g = square, its gradient is
-    twice that of REINFORCE on log R + log prior - log P_F with the group's mean as baseline.
-
-    Attributes:
-        log_z: "learned"; "flow" for log F(s_0), which may depend on a condition; or "group".
-
-    Raises:
-        ValueError: for any other `log_z`.
     """
 
-    log_z: LogZ = "learned"  # pyrefly: ignore[bad-override]
+    log_z: ClassVar[LogZ] = "learned"
     trains_backward: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"log_prior"})
-
-    def __post_init__(self) -> None:
-        if self.log_z not in ("learned", "flow", "group"):
-            words = f'must be "learned", "flow" or "group", got {self.log_z!r}'
-            raise ArgumentError("log_z", words)
 
     def first_log_z(self, scores: Scores) -> Array:
         check_one(scores)

@@ -62,7 +62,7 @@ class RapTB(Objective):
         sharpness: b of the soft max, positive.
         tolerance: in nats, not negative.
         min_prefix: letters of the shortest prefix that counts.
-        log_z: "flow" for log F(s_0), "learned", or "group" for an estimate of the batch.
+        log_z: "flow" for log F(s_0), or "learned".
 
     Raises:
         ValueError: if a number is out of range, or for another `log_z`.
@@ -84,9 +84,8 @@ class RapTB(Objective):
         check_number("sharpness", self.sharpness, *POSITIVE)
         check_number("tolerance", self.tolerance, *NON_NEGATIVE)
         settle(self, min_prefix=0)
-        if self.log_z not in ("flow", "learned", "group"):
-            words = f'must be "flow", "learned" or "group", got {self.log_z!r}'
-            raise ArgumentError("log_z", words)
+        if self.log_z not in ("flow", "learned"):
+            raise ArgumentError("log_z", f'must be "flow" or "learned", got {self.log_z!r}')
 
     def residuals(self, scores: Scores) -> Residuals:
         return trajectory_balance(scores)

@@ -88,6 +88,7 @@ class AnyPolicy(StatePolicy, Protocol):
         window: rollout.Window | None = None,
         reading: Reading | None = None,
         sources: State | None = None,
+        temperature: Array | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """Trajectories `[B, ...]`, and `[B, T + 1]` what is read off each visit, if asked.
 
@@ -100,6 +101,7 @@ class AnyPolicy(StatePolicy, Protocol):
             window: where to start and how far to go, instead of from s_0 to the end.
             reading: what is recorded; a policy may record nothing all the same.
             sources: `[B, ...]` the states s_0 to start in; drawn without.
+            temperature: `[B]` one for each trajectory, on top of what acts; 1 without.
         """
         ...
 
@@ -172,8 +174,9 @@ class Policy(Comparable):
         window: rollout.Window | None = None,
         reading: Reading | None = None,
         sources: State | None = None,
+        temperature: Array | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
-        given = params, env, key, num_samples, act, window, reading, sources
+        given = params, env, key, num_samples, act, window, reading, sources, temperature
         return rollout_of_states(self, *given)
 
     def score(
@@ -202,6 +205,7 @@ def rollout_of_states(
     window: rollout.Window | None,
     reading: Reading | None,
     sources: State | None = None,
+    temperature: Array | None = None,
 ) -> tuple[Trajectory, VisitScores | None]:
     """`AnyPolicy.rollout` of a policy that looks at each state on its own."""
 
@@ -212,7 +216,7 @@ def rollout_of_states(
 
     # For all policies alike: an ensemble of one samples what its only member would on its own.
     key, _ = jax.random.split(key)
-    given = num_samples, window, record_by(reading), sources
+    given = num_samples, window, record_by(reading), sources, temperature
     return rollout.sample_forward(env, decide, key, *given)
 
 

@@ -112,14 +112,15 @@ class CausalPolicy(Comparable):
         window: rollout.Window | None = None,
         reading: Reading | None = None,
         sources: State | None = None,
+        temperature: Array | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """The policy's memory grows by one token a step; nothing is recorded.
 
         In a window each state is read on its own, from the path that leads to it.
         """
         if window is not None:
-            given = params, env, key, num_samples, act, window, reading
-            return rollout_of_states(self, *given)
+            options = act, window, reading, sources, temperature
+            return rollout_of_states(self, params, env, key, num_samples, *options)
         held = with_frozen(params, self.frozen)
         step = jax.vmap(self.step, (None, 0, 0, None))
         key, _ = jax.random.split(key)  # as in `rollout_of_states`
@@ -137,7 +138,8 @@ class CausalPolicy(Comparable):
             params = output.forward_logits if act is None else jax.vmap(act)(turns.state, output)
             return memory, jax.vmap(finish)(turns, rollout.Decision(params))
 
-        return rollout.rollout(env, act_all, start, key, num_samples, sources=sources)[0], None
+        given: Any = {"sources": sources, "temperature": temperature}
+        return rollout.rollout(env, act_all, start, key, num_samples, **given)[0], None
 
     def score(
         self,

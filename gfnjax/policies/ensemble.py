@@ -100,13 +100,14 @@ class EnsemblePolicy(Comparable):
         window: rollout.Window | None = None,
         reading: Reading | None = None,
         sources: State | None = None,
+        temperature: Array | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """Exploring, one member drawn uniformly acts in each trajectory, or in each window.
 
         What is recorded is then of each member, `[B, T + 1, K]`.
         """
         if act is None:
-            given = params, env, key, num_samples, None, window, reading, sources
+            given = params, env, key, num_samples, None, window, reading, sources, temperature
             return rollout_of_states(self, *given)
         key, member_key = jax.random.split(key)
         members = jax.random.randint(member_key, (num_samples,), 0, self.num_members)
@@ -126,7 +127,7 @@ class EnsemblePolicy(Comparable):
 
             return memory, rollout.act_live(one, (turns, members), live)
 
-        options = num_samples, window, record_by(reading, _read), sources
+        options = num_samples, window, record_by(reading, _read), sources, temperature
         return rollout.rollout(env, act_all, lambda states: (), key, *options)
 
     def score(

@@ -1,8 +1,20 @@
 """Samplers: where the trajectories of a training step come from."""
 
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
+from gfnjax.samplers.demonstrations import Demonstrations, trajectories_from_actions
+from gfnjax.samplers.groups import Groups
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.mixed import Mixed
 from gfnjax.samplers.windows import Windows
 
-__all__ = ["Batch", "LocalSearch", "Mixed", "OnPolicy", "Sampler", "Windows"]
+__all__ = [
+    "Batch",
+    "Demonstrations",
+    "Groups",
+    "LocalSearch",
+    "Mixed",
+    "OnPolicy",
+    "Sampler",
+    "Windows",
+    "trajectories_from_actions",
+]

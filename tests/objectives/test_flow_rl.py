@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from prompted import text_rules
+from prompted import Prompted, text_rules
 from scipy.optimize import brentq
 
-from gfnjax import GFlowNet, Params, masking, mlp_policy, tabular_policy
+from gfnjax import GFlowNet, masking, mlp_policy, tabular_policy
 from gfnjax.objectives import FlowRL
 from gfnjax.policies.base import FrozenPolicy
 
@@ -44,12 +44,10 @@ def test_residuals_by_hand(two):
 
 def test_it_vanishes_at_a_target_of_its_own(x64):
     env = text_rules(2, 2)
-    policy, prior_policy = tabular_policy(env), mlp_policy(env, (8,))
-    prior = FrozenPolicy(prior_policy, None)
+    policy, network = tabular_policy(env), mlp_policy(env, (8,))
+    prior_params = network.init(jax.random.key(5), env.observe(env.initial_state()))
+    prior = FrozenPolicy(network, prior_params)
     gfn = GFlowNet(env, policy, FlowRL(beta=0.5), prior=prior)
-    gfn = gfn.replace(
-        prior=FrozenPolicy(prior_policy, prior_policy.init(jax.random.key(5), env.observe(env.initial_state())))
-    )
     params = gfn.model.init(jax.random.key(0), jax.random.key(1))
     paths = gfn.sample(params, jax.random.key(2), 200)
     first = np.unique(np.asarray(paths.states.tokens[:, -1]), axis=0, return_index=True)[1]
@@ -84,8 +82,6 @@ def test_it_vanishes_at_a_target_of_its_own(x64):
 
 
 def test_rewards_are_normalised_within_groups(x64):
-    from prompted import Prompted
-
     env = Prompted(text_rules(2, 2))
     policy = mlp_policy(env, (4,))
     prior = FrozenPolicy(policy, policy.init(jax.random.key(9), env.observe(env.initial_state())))
@@ -103,10 +99,12 @@ def test_rewards_are_normalised_within_groups(x64):
 
 
 def test_errors():
-    for options, words in [({"beta": 0.0}, "beta must be positive"), ({"clip": 1.0}, "clip must be")]:
+    for options, words in [
+        ({"beta": 0.0}, "beta must be positive"),
+        ({"clip": 1.0}, "clip must be"),
+    ]:
         with pytest.raises(ValueError, match=words):
             FlowRL(**options)
     env = text_rules(2, 2)
     with pytest.raises(ValueError, match="FlowRL needs a prior"):
         GFlowNet(env, tabular_policy(env), FlowRL())
-    assert Params is not None

@@ -132,7 +132,7 @@ def test_errors():
         ({"sharpness": 0.0}, "sharpness must be positive"),
         ({"tolerance": -1.0}, "tolerance must not be negative"),
         ({"min_prefix": -1}, "min_prefix must be at least 0"),
-        ({"log_z": "batch"}, 'log_z must be "flow", "learned" or "group"'),
+        ({"log_z": "batch"}, 'log_z must be "flow" or "learned"'),
     ]:
         with pytest.raises(ValueError, match=words):
             RapTB(**options)
