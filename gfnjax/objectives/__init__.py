@@ -13,6 +13,7 @@ from gfnjax.objectives.generative_augmented import GAFlowNet
 from gfnjax.objectives.learned_decomposition import LEDGFN
 from gfnjax.objectives.maximum_likelihood import MaximumLikelihood
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
+from gfnjax.objectives.modified_subtrajectory_balance import ModifiedSubTrajectoryBalance
 from gfnjax.objectives.policy_gradient import PolicyGradient
 from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
 from gfnjax.objectives.rooted_absorbed_prefix import RapTB
@@ -36,6 +37,7 @@ __all__ = [
     "LogPartitionVariance",
     "MaximumLikelihood",
     "ModifiedDetailedBalance",
+    "ModifiedSubTrajectoryBalance",
     "Objective",
     "PolicyGradient",
     "RapTB",
