@@ -245,7 +245,7 @@ def score_states(model: Model, params: Params, trajectories: Trajectory) -> Scor
 
 def score_prior(
     model: Model, trajectories: Trajectory, chunk_size: int | None, needs: frozenset[str]
-) -> dict[str, Array]:
+) -> dict[str, Any]:
     """Of the fields of `Scores` in `needs` those that the prior says, without gradient."""
     wanted = needs & {"log_prior", "log_prior_stop"}
     if not wanted:

@@ -67,7 +67,7 @@ def score(
     return jax.vmap(resolve)(scores) if members else resolve(scores)
 
 
-def _of_groups(model: Model, objective: Objective, trajectories: Trajectory) -> dict[str, Array]:
+def _of_groups(model: Model, objective: Objective, trajectories: Trajectory) -> dict[str, Any]:
     """Of the fields of `Scores` that are needed those that compare trajectories `[B, ...]`."""
     needs = objective.needs & {"group", "group_reward"}
     if not needs and objective.log_z != "group":

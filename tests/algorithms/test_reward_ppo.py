@@ -1,5 +1,6 @@
 """PPO on the reward: values by hand, what it converges to, errors."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -67,6 +68,26 @@ def test_entropy_by_hand():
     double = RewardPPO(entropy_weight=0.1, policy_weight=2.0).extra_loss(one())
     np.testing.assert_allclose(double, 2 * with_entropy, rtol=1e-6)
     np.testing.assert_allclose(entropy(jnp.log(jnp.array([0.25, 0.75]))), 0.5623351, rtol=1e-6)
+
+
+def test_without_entropy_nothing_is_asked_of_all_actions():
+    plain = RewardPPO(entropy_weight=None)
+    assert plain.needs == {"previous"}
+    assert RewardPPO().needs == {"previous", "log_policy"}
+    known = one()._replace(log_policy=None)
+    np.testing.assert_array_equal(plain.extra_loss(known), RewardPPO().extra_loss(one()))
+    env = diamond()
+    gfn = GFlowNet(env, tabular_policy(env), plain, backward=UniformBackward(), num_updates=2)
+    state = gfn.init(jax.random.key(0))
+    batch, _ = gfn.draw(state)
+    assert gfn.score(state.params, batch.trajectories).log_policy is None
+    assert batch.rows is not None
+    _, info = gfn.step(state)
+    assert np.isfinite(info.loss)
+    # An estimate that the batch makes: log R + log P_B - log P_F, of two or three ways.
+    scores = gfn.score(state.params, batch.trajectories)
+    found = scores.log_reward + (scores.log_pb - scores.log_pf).sum(axis=1)
+    np.testing.assert_allclose(info.log_z, found.mean(), rtol=1e-5)
 
 
 def test_values_are_fitted_to_the_return():
