@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.errors import ArgumentError
-from gfnjax.types import Array, PyTree
+from gfnjax.types import Array, PyTree, Trajectory
 
 State = Any
 
@@ -205,7 +205,7 @@ class PartialReward(Environment, Protocol):
 
 @runtime_checkable
 class Stoppable(PartialReward, Protocol):
-    """An environment in which every state that is not terminal may stop.
+    """An environment in which states that are not terminal may stop, where the mask allows it.
 
     Its partial reward is the reward of stopping there.
     """
@@ -213,6 +213,27 @@ class Stoppable(PartialReward, Protocol):
     @property
     def stop_action(self) -> int:
         """The action that stops."""
+        ...
+
+
+@runtime_checkable
+class PathReward(PartialReward, Protocol):
+    """An environment that values all states of a trajectory for about the price of one.
+
+    A language model that is the reward of a text is that of all its prefixes in the same pass.
+    """
+
+    def log_path_rewards(self, trajectories: Trajectory) -> Array:
+        """`[B, T + 1]` nats, the partial reward of each state, log R of the last; all after it."""
+        ...
+
+
+@runtime_checkable
+class EndReward(Environment, Protocol):
+    """An environment that values objects together: what they have in common is computed once."""
+
+    def log_end_rewards(self, states: State) -> Array:
+        """`[B]` log R in nats of terminal states `[B, ...]`."""
         ...
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 
 from gfnjax.envs.base import (
+    EndReward,
     Environment,
     Measurable,
     State,
@@ -20,6 +21,8 @@ from gfnjax.types import Array
 NUM_BINS = 40
 # Rewards have floors far below whatever a policy makes.
 LOWEST_SHARE = 0.05
+# Objects at a time that an `EndReward` values.
+TOGETHER = 64
 
 
 class Panel(NamedTuple):
@@ -143,4 +146,10 @@ def histogram(values: Any, weights: np.ndarray, label: str) -> Panel:
 
 @partial(jax.jit, static_argnums=2)
 def _log_rewards(env: Any, states: State, kinds: tuple[type, ...]) -> Array:
-    return lax.map(partial(log_reward_of, env), states, batch_size=1024)
+    if not isinstance(env, EndReward):
+        return lax.map(partial(log_reward_of, env), states, batch_size=1024)
+    count = jax.tree.leaves(states)[0].shape[0]
+    # Which go together takes memory: a language model holds the prompt of each.
+    rows = np.arange(-(-count // TOGETHER) * TOGETHER, dtype=np.int32).reshape(-1, TOGETHER)
+    groups = jax.tree.map(lambda x: x[np.minimum(rows, count - 1)], states)
+    return lax.map(env.log_end_rewards, groups).reshape(-1)[:count]
