@@ -61,6 +61,11 @@ def prompt_table(rows: Iterable[Sequence[int]], name: str = "prompts") -> Prompt
     return Prompts(jnp.asarray(tokens), jnp.asarray(length))
 
 
+def last_tokens(prompts: Prompts, prompt: Array) -> Array:
+    """`[B]` int32 the last token of each of the prompts number `prompt` `[B]`."""
+    return prompts.tokens[prompt, prompts.length[prompt] - 1]
+
+
 def encoded(
     tokenizer: TextTokenizer, texts: Iterable[str | Sequence[int]], name: str = "prompts"
 ) -> Prompts:

@@ -71,8 +71,8 @@ def _random_path(env: Any) -> Callable[[Array], Trajectory]:
     """A function of a key: a random trajectory, from a source drawn at random where there are."""
     moves = actions_of(env)
 
-    def move(state: PyTree, key: Array) -> tuple[PyTree, tuple]:
-        action = moves.sample(moves.neutral(), env.forward_mask(state), moves.noise(key, ()))
+    def move(state: PyTree, noise: PyTree) -> tuple[PyTree, tuple]:
+        action = moves.sample(moves.neutral(), env.forward_mask(state), noise)
         following = env.step(state, action)
         return following, (following, action, ~env.is_terminal(state))
 
@@ -80,8 +80,8 @@ def _random_path(env: Any) -> Callable[[Array], Trajectory]:
         source_key, key = jax.random.split(key)
         conditioned = isinstance(env, Conditioned)
         source = env.draw_initial_state(source_key) if conditioned else source_state(env)
-        keys = jax.random.split(key, env.max_steps)
-        last, (following, actions, live) = lax.scan(move, source, keys)
+        noise = moves.noise(key, (env.max_steps,))
+        last, (following, actions, live) = lax.scan(move, source, noise)
         states = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), source, following)
         return Trajectory(states, actions, live.sum(dtype=jnp.int32), log_reward_of(env, last))
 
