@@ -205,9 +205,10 @@ class PartialReward(Environment, Protocol):
 
 @runtime_checkable
 class Stoppable(PartialReward, Protocol):
-    """An environment in which states that are not terminal may stop, where the mask allows it.
+    """An environment with an action that stops, wherever its mask allows it.
 
-    Its partial reward is the reward of stopping there.
+    Its partial reward is the reward of stopping there; in a state that may not stop it is
+    meaningless, and nothing should be made of it.
     """
 
     @property
@@ -217,23 +218,18 @@ class Stoppable(PartialReward, Protocol):
 
 
 @runtime_checkable
-class PathReward(PartialReward, Protocol):
-    """An environment that values all states of a trajectory for about the price of one.
+class PathReward(Stoppable, Protocol):
+    """An environment that values all states of a path at once, as a language model does.
 
-    A language model that is the reward of a text is that of all its prefixes in the same pass.
+    Asked about one state after the other, such a reward would read the path once for each.
     """
 
     def log_path_rewards(self, trajectories: Trajectory) -> Array:
-        """`[B, T + 1]` nats, the partial reward of each state, log R of the last; all after it."""
-        ...
+        """`[B, T + 1]` nats: log R of stopping in each state of trajectories `[B, ...]`.
 
-
-@runtime_checkable
-class EndReward(Environment, Protocol):
-    """An environment that values objects together: what they have in common is computed once."""
-
-    def log_end_rewards(self, states: State) -> Array:
-        """`[B]` log R in nats of terminal states `[B, ...]`."""
+        At the terminal state log R, like `log_reward`; arbitrary after the end. Of the
+        trajectories `log_reward` is not looked at.
+        """
         ...
 
 

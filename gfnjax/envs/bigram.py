@@ -114,13 +114,12 @@ def solve(
         log_probs[size] = log_probs[PREFIX]
     end = log_probs[:, SUFFIX if infill else size]
     log_policy = np.empty((longest + 1, size + 1, size + 1))
-    ahead = np.full(size, -np.inf)
+    value = np.full(size + 1, -np.inf)
     for length in range(longest, -1, -1):
         stop = end if length else np.full(size + 1, -np.inf)
-        shares = np.concatenate([log_probs[:, :size] + ahead, stop[:, None]], axis=1)
+        shares = np.concatenate([log_probs[:, :size] + value[:size], stop[:, None]], axis=1)
         value = np.logaddexp.reduce(shares, axis=1)
         log_policy[length] = shares - value[:, None]
-        ahead = value[:size]
     return Solution(float(value[size]), log_policy)
 
 

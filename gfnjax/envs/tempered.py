@@ -54,12 +54,7 @@ class _Path:
         return self._exponent() * self.env.log_path_rewards(trajectories)
 
 
-class _End:
-    def log_end_rewards(self: Any, states: State) -> Array:
-        return self._exponent() * self.env.log_end_rewards(states)
-
-
-REWARDS = {"log_partial_reward": _Value, "log_path_rewards": _Path, "log_end_rewards": _End}
+REWARDS = {"log_partial_reward": _Value, "log_path_rewards": _Path}
 
 
 @lru_cache(maxsize=64)

@@ -20,6 +20,8 @@ from gfnjax.types import Array, Trajectory
 
 MOST_SHOWN = 12
 LONGEST_SHOWN = 24
+# A language model remembers the prompt for each.
+JUDGED_AT_ONCE = 32
 
 
 class TextState(NamedTuple):
@@ -149,14 +151,8 @@ class Text(Writing, Comparable):
 
     def log_partial_reward(self, state: TextState) -> Array:
         """`[]` log R of stopping here."""
-        return self.log_end_rewards(jax.tree.map(lambda x: x[None], state))[0]
-
-    def log_end_rewards(self, states: TextState) -> Array:
-        """`[B]` log R of stopping in each of the states `[B, ...]`.
-
-        A language model reads each of their prompts once, however many follow it.
-        """
-        return rewards.whole(self.reward, self._texts(states))
+        one = jax.tree.map(lambda x: x[None], state)
+        return rewards.whole(self.reward, self._texts(one))[0]
 
     def log_path_rewards(self, trajectories: Trajectory) -> Array:
         """`[B, T + 1]` log R of stopping in each state of the trajectories."""
@@ -194,7 +190,7 @@ class Text(Writing, Comparable):
         lengths = (np.asarray(states.tokens) >= 0).sum(axis=1)
         return (
             Panel(shown, "most likely texts", quantity="probability of the text", x_ticks=names),
-            reward_histogram(self, states, weights),
+            reward_histogram(self, states, weights, JUDGED_AT_ONCE),
             histogram(lengths, weights, "length"),
         )
 

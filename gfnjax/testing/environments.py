@@ -17,7 +17,6 @@ from gfnjax.arguments import check_key
 from gfnjax.envs.base import (
     Canonical,
     Conditioned,
-    EndReward,
     Enumerable,
     Environment,
     PathReward,
@@ -48,7 +47,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     states visited by random trajectories; absorbing terminals; termination within `max_steps`;
     equality under jit and vmap, a batch of one included; finite rewards and reward gradients;
     and, where the environment has these abilities, a consistent enumeration, a sparse observation,
-    sources whose condition every step keeps and rewards of several states that are those of each.
+    sources whose condition every step keeps and rewards of whole paths that are those of states.
 
     Args:
         env: the environment.
@@ -82,7 +81,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     if isinstance(env, Conditioned):
         message = broken_promise(env, source_key, num_trajectories)
         require(message is None, str(message))
-    if isinstance(env, PathReward | EndReward):
+    if isinstance(env, PathReward):
         message = broken_values(env, path_key)
         require(message is None, str(message))
 

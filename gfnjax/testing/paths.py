@@ -12,59 +12,38 @@ from jax import lax
 from gfnjax.actions import actions_of
 from gfnjax.envs.base import (
     Conditioned,
-    EndReward,
-    Environment,
     PathReward,
     log_partial_reward_of,
     log_reward_of,
     source_state,
 )
-from gfnjax.testing.claims import each, first
+from gfnjax.testing.claims import each
 from gfnjax.types import Array, PyTree, Trajectory
 
 MAX_CHECKED_PATHS = 8
 
 
-def broken_values(env: Environment, key: Array) -> str | None:
-    """What is wrong with rewards of several states at once, in words; None if nothing is.
+def broken_values(env: PathReward, key: Array) -> str | None:
+    """What is wrong with the rewards of all states of trajectories, in words; None if nothing is.
 
     They must be those of each state: `log_partial_reward` before the end, `log_reward` there.
     """
     keys = jax.random.split(key, MAX_CHECKED_PATHS)
     trajectories = jax.device_get(jax.jit(jax.vmap(_random_path(env)))(keys))
-    ends = jax.tree.map(lambda x: x[:, -1], trajectories.states)
-    if isinstance(env, PathReward):
-        found = np.asarray(jax.jit(env.log_path_rewards)(trajectories))
-        if (message := _wrong_path(env, trajectories, found)) is not None:
-            return f"log_path_rewards: {message}"
-    if isinstance(env, EndReward):
-        found = np.asarray(jax.jit(env.log_end_rewards)(ends))
-        if found.shape != trajectories.log_reward.shape:
-            return f"log_end_rewards: must be of shape [B], got {found.shape}"
-        if (wrong := ~_close(found, trajectories.log_reward)).any():
-            return f"log_end_rewards: must be the log_reward of each; not of {first(wrong, ends)}"
-    return None
-
-
-def _wrong_path(env: Any, trajectories: Trajectory, found: np.ndarray) -> str | None:
-    """What is wrong with the rewards of all states that are `found`, in words."""
+    found = np.asarray(jax.jit(env.log_path_rewards)(trajectories))
     before = each(jax.vmap(partial(log_partial_reward_of, env)))(trajectories.states)
     if found.shape != before.shape:
-        return f"must be of shape [B, T + 1], got {found.shape}"
+        return f"log_path_rewards: must be of shape [B, T + 1], got {found.shape}"
     steps, length = np.arange(before.shape[1])[None], trajectories.length[:, None]
     expected = np.where(steps < length, before, trajectories.log_reward[:, None])
-    wrong = (steps <= length) & ~_close(found, expected)
+    wrong = (steps <= length) & ~np.isclose(found, expected, 1e-4, 1e-5)
     if not wrong.any():
         return None
     row, step = np.argwhere(wrong)[0]
     name = "log_partial_reward" if step < trajectories.length[row] else "log_reward"
     state = jax.tree.map(lambda x: x[row, step], trajectories.states)
     values = f"{found[row, step]} instead of {expected[row, step]}"
-    return f"must be the {name} of each state of a trajectory; it is {values} in {state}"
-
-
-def _close(found: Any, expected: Any) -> np.ndarray:
-    return np.isclose(found, expected, 1e-4, 1e-5)
+    return f"log_path_rewards: must be the {name} of each state; it is {values} in {state}"
 
 
 def _random_path(env: Any) -> Callable[[Array], Trajectory]:
@@ -73,8 +52,9 @@ def _random_path(env: Any) -> Callable[[Array], Trajectory]:
 
     def move(state: PyTree, noise: PyTree) -> tuple[PyTree, tuple]:
         action = moves.sample(moves.neutral(), env.forward_mask(state), noise)
-        following = env.step(state, action)
-        return following, (following, action, ~env.is_terminal(state))
+        following, live = env.step(state, action), ~env.is_terminal(state)
+        taken = jax.tree.map(lambda x: jnp.where(live, x, jnp.zeros_like(x)), action)
+        return following, (following, taken, live)
 
     def path(key: Array) -> Trajectory:
         source_key, key = jax.random.split(key)

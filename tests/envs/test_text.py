@@ -14,7 +14,6 @@ import gfnjax
 from gfnjax import rollout
 from gfnjax.envs.base import (
     Conditioned,
-    EndReward,
     Enumerable,
     PartialReward,
     PathReward,
@@ -78,7 +77,6 @@ def test_abilities():
         assert isinstance(env, PartialReward)
         assert isinstance(env, Stoppable)
         assert isinstance(env, PathReward)
-        assert isinstance(env, EndReward)
         assert isinstance(env, SparselyObserved)
         assert isinstance(env, Renderable)
         assert env.stop_action == 2
@@ -147,7 +145,7 @@ def test_what_each_state_of_a_trajectory_is_worth():
     )
     np.testing.assert_allclose(env.log_path_rewards(window)[0], expected[1:3])
     ends = jax.tree.map(lambda x: x[0], states)
-    np.testing.assert_allclose(env.log_end_rewards(ends), expected)
+    np.testing.assert_allclose(jax.vmap(env.log_reward)(ends), expected)
 
 
 @struct.dataclass
@@ -164,7 +162,9 @@ class Crooked:
 
 
 def test_paths_that_disagree_are_named(key):
-    with pytest.raises(ConformanceError, match=r"^log_path_rewards: must be the log_\w+ of each"):
+    with pytest.raises(
+        ConformanceError, match=r"^log_path_rewards: must be the log_\w+ of each state; "
+    ):
         check_environment(letters(reward=Crooked()), key)
 
 
