@@ -22,6 +22,7 @@ from gfnjax.envs.base import (
     Environment,
     Measurable,
     PartialReward,
+    PathReward,
     State,
     Stoppable,
     Symmetric,
@@ -33,7 +34,7 @@ from gfnjax.envs.condition_distributions import Conditions, Dirichlet, LogUnifor
 from gfnjax.envs.drawing import Panel, Renderable
 from gfnjax.errors import ArgumentError
 from gfnjax.rewards.scalarisation import Temperature, WeightedSum
-from gfnjax.types import Array, PyTree
+from gfnjax.types import Array, PyTree, Trajectory
 
 
 class ConditionalState(NamedTuple):
@@ -156,6 +157,14 @@ class _Value:
         return self.reward(values, state.condition)
 
 
+class _Path:
+    def log_path_rewards(self: Any, trajectories: Trajectory) -> Array:
+        states = trajectories.states
+        inner = trajectories._replace(states=states.inner)
+        values = jnp.stack([env.log_path_rewards(inner) for env in self.envs], axis=-1)
+        return jax.vmap(jax.vmap(self.reward))(values, states.condition)
+
+
 class _Stop:
     @property
     def stop_action(self: Any) -> int:
@@ -196,6 +205,7 @@ class _Render:
 
 ABILITIES = (
     (PartialReward, _Value),
+    (PathReward, _Path),
     (Stoppable, _Stop),
     (Canonical, _Canonical),
     (Symmetric, _Symmetric),

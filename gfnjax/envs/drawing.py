@@ -116,9 +116,14 @@ def letter_frequencies(
     return Panel(mass, "position", "letter", "probability of the letter", y_ticks=tuple(letters))
 
 
-def reward_histogram(env: Environment, states: State, weights: np.ndarray) -> Panel:
-    """The distribution of log R; the lowest of the objects share the first bin."""
-    log_rewards = np.asarray(_log_rewards(env, states, classes(env)))
+def reward_histogram(
+    env: Environment, states: State, weights: np.ndarray, at_once: int = 1024
+) -> Panel:
+    """The distribution of log R; the lowest of the objects share the first bin.
+
+    `at_once` of them are judged at a time: a reward may take memory.
+    """
+    log_rewards = np.asarray(_log_rewards(env, states, classes(env), at_once))
     low = np.quantile(log_rewards, LOWEST_SHARE)
     return histogram(np.maximum(log_rewards, low), weights, "log reward")
 
@@ -141,6 +146,6 @@ def histogram(values: Any, weights: np.ndarray, label: str) -> Panel:
     return Panel(mass, label, bounds=(low, high))
 
 
-@partial(jax.jit, static_argnums=2)
-def _log_rewards(env: Any, states: State, kinds: tuple[type, ...]) -> Array:
-    return lax.map(partial(log_reward_of, env), states, batch_size=1024)
+@partial(jax.jit, static_argnums=(2, 3))
+def _log_rewards(env: Any, states: State, kinds: tuple[type, ...], at_once: int) -> Array:
+    return lax.map(partial(log_reward_of, env), states, batch_size=at_once)

@@ -11,7 +11,7 @@ from flax import struct
 from gfnjax.envs.base import Environment, State, object_partial_reward_of, object_reward_of
 from gfnjax.errors import ArgumentError
 from gfnjax.numbers import POSITIVE, check_number, scheduled
-from gfnjax.types import Array, Number
+from gfnjax.types import Array, Number, Trajectory
 
 # Of the inner environment alone: copies of it, and what is known of its own distribution.
 NOT_SHARED = {"replace", "at", "target", "render_target"}
@@ -49,15 +49,23 @@ class _Value:
         return self._exponent() * object_partial_reward_of(self.env, state)
 
 
+class _Path:
+    def log_path_rewards(self: Any, trajectories: Trajectory) -> Array:
+        return self._exponent() * self.env.log_path_rewards(trajectories)
+
+
+REWARDS = {"log_partial_reward": _Value, "log_path_rewards": _Path}
+
+
 @lru_cache(maxsize=64)
 def _kind(cls: type) -> Any:
     """The class that can do what `cls` can: abilities are those of a class."""
-    own = {"log_reward", "log_partial_reward"} | NOT_SHARED
+    own = {"log_reward", *REWARDS} | NOT_SHARED
     shared = [name for name in dir(cls) if not name.startswith("_") and name not in own]
     members: dict[str, Any] = {name: _passed_on(name) for name in shared}
     members["__reduce__"] = lambda self: (tempered, (self.env, self.reward_exponent))
-    bases = (_Value, Tempered) if hasattr(cls, "log_partial_reward") else (Tempered,)
-    return struct.dataclass(type(f"Tempered{cls.__name__}", bases, members))
+    rewards = tuple(kind for name, kind in REWARDS.items() if hasattr(cls, name))
+    return struct.dataclass(type(f"Tempered{cls.__name__}", (*rewards, Tempered), members))
 
 
 def _passed_on(name: str) -> property:

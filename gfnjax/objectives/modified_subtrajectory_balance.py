@@ -24,7 +24,7 @@ def modified_subtrajectory_balance(scores: Scores, lambda_: Number) -> Residuals
     """
     check_one(scores)
     log_flow, known = stopping_flow(scores)
-    return balance_pairs(scores, log_flow, known, lambda_)
+    return balance_pairs(log_flow, known, scores, lambda_)
 
 
 def stopping_flow(scores: Scores) -> tuple[Array, Array]:

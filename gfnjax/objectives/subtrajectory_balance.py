@@ -25,16 +25,16 @@ def subtrajectory_balance(scores: Scores, lambda_: Number) -> Residuals:
     """
     check_one(scores)
     step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
-    return balance_pairs(scores, scores.log_flow, step <= scores.length, lambda_)
+    return balance_pairs(scores.log_flow, step <= scores.length, scores, lambda_)
 
 
-def balance_pairs(scores: Scores, log_flow: Array, known: Array, lambda_: Number) -> Residuals:
+def balance_pairs(log_flow: Array, known: Array, scores: Scores, lambda_: Number) -> Residuals:
     """The residuals of `subtrajectory_balance`, for the pairs of states whose flows are known.
 
     Args:
-        scores: of one trajectory.
         log_flow: `[T + 1]` nats, anything where it is not known.
         known: `[T + 1]` bool, nowhere after the end.
+        scores: of one trajectory.
         lambda_: positive.
     """
     check_one(scores)

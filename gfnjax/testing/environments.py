@@ -19,6 +19,7 @@ from gfnjax.envs.base import (
     Conditioned,
     Enumerable,
     Environment,
+    PathReward,
     SparselyObserved,
     source_state,
 )
@@ -31,6 +32,7 @@ from gfnjax.testing.edges import (
     check_backward_edges,
     check_forward_edges,
 )
+from gfnjax.testing.paths import broken_values
 from gfnjax.testing.return_values import wrong_return
 from gfnjax.types import Array, PyTree
 
@@ -44,8 +46,8 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     A pytree; shapes and masks; round trips of forward and backward steps along every edge of the
     states visited by random trajectories; absorbing terminals; termination within `max_steps`;
     equality under jit and vmap, a batch of one included; finite rewards and reward gradients;
-    and, where the environment has these abilities, a consistent enumeration, a sparse observation
-    and sources whose condition every step keeps.
+    and, where the environment has these abilities, a consistent enumeration, a sparse observation,
+    sources whose condition every step keeps and rewards of whole paths that are those of states.
 
     Args:
         env: the environment.
@@ -59,7 +61,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     _check_sizes(env)
     _check_traceable(env)
     _check_initial_state(env)
-    walk_key, source_key = jax.random.split(key)
+    walk_key, source_key, path_key = jax.random.split(key, 3)
     states = _walk(env, walk_key, num_trajectories)
     visited = _subsample(states)
     _check_masks(env, visited)
@@ -78,6 +80,9 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
         _check_sparse_observation(env, visited)
     if isinstance(env, Conditioned):
         message = broken_promise(env, source_key, num_trajectories)
+        require(message is None, str(message))
+    if isinstance(env, PathReward):
+        message = broken_values(env, path_key)
         require(message is None, str(message))
 
 
