@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from gfnjax.envs.amp import VariableSequence, VariableSequenceState
+from gfnjax.pytree import pytree
 from gfnjax.types import Array
 
 NUM_PROMPTS = 3
@@ -92,6 +93,18 @@ class Prompted:
     def log_reward(self, state):
         value = self.rules.log_reward(state.inner)
         return (state.prompt + 1).astype(value.dtype) * value
+
+    def log_partial_reward(self, state):
+        return self.log_reward(state)
+
+
+@pytree
+class StoppingTexts(VariableSequence):
+    """The rules alone, which say what stops and what it is worth: all states can be listed."""
+
+    @property
+    def stop_action(self):
+        return self.alphabet_size
 
     def log_partial_reward(self, state):
         return self.log_reward(state)

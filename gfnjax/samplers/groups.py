@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gfnjax import rollout
+from gfnjax import log_rewards, rollout
 from gfnjax.actions import require_categorical
 from gfnjax.arguments import whole
 from gfnjax.errors import ArgumentError, Use
@@ -142,6 +142,7 @@ class Groups:
         counts, num_groups = self.counts, batch_size // self.size
         keys = jax.random.split(key, 4)
         groups = rollout.draw_sources(model.env, keys[0], num_groups)
+        needs = behaviour.needs or frozenset()
         if counts.replayed:
             behaviour = behaviour._replace(needs=None)  # of replayed ones nothing is known
         fresh, rows = model.explore(
@@ -154,10 +155,15 @@ class Groups:
         )
         if self.replay is None or memory is None:
             return Batch(fresh, rows), memory
-        # Nor are the states of replayed ones valued yet: the whole batch will be at once.
-        fresh = fresh._replace(log_path_reward=None)
         wanted = _each(groups, counts.replayed)
         replayed, _, found = self.replay.recall(model, params, memory, keys[3], wanted)
+        # What the states of fresh ones are worth is known: of these, only if it will be asked for.
+        if fresh.log_path_reward is not None and "log_partial_reward" in needs:
+            env: Any = model.env  # which has valued the others
+            values = log_rewards.path_rewards(env, replayed)
+            replayed = replayed._replace(log_path_reward=values)
+        else:
+            fresh = fresh._replace(log_path_reward=None)
         stand_in = _take(fresh, num_groups, jnp.arange(counts.replayed) % counts.fresh)
         replayed = rollout.choose(found, replayed, stand_in)
         return Batch(_beside(fresh, replayed, num_groups)), memory

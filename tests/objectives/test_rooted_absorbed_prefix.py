@@ -4,12 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from prompted import StoppingTexts, score
 
-from gfnjax import masking
+from gfnjax import GFlowNet, masking, tabular_policy
 from gfnjax.objectives import RapTB
 from gfnjax.objectives.base import weighted_loss
 from gfnjax.objectives.regression import square
 from gfnjax.objectives.rooted_absorbed_prefix import absorbed
+from gfnjax.policies.base import FrozenPolicy
+from gfnjax.testing import exact_optimum
 from gfnjax.types import Scores
 
 HORIZON = 7
@@ -136,3 +139,43 @@ def test_errors():
     ]:
         with pytest.raises(ValueError, match=words):
             RapTB(**options)
+
+
+@pytest.fixture
+def optimum(x64):
+    """Texts of up to 4 letters of which short ones are silent, a prior, and R / Z."""
+
+    def reward(tokens):
+        size = (tokens >= 0).astype(jnp.result_type(float)).sum()
+        return jnp.where(size < 4, -(size + 1) * np.log(3.0), score(tokens))
+
+    env = StoppingTexts(4, 2, reward, min_length=0)
+    policy = tabular_policy(env)
+    uniform = policy.init(jax.random.key(0), jnp.zeros((), jnp.int32))
+    gfn = GFlowNet(env, policy, RapTB(gamma=0.0), prior=FrozenPolicy(policy, uniform))
+    best = exact_optimum(env, jax.random.key(1))
+    paths = gfn.sample(best._replace(policy=uniform), jax.random.key(2), 100)
+    assert int(paths.length.max()) == 5
+    return gfn, best, paths
+
+
+def test_without_backing_up_it_vanishes_at_the_optimum(optimum):
+    gfn, best, paths = optimum
+    value_and_grad = jax.jit(jax.value_and_grad(gfn.loss))
+    loss, grads = value_and_grad(best, paths)
+    assert loss < 1e-20
+    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads)) < 1e-9
+    off = best._replace(policy=jax.tree.map(lambda x: x + 0.1 * jnp.cos(x), best.policy))
+    assert value_and_grad(off, paths)[0] > 1e-3
+
+
+def test_with_it_the_target_is_another(optimum):
+    gfn, best, paths = optimum
+    biased = gfn.replace(objective=RapTB(gamma=0.99))
+    # Short texts have the prior's own probability, 1/3 a letter and 1/3 the stop: u = 0.
+    scores = biased.score(best, paths)
+    gain = scores.log_partial_reward[:, 3] - scores.log_prior[:, :3].sum(axis=1)
+    gain -= scores.log_prior_stop[:, 3]
+    long = np.asarray(paths.length) > 3
+    np.testing.assert_allclose(np.asarray(gain)[long], 0, atol=1e-12)
+    assert biased.loss(best, paths) > 1e-2
