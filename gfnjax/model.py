@@ -79,6 +79,7 @@ class Model(Comparable):
         num_samples: int,
         behaviour: Behaviour,
         window: rollout.Window | None = None,
+        sources: State | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """Trajectories of what acts in the policy's place, and the policy's word on them.
 
@@ -88,6 +89,8 @@ class Model(Comparable):
             num_samples: number of trajectories B.
             behaviour: what acts, and what is wanted to be known.
             window: where to start and how far to go, instead of from s_0 to the end.
+            sources: `[B, ...]` the states s_0 to start in, of the same condition for some of them,
+                say; drawn without.
 
         Returns:
             Trajectories `[B, ...]`, and `rows` for `score` where that was asked for and the policy
@@ -97,7 +100,9 @@ class Model(Comparable):
         if behaviour.needs is not None:
             reading = scoring.Reading(self.env, self.backward_policy(params), behaviour.needs)
         given = params.policy, self.env, key, num_samples
-        return self.policy.rollout(*given, behaviour.act, window, reading)
+        # Policies of users need not know of sources.
+        where: dict[str, Any] = {} if sources is None else {"sources": sources}
+        return self.policy.rollout(*given, behaviour.act, window, reading, **where)
 
     def sample_backward(self, params: Params, key: Array, terminal_states: State) -> Trajectory:
         """One trajectory of the backward policy into each of `terminal_states` `[B, ...]`."""

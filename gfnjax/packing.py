@@ -37,13 +37,15 @@ def map_live(
     live: Array,
     chunk_size: int,
     known: PyTree | None = None,
+    features: PyTree = None,
 ) -> PyTree:
     """Same value and gradient as `map_all`, at a cost that grows with the number of live rows.
 
-    Differentiable in `params` only (reverse mode); `context` and `rows` are constants.
+    Differentiable in `params` and `features` (reverse mode); `context` and `rows` are constants.
 
     Args:
-        fn: `(params, context, row) -> outputs` for one row, a pytree of arrays.
+        fn: `(params, context, row) -> outputs` for one row, a pytree of arrays; with features
+            `(params, context, (row, features of the row))`.
         params: what is differentiated.
         context: a pytree shared by all rows.
         rows: pytree of `[N, ...]` arrays.
@@ -51,13 +53,14 @@ def map_live(
         chunk_size: rows evaluated at a time, at most.
         known: the outputs `[N, ...]`, where they have been computed already (by the rollout
             that produced the rows): the forward evaluation is then skipped.
+        features: pytree of `[N, ...]` floating arrays, rows that are differentiated too.
 
     Returns:
         Pytree of `[N, ...]` outputs, zero where `live` is False.
     """
     if known is not None:
         known = jax.tree.map(lambda x: _where_live(live, x), known)
-    return _map_live(fn, chunk_size, params, context, rows, live, known)
+    return _map_live(fn, chunk_size, params, features, context, rows, live, known)
 
 
 def _where_live(live: Array, x: Array) -> Array:
@@ -92,43 +95,48 @@ def chunk_of(num_rows: int) -> int:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _map_live(fn, chunk_size, params, context, rows, live, known):
+def _map_live(fn, chunk_size, params, features, context, rows, live, known):
     if known is not None:
         return known
-    return evaluate_live(partial(fn, params, context), rows, live, chunk_size)
+    both = rows if features is None else (rows, features)
+    return evaluate_live(partial(fn, params, context), both, live, chunk_size)
 
 
-def _forward(fn, chunk_size, params, context, rows, live, known):
-    outputs = _map_live(fn, chunk_size, params, context, rows, live, known)
-    return outputs, (params, context, rows, live)
+def _forward(fn, chunk_size, params, features, context, rows, live, known):
+    outputs = _map_live(fn, chunk_size, params, features, context, rows, live, known)
+    return outputs, (params, features, context, rows, live)
 
 
 def _backward(fn, chunk_size, residuals, cotangents):
-    params, context, rows, live = residuals
+    params, features, context, rows, live = residuals
     cotangents = jax.tree.map(lambda x: _where_live(live, x), cotangents)
     first = jnp.argmax(live).astype(jnp.int32)
 
-    def product(index: Array, cotangents: PyTree) -> PyTree:
-        """The vector-Jacobian product of the rows `index`."""
+    def product(index: Array, cotangents: PyTree) -> tuple[PyTree, PyTree]:
+        """The vector-Jacobian product of the rows `index`: for `params`, and for each row."""
 
-        def outputs(params: PyTree) -> PyTree:
-            return jax.vmap(partial(fn, params, context))(_take(rows, index, first))
+        def outputs(params: PyTree, own: PyTree) -> PyTree:
+            taken = _take(rows, index, first)
+            both = taken if features is None else (taken, own)
+            return jax.vmap(partial(fn, params, context))(both)
 
-        return jax.vjp(outputs, params)[1](cotangents)[0]
+        return jax.vjp(outputs, params, _take(features, index, first))[1](cotangents)
 
     if live.size <= chunk_size:
-        return product(_in_place(live), cotangents), None, None, None, None
+        return *product(_in_place(live), cotangents), None, None, None, None
     order, _ = _pack(live, chunk_size)
     # Past the last live row there is a zero cotangent.
     padded = jax.tree.map(lambda x: jnp.pad(x, ((0, 1),) + ((0, 0),) * (x.ndim - 1)), cotangents)
 
-    def body(index: Array, start: Array, gradient: PyTree) -> PyTree:
-        update = product(index, jax.tree.map(lambda x: x[index], padded))
-        return jax.tree.map(jnp.add, gradient, update)
+    def body(index: Array, start: Array, gradient: tuple[PyTree, PyTree]) -> PyTree:
+        shared, own = gradient
+        update, each = product(index, jax.tree.map(lambda x: x[index], padded))
+        put = jax.tree.map(lambda x, y: x.at[index].set(y, mode="drop"), own, each)
+        return jax.tree.map(jnp.add, shared, update), put
 
-    zeros = jax.tree.map(jnp.zeros_like, params)
+    zeros = jax.tree.map(jnp.zeros_like, (params, features))
     gradient = _over_chunks(body, zeros, order, live, chunk_size)
-    return gradient, None, None, None, None
+    return *gradient, None, None, None, None
 
 
 _map_live.defvjp(_forward, _backward)

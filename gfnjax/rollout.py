@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax import packing, spread
+from gfnjax import log_rewards, packing, spread
 from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, usual
-from gfnjax.envs.base import Conditioned, Environment, State, log_reward_of, source_state
+from gfnjax.envs.base import Conditioned, Environment, State, source_state
 from gfnjax.shapes import check_shape, check_states, check_trajectories
 from gfnjax.tuning import tuning
 from gfnjax.types import Array, PyTree, Trajectory
@@ -89,6 +89,7 @@ def sample_forward(
     batch_size: int,
     window: Window | None = None,
     record: Record | None = None,
+    sources: State | None = None,
 ) -> tuple[Trajectory, PyTree]:
     """Build `batch_size` objects from s_0, or go on with unfinished ones.
 
@@ -99,6 +100,7 @@ def sample_forward(
         batch_size: number of trajectories B.
         window: where to start and how far to go, instead of from s_0 to the end.
         record: what to keep of each visit; nothing without.
+        sources: as in `rollout`.
 
     Returns:
         Trajectories `[B, ...]`, and the records of all states `[B, T + 1, ...]`, arbitrary after
@@ -108,7 +110,7 @@ def sample_forward(
     def act(memory: PyTree, t: Array, turns: Turn, live: Array, finish: Finish) -> Any:
         return memory, act_live(lambda turn: finish(turn, decide(turn.state)), turns, live)
 
-    return rollout(env, act, lambda states: (), key, batch_size, window, record)
+    return rollout(env, act, lambda states: (), key, batch_size, window, record, sources)
 
 
 def rollout(
@@ -119,6 +121,7 @@ def rollout(
     batch_size: int,
     window: Window | None = None,
     record: Record | None = None,
+    sources: State | None = None,
 ) -> tuple[Trajectory, PyTree]:
     """The loop behind every forward sampler.
 
@@ -131,12 +134,16 @@ def rollout(
             of it (`gfnjax.spread`); each then builds its own, and has its own in all arrays.
         window: as in `sample_forward`.
         record: as in `sample_forward`.
+        sources: `[b, ...]` the states s_0 to start in, this device's own; drawn without.
 
     Returns:
         As `sample_forward`.
     """
     key, source_key = jax.random.split(key)
-    state = draw_sources(env, source_key, batch_size) if window is None else window.states
+    if sources is not None:
+        state = sources
+    else:
+        state = draw_sources(env, source_key, batch_size) if window is None else window.states
     memory, actions = start(state), actions_of(env)
     horizon = env.max_steps if window is None else window.length
     noise = spread.rows(actions.noise(key, (horizon + 1, batch_size)), axis=1)
@@ -166,10 +173,13 @@ def rollout(
     # What ended before the others, and steps too many, have left anything behind them.
     states, records = jax.tree.map(lambda x: x[:, : horizon + 1], (states, records))
     states = _repeat_last(states, walk.state, walk.length)
-    log_reward = _log_rewards(env, walk.state, window)
     taken = jax.tree.map(lambda x: x[:, :horizon], taken)
     cut = jnp.zeros(batch_size, bool) if window else ~jax.vmap(env.is_terminal)(walk.state)
-    return Trajectory(states, taken, walk.length, log_reward, cut), records
+    unpaid = jnp.zeros(batch_size, jnp.result_type(float))
+    found = Trajectory(states, taken, walk.length, unpaid, cut)
+    if window is None:
+        return log_rewards.paid(env, found, walk.state), records
+    return found._replace(log_reward=log_rewards.of_ended(env, walk.state)), records
 
 
 def _advance(
@@ -199,15 +209,6 @@ def _blocks(num_steps: int) -> tuple[int, int]:
     blocks = max(-(-num_steps // tuning().steps_at_once), 1)
     at_once = max(-(-num_steps // blocks), 1)
     return at_once, blocks * at_once
-
-
-def _log_rewards(env: Environment, last: State, window: Window | None) -> Array:
-    """`[B]`; of windows those that have ended, zero elsewhere."""
-    if window is None:
-        return jax.vmap(partial(log_reward_of, env))(last)
-    ended = jax.vmap(env.is_terminal)(last)
-    reward = partial(log_reward_of, env)
-    return packing.evaluate_live(reward, last, ended, packing.chunk_of(ended.size))
 
 
 def _step(
@@ -311,9 +312,11 @@ def sample_backward(
         return _where(live, x, jnp.zeros_like(x))
 
     actions = jax.tree.map(in_order, actions)
-    log_reward = jax.vmap(partial(log_reward_of, env))(terminal_states)
     states = _repeat_last(states, terminal_states, length)
-    return Trajectory(states, actions, length, log_reward, ~at_source(source))
+    unpaid = jnp.zeros(batch_size, jnp.result_type(float))
+    found = Trajectory(states, actions, length, unpaid, ~at_source(source))
+    # Samplers go on to splice what comes from here: rewards of its states would not fit for long.
+    return log_rewards.paid(env, found, terminal_states)._replace(log_path_reward=None)
 
 
 def draw_sources(env: Environment, key: Array, batch_size: int) -> State:

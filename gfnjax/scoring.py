@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from gfnjax import masking, packing
+from gfnjax import log_rewards, masking, packing
 from gfnjax.actions import Action, Categorical, actions_of, backward_actions_of
-from gfnjax.envs.base import Environment, PartialReward, State, log_partial_reward_of
+from gfnjax.envs.base import Environment, State
 from gfnjax.shapes import check_one, check_trajectories
 from gfnjax.types import Array, Number, PolicyOutput, PyTree, Scores, Trajectory
 
@@ -204,7 +204,7 @@ def assemble(
         log_pb = _log_pb(env, backward, trajectories, live & (steps > 0))
     partial_reward = None
     if "log_partial_reward" in needs:
-        partial_reward = _partial_rewards(env, trajectories.states, live & ~terminal)
+        partial_reward = log_rewards.partial_rewards(env, trajectories, live & ~terminal)
     return Scores(
         log_pf=jnp.where(live[:, 1:], rows.log_pf[:, :-1], 0.0),
         log_pb=jnp.where(live[:, 1:], log_pb[:, 1:], 0.0),
@@ -243,18 +243,6 @@ def _log_pb(
     rows = jax.tree.map(_fold, visits(env, trajectories))
     size = packing.chunk_of(wanted.size)
     return packing.evaluate_live(arrival, rows, _fold(wanted), size).reshape(wanted.shape)
-
-
-def _partial_rewards(env: Environment, states: State, wanted: Array) -> Array:
-    """`[B, T + 1]` in the states that are `wanted`, zero elsewhere: a reward may be a network."""
-    assert isinstance(env, PartialReward)  # checked when the objective met the environment
-    found = packing.evaluate_live(
-        partial(log_partial_reward_of, env),
-        jax.tree.map(_fold, states),
-        wanted.reshape(-1),
-        packing.chunk_of(wanted.size),
-    )
-    return found.reshape(wanted.shape)
 
 
 def log_inflow(

@@ -19,7 +19,7 @@ ONE_TRAJECTORY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("log_pf", "log_pb", "mask", "log_prior"), ("T",)),
     **dict.fromkeys(("log_flow", "log_inflow", "log_partial_reward"), ("T + 1",)),
     **dict.fromkeys(("log_stop", "log_value", "raw_flow"), ("T + 1",)),
-    **dict.fromkeys(("log_reward", "log_z", "length", "complete"), ()),
+    **dict.fromkeys(("log_reward", "log_z", "length", "complete", "group"), ()),
     "log_policy": ("T + 1", "num_actions"),
 }
 
@@ -28,6 +28,7 @@ BATCH: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("length", "log_reward", "cut"), ("B",)),
     "actions": ("B", "T", ...),
     "states": ("B", "T + 1", ...),
+    "log_path_reward": ("B", "T + 1"),
 }
 ALONE = "give a single one an axis in front"
 ALIKE = {None: "have one shape", 1: "be vectors of one length", 2: "be matrices of one shape"}

@@ -28,6 +28,8 @@ class Trajectory(NamedTuple):
         cut: `[]` bool, whether `max_steps` came before its end: before a terminal state or, of one
             that was sampled backward, before s_0, so that it starts in the middle. Only
             environments with cycles have such; None where nobody has looked.
+        log_path_reward: `[T + 1]` log R of stopping in each state, nats, where the environment
+            tells that of whole paths (`PathReward`) and the sampler has asked; else None.
     """
 
     states: PyTree
@@ -35,6 +37,7 @@ class Trajectory(NamedTuple):
     length: Array
     log_reward: Array
     cut: Array | None = None
+    log_path_reward: Array | None = None
 
 
 class PolicyOutput(NamedTuple):
@@ -65,7 +68,7 @@ class Scores(NamedTuple):
             replace what the network says by another parametrisation of the flow.
         log_reward: `[]` log R(s_L).
         log_z: `[]` log Z, as the objective's `log_z` attribute says: the learned scalar, the
-            flow of s_0, or the batch's own estimate.
+            flow of s_0, or an estimate of the batch or of the trajectory's group.
         mask: `[T]` True on the L live transitions.
         length: `[]` int32, L.
         complete: `[]` bool, whether s_L is terminal; only windows of rollouts need not be.
@@ -79,6 +82,8 @@ class Scores(NamedTuple):
         target: the same trajectory scored by the target network, without gradient.
         previous: the same trajectory scored before any update on it, without gradient.
         auxiliary: what the objective's own network says, see `Objective.assist`.
+        group: `[]` int32, the first trajectory of the batch that starts from the same source: from
+            the same condition or prompt.
     """
 
     log_pf: Array
@@ -99,6 +104,7 @@ class Scores(NamedTuple):
     target: "Scores | None" = None
     previous: "Scores | None" = None
     auxiliary: PyTree = None
+    group: Array | None = None
 
 
 class Residuals(NamedTuple):

@@ -202,6 +202,7 @@ class EnergyGFlowNet(Comparable):
         key, draw_key, path_key = jax.random.split(key, 3)
         trajectories = gfn.sample(train.params, key, gfn.batch_size - num_data)
         if num_data > 0:
+            trajectories = trajectories._replace(log_path_reward=None)
             taken_back = gfn.sample_backward(train.params, path_key, self._draw(draw_key, num_data))
             trajectories = jax.tree.map(
                 lambda x, y: jnp.concatenate([x, y]), trajectories, taken_back

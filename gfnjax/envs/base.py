@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.errors import ArgumentError
-from gfnjax.types import Array, PyTree
+from gfnjax.types import Array, PyTree, Trajectory
 
 State = Any
 
@@ -205,14 +205,31 @@ class PartialReward(Environment, Protocol):
 
 @runtime_checkable
 class Stoppable(PartialReward, Protocol):
-    """An environment in which every state that is not terminal may stop.
+    """An environment with an action that stops, wherever its mask allows it.
 
-    Its partial reward is the reward of stopping there.
+    Its partial reward is the reward of stopping there; in a state that may not stop it is
+    meaningless, and nothing should be made of it.
     """
 
     @property
     def stop_action(self) -> int:
         """The action that stops."""
+        ...
+
+
+@runtime_checkable
+class PathReward(Stoppable, Protocol):
+    """An environment that values all states of a path at once, as a language model does.
+
+    Asked about one state after the other, such a reward would read the path once for each.
+    """
+
+    def log_path_rewards(self, trajectories: Trajectory) -> Array:
+        """`[B, T + 1]` nats: log R of stopping in each state of trajectories `[B, ...]`.
+
+        At the terminal state log R, like `log_reward`; arbitrary after the end. Of the
+        trajectories `log_reward` is not looked at.
+        """
         ...
 
 

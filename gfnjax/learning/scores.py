@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gfnjax import rollout, spread
+from gfnjax import groups, rollout, spread
+from gfnjax.envs.base import Conditioned
 from gfnjax.errors import ArgumentError
 from gfnjax.model import Model, nowhere, score_inflow, score_policies, score_prior
 from gfnjax.objectives.base import (
@@ -53,6 +54,9 @@ def score(
     if "log_prior" in needs:
         log_prior = score_prior(model, trajectories, chunk_size)
         scores = scores._replace(log_prior=_repeat(log_prior, scores) if members else log_prior)
+    if "group" in needs or objective.log_z == "group":
+        group = source_groups(model, trajectories)
+        scores = scores._replace(group=_repeat(group, scores) if members else group)
     if "target" in needs:
         if target is None:
             name = name_of(objective)
@@ -64,6 +68,19 @@ def score(
         scores = scores._replace(previous=lax.stop_gradient(before))
     resolve = partial(resolve_log_z, objective.log_z)
     return jax.vmap(resolve)(scores) if members else resolve(scores)
+
+
+def source_groups(model: Model, trajectories: Trajectory) -> Array:
+    """`[B]` int32 `Scores.group`: which trajectories have the same condition.
+
+    Raises:
+        ValueError: where several devices have parts of a batch with different conditions.
+    """
+    if not isinstance(model.env, Conditioned):
+        return jnp.zeros(trajectories.length.shape, jnp.int32)
+    remedy = "use an objective that does not compare trajectories of one condition"
+    spread.refuse("an objective that compares trajectories of one condition", "objective", remedy)
+    return groups.leaders(jax.tree.map(lambda x: x[:, 0], trajectories.states))
 
 
 def adapted(

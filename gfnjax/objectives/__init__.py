@@ -11,6 +11,7 @@ from gfnjax.objectives.forward_looking import ForwardLooking
 from gfnjax.objectives.generative_augmented import GAFlowNet
 from gfnjax.objectives.learned_decomposition import LEDGFN
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
+from gfnjax.objectives.modified_subtrajectory_balance import ModifiedSubTrajectoryBalance
 from gfnjax.objectives.policy_gradient import PolicyGradient
 from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
 from gfnjax.objectives.soft_q_learning import SoftDQN
@@ -31,6 +32,7 @@ __all__ = [
     "GAFlowNet",
     "LogPartitionVariance",
     "ModifiedDetailedBalance",
+    "ModifiedSubTrajectoryBalance",
     "Objective",
     "PolicyGradient",
     "RelativeTrajectoryBalance",

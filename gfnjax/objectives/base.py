@@ -8,16 +8,16 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from gfnjax import masking, spread
+from gfnjax import groups, masking, spread
 from gfnjax.actions import require_categorical
-from gfnjax.envs.base import Environment
+from gfnjax.envs.base import Environment, source_state
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.numbers import Numbered
 from gfnjax.shapes import check_batch, check_one, check_shape
 from gfnjax.types import Array, Number, PyTree, Residuals, Scores, Trajectory
 
 Regression = Callable[[Array], Array]
-LogZ = Literal["learned", "flow", "batch", "pair"]
+LogZ = Literal["learned", "flow", "batch", "pair", "group"]
 
 # What an objective may need to have scored, and the ability of an environment that takes: the
 # name of a protocol in `gfnjax.envs.base` and what it adds to `Environment`.
@@ -31,6 +31,7 @@ NEEDS: dict[str, tuple[str, str] | None] = {
     "log_prior": None,
     "target": None,
     "previous": None,
+    "group": None,
 }
 
 # What takes a sum over all actions, or one of them by its number.
@@ -52,7 +53,9 @@ class Objective(Numbered):
     Attributes:
         log_z: where `scores.log_z` comes from: "learned", a scalar trained with its own rate;
             "flow", log F(s_0); "batch", the batch mean of log R + sum log P_B - sum log P_F;
-            "pair", that quantity of the next trajectory of the batch.
+            "pair", that quantity of the next trajectory of the batch; "group", its mean over the
+            trajectories of the batch with the same condition, relative to the prior if there is
+            one. These need not be many: one alone has nothing to compare with.
         needs: fields of `Scores` to fill besides, keys of `NEEDS`.
         incomplete: whether windows of unfinished trajectories are enough to learn from.
         on_policy: whether it is only meant for trajectories of the current policy.
@@ -204,7 +207,9 @@ def check_abilities(objective: Objective, env: Environment) -> None:
             problem = f"needs a {ability[0]} environment, one with {ability[1]}"
             problem = f"{problem}; {type(env).__name__} has none"
             raise ArgumentError("objective", problem, subject=name)
-    if hasattr(type(env), "draw_initial_state") and objective.log_z != "flow":
+    if "log_stop" in objective.needs and objective.log_z == "flow":
+        _check_stops(env, name)
+    if hasattr(type(env), "draw_initial_state") and objective.log_z not in ("flow", "group"):
         words = 'use an objective whose log_z is "flow", such as TrajectoryBalance(log_z="flow")'
         raise ArgumentError(
             "objective",
@@ -214,8 +219,25 @@ def check_abilities(objective: Objective, env: Environment) -> None:
         )
 
 
+def _check_stops(env: Environment, name: str) -> None:
+    """Raise an error where log Z is read off a stop that s_0 does not allow."""
+    stoppable: Any = env
+    may_stop = env.forward_mask(source_state(env))[stoppable.stop_action]
+    if not isinstance(may_stop, jax.core.Tracer) and not may_stop:
+        raise ArgumentError(
+            "objective",
+            f"reads flows off the stop in every state, and s_0 of this {type(env).__name__} may "
+            "not stop",
+            "use ModifiedSubTrajectoryBalance(), or let the environment stop anywhere, "
+            "min_length = 0",
+            name,
+        )
+
+
 def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
     """Put the log Z an objective asks for into a batch of scores `[B, ...]`.
+
+    Scores without groups are one group.
 
     Raises:
         ValueError: for scores that are not those of a batch.
@@ -228,6 +250,10 @@ def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
     log_weight = scores.log_reward + scores.log_pb.sum(axis=1) - scores.log_pf.sum(axis=1)
     if log_z == "pair":
         return scores._replace(log_z=spread.following(log_weight))
+    if log_z == "group" and scores.group is not None:
+        if scores.log_prior is not None:
+            log_weight = log_weight + scores.log_prior.sum(axis=1)
+        return scores._replace(log_z=groups.means(log_weight, scores.group))
     return scores._replace(log_z=jnp.broadcast_to(spread.mean(log_weight), log_weight.shape))
 
 

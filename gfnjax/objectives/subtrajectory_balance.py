@@ -24,11 +24,25 @@ def subtrajectory_balance(scores: Scores, lambda_: Number) -> Residuals:
     largest; times exp(`log_weight_scale`) those of several trajectories compare.
     """
     check_one(scores)
+    step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
+    return balance_pairs(scores, scores.log_flow, step <= scores.length, lambda_)
+
+
+def balance_pairs(scores: Scores, log_flow: Array, known: Array, lambda_: Number) -> Residuals:
+    """The residuals of `subtrajectory_balance`, for the pairs of states whose flows are known.
+
+    Args:
+        scores: of one trajectory.
+        log_flow: `[T + 1]` nats, anything where it is not known.
+        known: `[T + 1]` bool, nowhere after the end.
+        lambda_: positive.
+    """
+    check_one(scores)
     ratio = scores.log_pf - scores.log_pb
-    potential = scores.log_flow - jnp.pad(jnp.cumsum(ratio), (1, 0))
+    potential = jnp.where(known, log_flow, 0.0) - jnp.pad(jnp.cumsum(ratio), (1, 0))
     step = jnp.arange(potential.size, dtype=jnp.int32)
     gap = step[None, :] - step[:, None]
-    pair = (gap > 0) & (step[None, :] <= scores.length)
+    pair = (gap > 0) & known[None, :] & known[:, None]
     residual = jnp.where(pair, potential[:, None] - potential[None, :], 0.0)
     beyond = (gap - _heaviest_gap(scores, lambda_)).astype(jnp.result_type(float))
     # Where there is no pair the exponent may be large.

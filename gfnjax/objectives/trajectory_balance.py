@@ -44,17 +44,35 @@ class TrajectoryBalance(Objective):
         return trajectory_balance(scores)
 
 
-@registry.objective("vargrad", summary="trajectory balance with the batch's log Z")
+@registry.objective(
+    "vargrad", summary="trajectory balance with the batch's log Z", fixed={"log_z": "batch"}
+)
+@registry.objective(
+    "vargrad-group",
+    summary="trajectory balance with the log Z of all in the batch that share a condition",
+    fixed={"log_z": "group"},
+)
 @dataclass(frozen=True)
 class LogPartitionVariance(Objective):
     """VarGrad: the TB residual without log Z minus its batch mean (Zhang et al., 2302.05446).
 
     That is trajectory balance with the batch's own estimate of log Z; with g = square the loss
     is the variance of the estimate. A batch of one has nothing to compare with: its loss is 0.
+
+    Attributes:
+        log_z: "batch", or "group" for the mean over those trajectories of the batch that have the
+            same condition or prompt: `samplers.Groups` draws several of each.
+
+    Raises:
+        ValueError: for any other `log_z`.
     """
 
-    log_z: ClassVar[LogZ] = "batch"
     least_batch: ClassVar[int] = 2
+    log_z: LogZ = "batch"  # pyrefly: ignore[bad-override]
+
+    def __post_init__(self) -> None:
+        if self.log_z not in ("batch", "group"):
+            raise ArgumentError("log_z", f'must be "batch" or "group", got {self.log_z!r}')
 
     def residuals(self, scores: Scores) -> Residuals:
         return trajectory_balance(scores)

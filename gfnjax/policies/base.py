@@ -87,6 +87,7 @@ class AnyPolicy(StatePolicy, Protocol):
         act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
         reading: Reading | None = None,
+        sources: State | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """Trajectories `[B, ...]`, and `[B, T + 1]` what is read off each visit, if asked.
 
@@ -98,6 +99,7 @@ class AnyPolicy(StatePolicy, Protocol):
             act: what acts in the policy's place, as in `Behaviour`.
             window: where to start and how far to go, instead of from s_0 to the end.
             reading: what is recorded; a policy may record nothing all the same.
+            sources: `[B, ...]` the states s_0 to start in; drawn without.
         """
         ...
 
@@ -169,8 +171,10 @@ class Policy(Comparable):
         act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
         reading: Reading | None = None,
+        sources: State | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
-        return rollout_of_states(self, params, env, key, num_samples, act, window, reading)
+        given = params, env, key, num_samples, act, window, reading, sources
+        return rollout_of_states(self, *given)
 
     def score(
         self,
@@ -197,6 +201,7 @@ def rollout_of_states(
     act: Callable[[State, PolicyOutput], PyTree] | None,
     window: rollout.Window | None,
     reading: Reading | None,
+    sources: State | None = None,
 ) -> tuple[Trajectory, VisitScores | None]:
     """`AnyPolicy.rollout` of a policy that looks at each state on its own."""
 
@@ -207,7 +212,8 @@ def rollout_of_states(
 
     # For all policies alike: an ensemble of one samples what its only member would on its own.
     key, _ = jax.random.split(key)
-    return rollout.sample_forward(env, decide, key, num_samples, window, record_by(reading))
+    given = num_samples, window, record_by(reading), sources
+    return rollout.sample_forward(env, decide, key, *given)
 
 
 def record_by(

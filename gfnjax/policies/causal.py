@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gfnjax import registry, rollout, scoring
+from gfnjax import groups, packing, registry, rollout, scoring
 from gfnjax.actions import require_categorical
 from gfnjax.envs.base import Conditioned, Environment, State, source_state
 from gfnjax.envs.conditional import Conditional
@@ -23,9 +23,11 @@ from gfnjax.policies.base import (
     sizes_of,
     with_frozen,
 )
+from gfnjax.policies.histories import Contexts, history_tokens, read_history
 from gfnjax.policies.transformer import AttentionSizes, Block, Cache, Heads, check_sizes
 from gfnjax.pytree import pytree, static
 from gfnjax.scoring import BackwardPolicy, Reading, VisitScores
+from gfnjax.shapes import check_trajectories
 from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
@@ -40,14 +42,21 @@ class CausalPolicy(Comparable):
 
     Attributes:
         init: `(key, (observation, tokens [T + 1])) -> params`.
-        start: `(params, observation) -> memory` before the first token.
+        start: `(params, observation) -> memory` before the first token; the context instead of the
+            observation where there is a `prefill`.
         step: `(params, memory, token [], t []) -> (memory, PolicyOutput)` of the state after
             token number t.
-        unroll: `(params, observation, tokens [T + 1]) -> PolicyOutput [T + 1, ...]` in one pass.
+        unroll: `(params, observation, tokens [T + 1]) -> PolicyOutput [T + 1, ...]` in one pass; of
+            the context, and features, as `start` and `step`.
         look: `(env, source) -> observation`, what the policy sees of the state a trajectory
             starts in: its condition or prompt; `env.observe(source)` by default.
         made_for: as in `Policy`.
         frozen: as in `Policy`; functions then get `Parts(trained, frozen)` for `params`.
+        prefill: `(params, observation) -> context`: what reading a prompt comes to, once for all
+            trajectories of a batch that start from the same one.
+        head: `(params, features) -> PolicyOutput` of one state, where `step` and `unroll` return
+            features instead: scoring then looks at live states only, a few at a time, and no array
+            of all states and actions exists. It may look at what `params` hold besides.
     """
 
     init: Callable[[Array, tuple[PyTree, Array]], PyTree] = static()
@@ -57,6 +66,8 @@ class CausalPolicy(Comparable):
     look: Callable[[Any, Any], PyTree] = static(default=environment_view)
     made_for: Sizes = static(default=())
     frozen: PyTree = None
+    prefill: Callable[[PyTree, PyTree], PyTree] | None = static(default=None)
+    head: Callable[[PyTree, PyTree], PolicyOutput] | None = static(default=None)
 
     @property
     def num_members(self) -> int | None:
@@ -86,8 +97,10 @@ class CausalPolicy(Comparable):
         """The output for one state on its own: a whole pass, for exact metrics and tests."""
         history = read_history(env, state)
         held = with_frozen(params, self.frozen)
-        outputs = self.unroll(held, self.look(env, history.source), history.tokens)
-        return in_full_precision(jax.tree.map(lambda x: x[history.length], outputs))
+        source = history.source if isinstance(env, Conditioned) else source_state(env)
+        context = self._context(held, env, source)
+        outputs = self.unroll(held, context, history.tokens)
+        return self._output(held, jax.tree.map(lambda x: x[history.length], outputs))
 
     def rollout(
         self,
@@ -98,6 +111,7 @@ class CausalPolicy(Comparable):
         act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
         reading: Reading | None = None,
+        sources: State | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """The policy's memory grows by one token a step; nothing is recorded.
 
@@ -111,18 +125,19 @@ class CausalPolicy(Comparable):
         key, _ = jax.random.split(key)  # as in `rollout_of_states`
 
         def start(sources: State) -> PyTree:
-            return jax.vmap(lambda source: self.start(held, self.look(env, source)))(sources)
+            contexts = self._contexts(params, env, sources)
+            return contexts.each(lambda _, context: self.start(held, context), sources)
 
         def act_all(
             memory: PyTree, t: Array, turns: rollout.Turn, live: Array, finish: rollout.Finish
         ) -> Any:
             token = jnp.where(t == 0, 0, turns.arrival.action + 1)
-            memory, output = step(held, memory, token, t)
-            output = in_full_precision(output)
+            memory, features = step(held, memory, token, t)
+            output = jax.vmap(partial(self._output, held))(features)
             params = output.forward_logits if act is None else jax.vmap(act)(turns.state, output)
             return memory, jax.vmap(finish)(turns, rollout.Decision(params))
 
-        return rollout.rollout(env, act_all, start, key, num_samples)[0], None
+        return rollout.rollout(env, act_all, start, key, num_samples, sources=sources)[0], None
 
     def score(
         self,
@@ -132,48 +147,80 @@ class CausalPolicy(Comparable):
         trajectories: Trajectory,
         **options: Any,
     ) -> Scores:
-        """One pass over each trajectory, padding included."""
+        """One pass over each trajectory, padding included; its head on live states only."""
+        check_trajectories(trajectories)
         held = with_frozen(params, self.frozen)
         sources = jax.tree.map(lambda x: x[:, 0], trajectories.states)
         tokens = jax.vmap(history_tokens)(trajectories.actions, trajectories.length)
-
-        def unroll(source: State, tokens: Array) -> PolicyOutput:
-            return self.unroll(held, self.look(env, source), tokens)
-
-        outputs = in_full_precision(jax.vmap(unroll)(sources, tokens))
+        contexts = self._contexts(params, env, sources)
+        said = contexts.each(lambda row, context: self.unroll(held, context, row), tokens)
         log_z, needs = options.get("log_z", 0.0), options.get("needs", frozenset())
-        read = partial(scoring.read, Reading(env, backward, needs))
-        rows = jax.vmap(jax.vmap(read))(outputs, scoring.visits(env, trajectories))
+        if self.head is not None:
+            size = options.get("chunk_size")
+            rows = self._read_live(params, env, backward, trajectories, said, needs, size)
+        else:
+            read = partial(scoring.read, Reading(env, backward, needs))
+            outputs = in_full_precision(said)
+            rows = jax.vmap(jax.vmap(read))(outputs, scoring.visits(env, trajectories))
         return scoring.assemble(env, backward, trajectories, rows, log_z, needs)
 
+    def _output(self, held: PyTree, said: PyTree) -> PolicyOutput:
+        """The output for one state, of whatever `step` or `unroll` says of it."""
+        return in_full_precision(said if self.head is None else self.head(held, said))
 
-class History(NamedTuple):
-    """The only path to a state: its source, tokens `[T + 1]`, 0 past its end, and length `[]`."""
+    def _context(self, held: PyTree, env: Environment, source: State) -> PyTree:
+        seen = self.look(env, source)
+        return seen if self.prefill is None else self.prefill(held, seen)
 
-    source: State
-    tokens: Array
-    length: Array
+    def _contexts(self, params: PyTree, env: Environment, sources: State) -> Contexts:
+        """Of each of the sources `[B, ...]`; differentiable in `params`."""
+        held = with_frozen(params, self.frozen)
+        if self.prefill is None:
+            return Contexts(jax.vmap(partial(self._context, held, env))(sources), 0)
+        if not isinstance(env, Conditioned):
+            return Contexts(self._context(held, env, source_state(env)), None)
 
+        def read(params: PyTree, context: tuple[Any, Environment], source: State) -> PyTree:
+            policy, env = context
+            return policy._context(with_frozen(params, policy.frozen), env, source)
 
-def read_history(env: Environment, state: State) -> History:
-    """The path to `state`, by undoing its steps."""
-    undo = jnp.zeros((), jnp.int32)
+        leader = groups.leaders(sources)
+        first = groups.lead(leader)
+        given = params, (self, env), sources, first, groups.AT_ONCE
+        found = packing.map_live(read, *given)
+        return Contexts(jax.tree.map(lambda x: x[leader], found), 0)
 
-    def back(state: State, _: None) -> tuple[State, tuple[Array, Array]]:
-        moved = env.backward_mask(state)[0]
-        return env.backward_step(state, undo), (env.forward_action(state, undo), moved)
+    def _read_live(
+        self,
+        params: PyTree,
+        env: Environment,
+        backward: BackwardPolicy,
+        trajectories: Trajectory,
+        features: PyTree,
+        needs: frozenset[str],
+        chunk_size: int | None,
+    ) -> VisitScores:
+        """`[B, T + 1, ...]` what is read off the head's output in live states."""
+        batch_size, num_visits = trajectories.actions.shape
+        num_visits += 1
+        steps = jnp.arange(num_visits, dtype=jnp.int32)[None]
+        live = steps < trajectories.length[:, None]
+        live |= (steps == trajectories.length[:, None]) & Reading(env, backward, needs).ends
 
-    source, (actions, moved) = jax.lax.scan(back, state, None, length=env.max_steps)
-    length = moved.sum(dtype=jnp.int32)
-    steps = jnp.arange(1, env.max_steps + 1, dtype=jnp.int32)
-    actions = actions[jnp.maximum(length - steps, 0)]
-    return History(source, history_tokens(actions, length), length)
+        def fold(tree: PyTree) -> PyTree:
+            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
+        def one(params: PyTree, context: PyTree, row: tuple[Any, PyTree]) -> VisitScores:
+            policy, env, backward = context
+            visit, said = row
+            output = policy._output(with_frozen(params, policy.frozen), said)
+            return scoring.read(Reading(env, backward, needs), output, visit)
 
-def history_tokens(actions: Array, length: Array) -> Array:
-    """Actions `[T]` of a trajectory of some length to tokens `[T + 1]`."""
-    live = jnp.arange(actions.size, dtype=jnp.int32) < length
-    return jnp.pad(jnp.where(live, actions + 1, 0), (1, 0))
+        rows = fold(scoring.visits(env, trajectories))
+        size = live.size if chunk_size is None else chunk_size
+        given = params, (self, env, backward), rows, fold(live), size
+        found = packing.map_live(one, *given, features=fold(features))
+        return jax.tree.map(lambda x: x.reshape(batch_size, num_visits, *x.shape[1:]), found)
 
 
 def check_causal(env: Environment) -> None:

@@ -99,13 +99,15 @@ class EnsemblePolicy(Comparable):
         act: Callable[[State, PolicyOutput], PyTree] | None = None,
         window: rollout.Window | None = None,
         reading: Reading | None = None,
+        sources: State | None = None,
     ) -> tuple[Trajectory, VisitScores | None]:
         """Exploring, one member drawn uniformly acts in each trajectory, or in each window.
 
         What is recorded is then of each member, `[B, T + 1, K]`.
         """
         if act is None:
-            return rollout_of_states(self, params, env, key, num_samples, None, window, reading)
+            given = params, env, key, num_samples, None, window, reading, sources
+            return rollout_of_states(self, *given)
         key, member_key = jax.random.split(key)
         members = jax.random.randint(member_key, (num_samples,), 0, self.num_members)
         members = spread.rows(members)
@@ -124,7 +126,7 @@ class EnsemblePolicy(Comparable):
 
             return memory, rollout.act_live(one, (turns, members), live)
 
-        options = num_samples, window, record_by(reading, _read)
+        options = num_samples, window, record_by(reading, _read), sources
         return rollout.rollout(env, act_all, lambda states: (), key, *options)
 
     def score(

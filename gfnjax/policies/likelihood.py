@@ -58,13 +58,13 @@ class PessimisticBackward(TrainedBackward):
         return negative_log_likelihood(self.policy, params, env, trajectories, chunk_size)
 
     def start(self, example: Trajectory) -> Buffer:
-        kept = example._replace(cut=None)
+        kept = example._replace(cut=None, log_path_reward=None)
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), kept)
         return self._replay.init(one)
 
     def observe(self, memory: Buffer, trajectories: Trajectory) -> Buffer:
         # Of a batch larger than the memory the last ones stay.
-        kept = trajectories._replace(cut=None)
+        kept = trajectories._replace(cut=None, log_path_reward=None)
         newest = jax.tree.map(lambda x: x[-self._replay.capacity :], kept)
         return self._replay.add(memory, newest, newest.log_reward)
 

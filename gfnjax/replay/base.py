@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 
+from gfnjax import equality
 from gfnjax.arguments import whole
 from gfnjax.envs.base import Environment, canonical_of
 from gfnjax.errors import ArgumentError
-from gfnjax.replay import unique
 from gfnjax.replay.experience import Rebuilds, Recalled
 from gfnjax.replay.records import last_states, rebuild, record, starts_at_s0
 from gfnjax.rollout import choose, terminal_states
@@ -253,7 +253,7 @@ class Replay:
         keep: Array | bool,
     ) -> Buffer:
         """A repeat of a stored object takes its slot; of those within a batch the first counts."""
-        marks = unique.fingerprint(objects)
+        marks = equality.fingerprint(objects)
         assert buffer.fingerprint is not None
         alike = marks[:, None] == buffer.fingerprint[None]
         alike &= new.complete[:, None] & buffer.complete[None]
@@ -261,8 +261,8 @@ class Replay:
         likely = alike.any(axis=1)
         # What is empty takes no steps to find again.
         stored = object_of(choose(likely, *_rows_or_zeros(buffer.items, home)))
-        found = likely & unique.same(objects, stored)
-        first = ~unique.repeats(objects, new.complete)
+        found = likely & equality.same(objects, stored)
+        first = ~equality.repeats(objects, new.complete)
         fresh = first & ~found
 
         nowhere = self.capacity  # scatters drop what is out of range

@@ -82,5 +82,5 @@ class LocalSearch:
             return move.trajectories, None
 
         uncut = jnp.zeros(trajectories.length.shape, bool)
-        trajectories = trajectories._replace(cut=uncut)
+        trajectories = trajectories._replace(cut=uncut, log_path_reward=None)
         return lax.scan(search, trajectories, jax.random.split(key, self.num_rounds))[0]

@@ -206,7 +206,8 @@ class Mixed:
         behaviour = behaviour._replace(needs=None)
         known = model, params, memory.fresh, keys[0], behaviour, spread.whole(counts.fresh)
         batch, kept = self.fresh.draw(*known)
-        parts, slots = [batch.trajectories], None
+        # Nor are the states of others valued yet: the whole batch will be at once.
+        parts, slots = [batch.trajectories._replace(log_path_reward=None)], None
         if self.local_search is not None:
             start = _repeat(batch.trajectories, counts.searched)
             parts.append(self.local_search(model, params, keys[1], start))
@@ -214,7 +215,7 @@ class Mixed:
             given = model, params, memory.buffer, spread.own_key(keys[2]), counts.replayed
             replayed, slots, found = self._buffer.recall(*given)
             stand_in = _repeat(batch.trajectories, counts.replayed)
-            parts.append(choose(found, replayed, stand_in))
+            parts.append(choose(found, replayed, stand_in._replace(log_path_reward=None)))
         trajectories = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
         return Batch(trajectories, note=(batch.note, slots)), memory._replace(fresh=kept)
 

@@ -46,6 +46,7 @@ from gfnjax.objectives.base import (
 from gfnjax.objectives.entropy_ppo import EntropyPPO
 from gfnjax.objectives.forward_looking import ForwardLooking
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
+from gfnjax.objectives.modified_subtrajectory_balance import ModifiedSubTrajectoryBalance
 from gfnjax.objectives.policy_gradient import PolicyGradient
 from gfnjax.objectives.regression import REGRESSIONS
 from gfnjax.objectives.soft_q_learning import SoftDQN
@@ -72,6 +73,9 @@ OBJECTIVES = {
     "function": prefix_balance,
     "cb": ContrastiveBalance(),
     "mdb": ModifiedDetailedBalance(),
+    "msubtb": ModifiedSubTrajectoryBalance(),
+    "msubtb-.5": ModifiedSubTrajectoryBalance(0.5),
+    "vargrad-group": LogPartitionVariance("group"),
     "fl-db": ForwardLooking(DetailedBalance()),
     "fl-subtb": ForwardLooking(SubTrajectoryBalance()),
     "fl-tb": ForwardLooking(TrajectoryBalance(log_z="flow")),
@@ -236,7 +240,14 @@ def test_each_objective_is_checked_somewhere():
     # A typing mistake in an ability would drop an objective from every list.
     assert {name for name, _ in cases(Hypergrid(2, 8))} == set(OBJECTIVES)
     everywhere = {name for name, _ in cases(diamond())}
-    assert set(OBJECTIVES) - everywhere == {"mdb", "fl-db", "fl-subtb", "fl-tb"}
+    assert set(OBJECTIVES) - everywhere == {
+        "mdb",
+        "msubtb",
+        "msubtb-.5",
+        "fl-db",
+        "fl-subtb",
+        "fl-tb",
+    }
 
 
 def test_the_optimum_of_a_grid_pushes_forward_to_the_target(grid, x64):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from gfnjax import equality
 from gfnjax.replay import (
     Fifo,
     Replay,
     ResidualPrioritised,
     RewardPrioritised,
     TerminalReplay,
-    unique,
 )
 from gfnjax.replay.base import write_after
 from gfnjax.types import Trajectory
@@ -334,17 +334,17 @@ def test_fingerprints(monkeypatch):
     rng = np.random.default_rng(0)
     grids = jnp.asarray(rng.integers(0, 3, size=(4000, 9)), jnp.int8)
     halves = jnp.asarray(rng.integers(0, 3, size=(4000, 1)) / 2, jnp.float32)
-    marks = np.asarray(unique.fingerprint((grids, halves)))
+    marks = np.asarray(equality.fingerprint((grids, halves)))
     rows = np.concatenate([np.asarray(grids), 2 * np.asarray(halves)], axis=1)
     # Equal where the objects are, else different: 4000 of 2^32 collide once in 500 runs.
     assert len(np.unique(marks)) == len(np.unique(rows, axis=0))
     one, other = jnp.array([[1]]), jnp.array([[2]])
-    assert unique.fingerprint((one, other)) != unique.fingerprint((other, one))
+    assert equality.fingerprint((one, other)) != equality.fingerprint((other, one))
     zeros = jnp.array([[0.0], [-0.0]])
-    assert len(np.unique(unique.fingerprint(zeros))) == 1
+    assert len(np.unique(equality.fingerprint(zeros))) == 1
     # A collision costs a duplicate at worst: objects are compared before one replaces another.
     constant = lambda objects: jnp.zeros(objects.shape[0], jnp.uint32)  # noqa: E731
-    monkeypatch.setattr(unique, "fingerprint", constant)
+    monkeypatch.setattr(equality, "fingerprint", constant)
     replay = Fifo(5, unique=True)
     buffer = replay.init(EXAMPLE)
     for items in ([1, 2], [3, 1]):

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gfnjax
-from gfnjax import DetailedBalance, GFlowNet, Hypergrid, TrajectoryBalance, random_dag, rollout
+from gfnjax import (
+    DetailedBalance,
+    GFlowNet,
+    Hypergrid,
+    TrajectoryBalance,
+    equality,
+    random_dag,
+    rollout,
+)
 from gfnjax.envs.conditional import temperature_conditional
 from gfnjax.envs.phylogeny import phylogeny, phylogeny_benchmark
 from gfnjax.policies.uniform import uniform_policy
@@ -23,7 +31,6 @@ from gfnjax.replay import (
     rebuild,
     record,
     records,
-    unique,
 )
 from gfnjax.rollout import terminal_states
 from gfnjax.samplers import Batch, Mixed, OnPolicy, Windows
@@ -255,7 +262,7 @@ def test_a_buffer_of_ones_own(key):
 def test_objects_are_compared_by_building_them_again(make, collide, key, monkeypatch):
     if collide:
         # All are candidates for each other: only a comparison of the objects tells them apart.
-        monkeypatch.setattr(unique, "fingerprint", lambda x: jnp.zeros(8, jnp.uint32))
+        monkeypatch.setattr(equality, "fingerprint", lambda x: jnp.zeros(8, jnp.uint32))
     env = LARGE
     replay = make(Fifo(100, unique=True))
     gfn = uniform(env, objective=TrajectoryBalance())

@@ -79,6 +79,6 @@ def evaluation_keys(state: RunState, number: int = 0) -> EvaluationKeys:
 def estimated_log_z(gfn: GFlowNet, state: TrainState, info: RunInfo | None) -> Array:
     """The objective's own estimate; NaN where batches make it and there was none yet."""
     params = state.params
-    if gfn.objective.log_z in ("batch", "pair") and info is not None:
+    if gfn.objective.log_z in ("batch", "pair", "group") and info is not None:
         return jnp.asarray(info.log_z[-BATCH_ESTIMATES:].mean(), params.log_z.dtype)
     return gfn.at(state).log_z(params)
