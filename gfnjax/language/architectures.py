@@ -162,5 +162,7 @@ def _settle(config: Config, **least: int) -> None:
 
 def _repeat(layer: Mapping[str, Shape], config: Config) -> dict[str, Shape]:
     return {
-        f"layer_{i}.{name}": shape for i in range(config.num_layers) for name, shape in layer.items()
+        f"layer_{i}.{name}": shape
+        for i in range(config.num_layers)
+        for name, shape in layer.items()
     }

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.language.architectures import Config, Shape
-from gfnjax.types import Array
+from gfnjax.types import Array, PyTree
 
 Cache = tuple[Array, Array]  # keys and values of one layer, [slots, K, D] each
 
@@ -38,6 +38,26 @@ class LowRank:
         """The rank on one projection."""
         return self.rank if name in self.targets else 0
 
+    def init(self, key: Array, config: Config, dtype: Any) -> PyTree:
+        """The first A and B `{layer: {projection: {"a": ..., "b": ...}}}` for all layers."""
+        names = [name for name in config.projections if self.at(name)]
+        layers = {}
+        for i in range(config.num_layers):
+            keys = jax.random.split(jax.random.fold_in(key, i), max(len(names), 1))
+            layers[f"layer_{i}"] = {
+                name: self._pair(own, config.projection(name), dtype)
+                for name, own in zip(names, keys, strict=False)
+            }
+        return layers
+
+    def _pair(self, key: Array, shape: Shape, dtype: Any) -> dict[str, Array]:
+        inputs, outputs = shape
+        a = jax.random.normal(key, (inputs, self.rank), dtype) * inputs**-0.5
+        return {"a": a, "b": jnp.zeros((self.rank, outputs), dtype)}
+
+
+NOTHING = LowRank()  # is added
+
 
 class Memory(NamedTuple):
     """What a model keeps of the tokens it has read.
@@ -51,13 +71,13 @@ class Memory(NamedTuple):
     length: Array
 
 
-def base(module: nn.Module, name: str, shape: Shape) -> Array:
-    """A pre-trained array of a module."""
+def base(module: nn.Module, name: str, shape: Shape, collection: str = "base") -> Array:
+    """An array that a module is given: a pre-trained one, or with "params" one to be trained."""
 
     def missing() -> Any:
-        raise ValueError(f"{module.path} has no pre-trained {name} {shape}")
+        raise ValueError(f"{'.'.join(module.path)} is not given {name} of shape {shape}")
 
-    return module.variable("base", name, missing).value
+    return module.variable(collection, name, missing).value
 
 
 def float_of(array: Array) -> Any:
@@ -85,9 +105,8 @@ class Projection(nn.Module):
         if self.bias:
             y = y + base(self, "bias", self.shape[1:]).astype(x.dtype)[None]
         if self.rank:
-            normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
-            a = self.param("a", normal, (self.shape[0], self.rank), x.dtype)
-            b = self.param("b", nn.initializers.zeros, (self.rank, self.shape[1]), x.dtype)
+            a = base(self, "a", (self.shape[0], self.rank), "params")
+            b = base(self, "b", (self.rank, self.shape[1]), "params")
             inner = product(x, a.astype(kernel.dtype)) * (self.alpha / self.rank)
             y = y + product(inner, b.astype(kernel.dtype))
         return y
@@ -145,7 +164,7 @@ class Decoder(nn.Module):
     config: Config
     layer: type[nn.Module]
     norm: type[nn.Module]
-    low_rank: LowRank = LowRank()
+    low_rank: LowRank = NOTHING
 
     def setup(self) -> None:
         config = self.config
@@ -203,9 +222,7 @@ class Decoder(nn.Module):
             layers=tuple((jnp.pad(k, pad), jnp.pad(v, pad)) for k, v in memory.layers)
         )
 
-    def extend(
-        self, memory: Memory, room: int, token: Array, t: Array
-    ) -> tuple[Memory, Array]:
+    def extend(self, memory: Memory, room: int, token: Array, t: Array) -> tuple[Memory, Array]:
         """Token number `t` of at most `room`: the memory with it, and the hidden state `[W]`."""
         slots = _slots(memory)
         own = slots - room

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.language.architectures import GPT2Config
-from gfnjax.policies.decoder import Cache, Decoder, LowRank, Projection, attend, base
+from gfnjax.policies.decoder import NOTHING, Cache, Decoder, LowRank, Projection, attend, base
 from gfnjax.types import Array
 
 
@@ -48,6 +48,6 @@ class GPT2Layer(nn.Module):
         return Projection(shape, True, rank, self.low_rank.alpha, name=name)(x)
 
 
-def gpt2(config: GPT2Config, low_rank: LowRank = LowRank()) -> Decoder:
+def gpt2(config: GPT2Config, low_rank: LowRank = NOTHING) -> Decoder:
     """The network of these sizes."""
     return Decoder(config, GPT2Layer, LayerNorm, low_rank)

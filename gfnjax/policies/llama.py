@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax.language.architectures import LlamaConfig
-from gfnjax.policies.decoder import Cache, Decoder, LowRank, Projection, attend, base
+from gfnjax.policies.decoder import NOTHING, Cache, Decoder, LowRank, Projection, attend, base
 from gfnjax.types import Array
 
 
@@ -69,6 +69,6 @@ def turn(heads: Array, positions: Array, rotary_base: float) -> Array:
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
-def llama(config: LlamaConfig, low_rank: LowRank = LowRank()) -> Decoder:
+def llama(config: LlamaConfig, low_rank: LowRank = NOTHING) -> Decoder:
     """The network of these sizes."""
     return Decoder(config, LlamaLayer, RMSNorm, low_rank)
