@@ -97,6 +97,8 @@ class Text(Writing, Comparable):
         }
         for name, value in found.items():
             object.__setattr__(self, name, value)
+        if isinstance(self.reward, rewards.PerPrompt):
+            self.reward.check_prompts(self.num_prompts)
 
     @property
     def stop_action(self) -> int:
@@ -170,6 +172,31 @@ class Text(Writing, Comparable):
         if self.tokenizer is None:
             return [" ".join(map(str, row)) for row in rows]
         return [self.tokenizer.decode(row) for row in rows]
+
+    def states(self, strings: Iterable[str], prompts: int | Iterable[int] = 0) -> TextState:
+        """The terminal states `[n, ...]` of texts, say of demonstrations, after prompts by number.
+
+        Raises:
+            ArgumentError: without a tokenizer, or for a text that is too long, too short or holds
+                a token that is not allowed.
+        """
+        if self.tokenizer is None:
+            raise ArgumentError("strings", "cannot be read without a tokenizer", "give one to Text")
+        numbers = {int(token): a for a, token in enumerate(np.asarray(self.token_ids)[:-1])}
+        given = list(strings)
+        tokens = np.full((len(given), self.max_length), -1, np.int32)
+        for row, string in zip(tokens, given, strict=True):
+            ids = self.tokenizer.encode(string)
+            if not self.min_length <= len(ids) <= self.max_length:
+                problem = f"must have {self.min_length} to {self.max_length} tokens, got {len(ids)}"
+                raise ArgumentError("strings", f"{problem} in {string!r}")
+            wrong = [token for token in ids if token not in numbers]
+            if wrong:
+                piece = self.tokenizer.piece(wrong[0])
+                raise ArgumentError("strings", f"must be of allowed tokens, got {piece!r}")
+            row[: len(ids)] = [numbers[token] for token in ids]
+        prompt = np.broadcast_to(np.asarray(tuple(_numbers(prompts)), np.int32), len(given))
+        return TextState(jnp.asarray(tokens), jnp.ones(len(given), bool), jnp.asarray(prompt))
 
     def measure(self, states: TextState) -> dict[str, Array]:
         """The mean length, and whatever the reward measures of the ids `[n, max_length]`."""
@@ -279,6 +306,10 @@ def _allowed_ids(
 
 def _as(kind: type, env: Text) -> Any:
     return kind(**{name: getattr(env, name) for name in env.__dataclass_fields__})
+
+
+def _numbers(prompts: int | Iterable[int]) -> Iterable[int]:
+    return prompts if isinstance(prompts, Iterable) else (prompts,)
 
 
 def _short(string: str) -> str:

@@ -59,6 +59,15 @@ class WholeReward(TextReward, Protocol):
         ...
 
 
+@runtime_checkable
+class PerPrompt(TextReward, Protocol):
+    """A `TextReward` that knows something about each prompt, by its number."""
+
+    def check_prompts(self, num_prompts: int) -> None:
+        """Raise an `ArgumentError` unless it does so for that many."""
+        ...
+
+
 def whole(reward: TextReward, texts: Texts) -> Array:
     """`[B]` log R in nats of stopping where the texts end."""
     if isinstance(reward, WholeReward):
@@ -134,6 +143,11 @@ class Constrained(Comparable):
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", text_reward(self.base))
         object.__setattr__(self, "log_c", text_reward(self.log_c))
+
+    def check_prompts(self, num_prompts: int) -> None:
+        for reward in (self.base, self.log_c):
+            if isinstance(reward, PerPrompt):
+                reward.check_prompts(num_prompts)
 
     def path(self, texts: Texts) -> Array:
         return self.base.path(texts) + jnp.maximum(self.log_c.path(texts), self.floor)
