@@ -99,7 +99,9 @@ def drawn_params(policy, key, size=0.3):
     params = policy.init(key, policy.observe(ENV, ENV.initial_state()))
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.fold_in(key, 1), len(leaves))
-    moved = [x + size * jax.random.normal(k, x.shape, x.dtype) for x, k in zip(leaves, keys)]
+    moved = [
+        x + size * jax.random.normal(k, x.shape, x.dtype) for x, k in zip(leaves, keys, strict=True)
+    ]
     return structure.unflatten(moved)
 
 
@@ -365,8 +367,8 @@ def test_what_is_no_fit_is_refused(key):
         language_policy(ENV, model, rank=-1)
     with pytest.raises(ArgumentError, match="alpha must be positive"):
         language_policy(ENV, model, alpha=0.0)
+    policy = language_policy(ENV, model)
     with pytest.raises(ArgumentError, match="other token_ids"):
-        policy = language_policy(ENV, model)
         policy.observe(written(ids=[7, 2, 12, 6]), ENV.initial_state())
 
 
