@@ -59,6 +59,9 @@ class Text(Writing, Comparable):
         forced: callable pytree `(tokens [max_length], prompt []) -> action that must come next`,
             or -1 where any may, such as a calculator; None for none.
         tokenizer: makes strings of texts.
+        model: the language model that texts belong to, such as a
+            `gfnjax.policies.language.LanguageModel`; None for none. Nothing here asks it: it is for
+            policies and evaluations to find.
         alphabet_size: A; not to be given.
         num_prompts: P; not to be given.
 
@@ -74,6 +77,7 @@ class Text(Writing, Comparable):
     min_length: int = static(default=1)
     forced: Callable[[Array, Array], Array] | None = None
     tokenizer: TextTokenizer | None = static(default=None)
+    model: Any = None
     alphabet_size: int = static(default=0)
     num_prompts: int = static(default=0)
 
@@ -252,6 +256,7 @@ def text(
     min_length: int = 1,
     max_length: int,
     forced: Callable[[Array, Array], Array] | None = None,
+    model: Any = None,
 ) -> Any:
     """A `ListedText` after one prompt, or a `PromptedText` after several.
 
@@ -267,6 +272,7 @@ def text(
         min_length: tokens needed before stopping.
         max_length: tokens at most.
         forced: as in `Text`; the states of such a text are not listed.
+        model: as in `Text`.
 
     Raises:
         ArgumentError: for an allowed set that is empty or holds the stop, a string that is not
@@ -286,6 +292,7 @@ def text(
         min_length=min_length,
         forced=forced,
         tokenizer=tokenizer,
+        model=model,
     )
 
 
