@@ -157,8 +157,11 @@ class Text(Writing, Comparable):
 
     def log_partial_reward(self, state: TextState) -> Array:
         """`[]` log R of stopping here."""
-        one = jax.tree.map(lambda x: x[None], state)
-        return rewards.whole(self.reward, self._texts(one))[0]
+        return self.log_rewards(jax.tree.map(lambda x: x[None], state))[0]
+
+    def log_rewards(self, states: TextState) -> Array:
+        """`[n]` log R of states `[n, ...]`, all in one pass."""
+        return rewards.whole(self.reward, self._texts(states))
 
     def log_path_rewards(self, trajectories: Trajectory) -> Array:
         """`[B, T + 1]` log R of stopping in each state of the trajectories."""
