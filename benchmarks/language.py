@@ -42,25 +42,8 @@ from gfnjax.samplers.groups import Groups
 PROMPT = "The following is a random integer drawn uniformly between 0 and 100: "
 NUM_GIVEN = 50
 WEATHER = "This morning the weather is"
-WORDS = [
-    f" {word}"
-    for word in [
-        "cold",
-        "warm",
-        "very",
-        "not",
-        "quite",
-        "nice",
-        "bad",
-        "sunny",
-        "wet",
-        "so",
-        "too",
-        "and",
-        "hot",
-        "good",
-    ]
-]
+WORDS = [" cold", " warm", " very", " not", " quite", " nice", " bad", " sunny", " wet", " so"]
+WORDS += [" too", " and", " hot", " good"]
 SUFFIX = " We are going to the beach"
 TEMPERATURE = 0.5
 
