@@ -136,11 +136,16 @@ def load_language_model(
         FileNotFoundError: if there is no such file or folder.
         ModuleNotFoundError: without the extra `language`, or the package of SmolLM2.
     """
-    found = load(_packaged() if path is None else path, dtype)
+    found = load(packaged() if path is None else path, dtype)
     return LanguageModel(network(found.config), found.weights, found.tokenizer)
 
 
-def _packaged() -> Path:
+def packaged() -> Path:
+    """The file of SmolLM2-135M-Instruct.
+
+    Raises:
+        ModuleNotFoundError: without its package.
+    """
     # Not imported: it would ask for what runs it.
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
