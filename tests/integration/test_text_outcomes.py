@@ -1,6 +1,5 @@
 """What training on texts comes to, in exact distances."""
 
-import jax
 import optax
 import pytest
 
