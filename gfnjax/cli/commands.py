@@ -1,4 +1,4 @@
-"""The `gfnjax` command: train, sweep, search, resume, report, plot, list.
+"""The `gfnjax` command: train, sweep, search, resume, report, plot, sample, list.
 
 Exit codes: 0 done, 1 training failed, 2 a request that cannot work (one line on stderr says why),
 130 and 143 stopped by Ctrl-C and SIGTERM.
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from jax.errors import JaxRuntimeError
 
 from gfnjax import run
-from gfnjax.cli import search_commands, sweep_commands
+from gfnjax.cli import sampling, search_commands, sweep_commands
 from gfnjax.cli.beginning import begin
 from gfnjax.cli.listing import listing
-from gfnjax.cli.parser import Command, List, Plot, Report, Resume, Train, parse
+from gfnjax.cli.parser import Command, List, Plot, Report, Resume, Sample, Train, parse
 from gfnjax.cli.reports import conclude, names
 from gfnjax.cli.search_parser import Searched
 from gfnjax.cli.sweep_parser import Sweep
@@ -86,6 +86,8 @@ def _carry_out(command: Command) -> int:
                 return conclude(run.resume(path, steps))
         case Plot(path):
             print(f"pictures: {names(pictures.draw(path))}")
+        case Sample():
+            print("\n".join(sampling.lines(command)))
         case List():
             print(listing())
     return 0

@@ -76,11 +76,31 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Write texts with the policy of a run of texts, one a line, after any prompt."""
+
+    run: tyro.conf.Positional[Path]
+    """folder of the run"""
+    prompt: str | None = None
+    """what the texts follow; without, the run's own prompts, which are then shown where several"""
+    num: int = 10
+    """how many texts"""
+    seed: int = 0
+    """of the sampling"""
+    temperature: float = 1.0
+    """of the policy: below 1 it keeps to what is likely"""
+    log_probs: bool = False
+    """put the log-probability of each text in front, in nats at temperature 1, and a tab"""
+    member: int | None = None
+    """of a sweep, as results.csv counts them"""
+
+
+@dataclass(frozen=True)
 class List:
     """List environments, objectives, networks and all else that has a name, with their flags."""
 
 
-Command = Train | Sweep | Searched | Resume | Plot | Report | List
+Command = Train | Sweep | Searched | Resume | Plot | Report | Sample | List
 
 
 def _commands() -> Any:
@@ -102,6 +122,7 @@ def _commands() -> Any:
         | Annotated[Resume, tyro.conf.subcommand("resume")]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
         | Annotated[Report, tyro.conf.subcommand("report")]
+        | Annotated[Sample, tyro.conf.subcommand("sample")]
         | Annotated[List, tyro.conf.subcommand("list")]
     )
 
@@ -113,7 +134,7 @@ def parse(arguments: Sequence[str]) -> tuple[Command | None, list[str]]:
         UsageError: for anything else, in one line.
     """
     modules, arguments = take(arguments, "import")
-    if modules or arguments[:1] in (["resume"], ["plot"], ["report"]):
+    if modules or arguments[:1] in (["resume"], ["plot"], ["report"], ["sample"]):
         plugins.look_here()
     for module in modules:
         plugins.import_module(module)

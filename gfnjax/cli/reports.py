@@ -18,6 +18,12 @@ OTHERS = {
     "best_proxy": ("best proxy", ".3f"),
     "neg_log_rmse": ("-log RMSE of the couplings", ".3f"),
     "acceptance": ("acceptance", ".3f"),
+    "valid_mass": ("probability of what is valid", ".4f"),
+    "valid_share": ("share of valid texts", ".3f"),
+    "accuracy": ("right results", ".3f"),
+    "log_ratio_std": ("std of log R - log q", ".3f"),
+    "log_likelihood": ("log-likelihood on average", ".2f"),
+    "distinct_2": ("different pairs of tokens", ".3f"),
     "worst_total_variation": ("at the worst condition TV", ".4f"),
 }
 

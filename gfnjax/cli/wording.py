@@ -18,7 +18,7 @@ from gfnjax.run.session import RunFailedError
 # The fields of settings that say what an argument is to be, where they are called otherwise. An
 # entry of the registry can have a `stands_for` of its own.
 STANDS_FOR: dict[str, tuple[str, ...]] = {
-    "sampler": ("replay", "local_search", "window", "teacher_share", "thompson"),
+    "sampler": ("replay", "local_search", "window", "teacher_share", "thompson", "group_size"),
     "fresh": ("window",),
     "Windows.length": ("window",),
     "num_rounds": ("local_search",),
@@ -30,6 +30,8 @@ STANDS_FOR: dict[str, tuple[str, ...]] = {
     "Teacher.share": ("teacher_share",),
     "share": ("teacher_share",),
     "num_chains": ("batch_size",),
+    "size": ("group_size",),
+    "temperatures": ("lowest_temperature", "highest_temperature"),
 }
 
 

@@ -9,13 +9,14 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.arguments import whole
 from gfnjax.envs.calculator import calculator
-from gfnjax.envs.text import PromptedText, text
+from gfnjax.envs.text import PromptedText, TextState, text
 from gfnjax.errors import ArgumentError
-from gfnjax.rewards.tokens import Prompts, TextTokenizer, encoded
+from gfnjax.rewards.tokens import Prompts, TextTokenizer, encoded, one_token
 
 QUESTION = "Question: {}=?\nAnswer:"
 ANSWER = ". The answer is {}."
@@ -133,7 +134,6 @@ def arithmetic(
         problems = arithmetic_problems(50)
         reward = Rationale(model, answers(tokenizer, problems))
         env = arithmetic(tokenizer, problems, reward)
-        env.states([p.rationale for p in problems], range(50))    # demonstrations
 
     Args:
         tokenizer: one whose digits are tokens of their own.
@@ -151,3 +151,32 @@ def arithmetic(
     lengths = {"min_length": min_length, "max_length": max_length}
     env = text(tokenizer, prompts, reward, stop=stop, allowed=CHARACTERS, **lengths)
     return env.replace(forced=calculator(tokenizer, env.token_ids)) if tool else env
+
+
+def demonstrations(env: Any, problems: Sequence[Problem]) -> TextState:
+    """The terminal states `[n, ...]` of the solutions of problems number 0 to n - 1 of `env`.
+
+    Character by character, as they are written: a tokenizer may have a token for "=-".
+
+    Raises:
+        ArgumentError: for a solution that is too long, naming it.
+    """
+    actions = {int(token): a for a, token in enumerate(np.asarray(env.token_ids)[:-1])}
+    known = {c: actions[one_token(env.tokenizer, c, "characters")] for c in CHARACTERS}
+    tokens = np.full((len(problems), env.max_length), -1, np.int32)
+    for row, problem in zip(tokens, problems, strict=True):
+        size = len(problem.rationale)
+        if size > env.max_length:
+            needed = f"must be at least {size} for the solution {problem.rationale!r}"
+            raise ArgumentError("max_length", f"{needed}, got {env.max_length}")
+        row[:size] = [known[character] for character in problem.rationale]
+    numbers = np.arange(len(problems), dtype=np.int32)
+    return TextState(jnp.asarray(tokens), jnp.ones(len(problems), bool), jnp.asarray(numbers))
+
+
+def is_solved(expression: str, rationale: str) -> bool:
+    """Whether a line of thought ends in the right result: what follows its last "="."""
+    result = rationale.rpartition("=")[2].strip()
+    return re.fullmatch(r"-?\d+", result) is not None and int(result) == evaluate_expression(
+        expression
+    )

@@ -59,6 +59,9 @@ class Text(Writing, Comparable):
         forced: callable pytree `(tokens [max_length], prompt []) -> action that must come next`,
             or -1 where any may, such as a calculator; None for none.
         tokenizer: makes strings of texts.
+        model: the language model that texts belong to, such as a
+            `gfnjax.policies.language.LanguageModel`; None for none. Nothing here asks it: it is for
+            policies and evaluations to find.
         alphabet_size: A; not to be given.
         num_prompts: P; not to be given.
 
@@ -74,6 +77,7 @@ class Text(Writing, Comparable):
     min_length: int = static(default=1)
     forced: Callable[[Array, Array], Array] | None = None
     tokenizer: TextTokenizer | None = static(default=None)
+    model: Any = None
     alphabet_size: int = static(default=0)
     num_prompts: int = static(default=0)
 
@@ -153,8 +157,11 @@ class Text(Writing, Comparable):
 
     def log_partial_reward(self, state: TextState) -> Array:
         """`[]` log R of stopping here."""
-        one = jax.tree.map(lambda x: x[None], state)
-        return rewards.whole(self.reward, self._texts(one))[0]
+        return self.log_rewards(jax.tree.map(lambda x: x[None], state))[0]
+
+    def log_rewards(self, states: TextState) -> Array:
+        """`[n]` log R of states `[n, ...]`, all in one pass."""
+        return rewards.whole(self.reward, self._texts(states))
 
     def log_path_rewards(self, trajectories: Trajectory) -> Array:
         """`[B, T + 1]` log R of stopping in each state of the trajectories."""
@@ -252,6 +259,7 @@ def text(
     min_length: int = 1,
     max_length: int,
     forced: Callable[[Array, Array], Array] | None = None,
+    model: Any = None,
 ) -> Any:
     """A `ListedText` after one prompt, or a `PromptedText` after several.
 
@@ -267,6 +275,7 @@ def text(
         min_length: tokens needed before stopping.
         max_length: tokens at most.
         forced: as in `Text`; the states of such a text are not listed.
+        model: as in `Text`.
 
     Raises:
         ArgumentError: for an allowed set that is empty or holds the stop, a string that is not
@@ -286,6 +295,7 @@ def text(
         min_length=min_length,
         forced=forced,
         tokenizer=tokenizer,
+        model=model,
     )
 
 

@@ -18,12 +18,14 @@ from gfnjax.envs.drawing import Drawable, Panel
 from gfnjax.plot import curves
 from gfnjax.plot.curves import BLUE
 from gfnjax.plot.found_molecules import draw_found
+from gfnjax.plot.found_texts import draw_texts
 from gfnjax.plot.style import integers, new_figure, shades, styled
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Distributions, Views
 from gfnjax.run.molecules import find_molecules, write_tables
 from gfnjax.run.session import Outcome
+from gfnjax.run.texts import find_texts, write_texts
 from gfnjax.run.trained import TrainedRun, load
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def draw(source: Path | Outcome) -> list[Path]:
     """Draw all pictures of a run into its `pictures/`.
 
     Of molecules it writes tables beside them, into the folder of the run: `molecules.csv`,
-    `molecules.sdf` and `scaffolds.csv`; a warning says what is missing without RDKit.
+    `molecules.sdf` and `scaffolds.csv`; a warning says what is missing without RDKit. Of texts
+    `texts.csv`.
 
     Args:
         source: a folder, whose files have all it takes; or how a run has ended, from which nothing
@@ -67,6 +70,9 @@ def draw(source: Path | Outcome) -> list[Path]:
     found = find_molecules(trained.gfn, trained.state)
     if found is not None:
         written += [*draw_found(run.pictures, found), *write_tables(run.path, found)]
+    texts = find_texts(trained.gfn, trained.state)
+    if texts is not None:
+        written += [*draw_texts(run.pictures, texts), *write_texts(run.path, texts)]
     return written
 
 

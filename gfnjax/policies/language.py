@@ -1,7 +1,7 @@
 """Policies that write texts as a language model does, to begin with."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gfnjax import registry
 from gfnjax.arguments import suggest, whole
 from gfnjax.envs.base import Environment
-from gfnjax.errors import ArgumentError, require
+from gfnjax.errors import ArgumentError, Use, require
 from gfnjax.language import Config
 from gfnjax.policies.base import Parts, sizes_of
 from gfnjax.policies.causal import CausalPolicy, check_causal
@@ -224,6 +225,39 @@ def _trained_whole(policy: CausalPolicy, weights: PyTree) -> CausalPolicy:
         return first | {"network": copies}
 
     return replace(policy, init=init)
+
+
+@registry.network("language")
+@dataclass(frozen=True)
+class LanguageConfig:
+    """the language model of texts, with low-rank additions that are trained"""
+
+    rank: int = 8
+    """of what is added to its matrices; 0 for nothing"""
+    alpha: float = 16.0
+    """how much is added, relative to the rank"""
+    targets: tuple[str, ...] = ATTENTION
+    """projections that it is added to, among q, k, v, o, gate, up and down"""
+    fine_tune: bool = False
+    """train all weights, and add nothing"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rank", whole("rank", self.rank, 0))
+        object.__setattr__(self, "targets", tuple(self.targets))
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if self.fine_tune and field.name != "fine_tune" and given != field.default:
+                raise ArgumentError(field.name, "does nothing with {fine_tune}")
+
+    def make(self, env: Any) -> CausalPolicy:
+        model = getattr(env, "model", None)
+        if not isinstance(model, LanguageModel):
+            raise ArgumentError(
+                "env",
+                f"must be one of texts with a language model, got {type(env).__name__} without",
+                Use("use another network", network="causal"),
+            )
+        return language_policy(env, model, self.rank, self.alpha, self.targets, self.fine_tune)
 
 
 def _check_ids(token_ids: Any, known: np.ndarray) -> None:

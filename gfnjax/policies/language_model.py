@@ -69,6 +69,10 @@ class LanguageModel(Comparable):
         """What is kept of tokens 0 to length - 1 of `[S]`, ids; S may be zero."""
         return self._apply(tokens, length, method="read")
 
+    def cut(self, memory: Memory, length: Array) -> Memory:
+        """What `read` would keep of the first `length` tokens, of what it keeps of more."""
+        return memory._replace(length=jnp.asarray(length, memory.length.dtype))
+
     def unroll(self, memory: Memory, tokens: Array) -> Array:
         """`[n, W]` the normalised hidden state after each of `tokens` `[n]`, ids.
 
@@ -132,11 +136,16 @@ def load_language_model(
         FileNotFoundError: if there is no such file or folder.
         ModuleNotFoundError: without the extra `language`, or the package of SmolLM2.
     """
-    found = load(_packaged() if path is None else path, dtype)
+    found = load(packaged() if path is None else path, dtype)
     return LanguageModel(network(found.config), found.weights, found.tokenizer)
 
 
-def _packaged() -> Path:
+def packaged() -> Path:
+    """The file of SmolLM2-135M-Instruct.
+
+    Raises:
+        ModuleNotFoundError: without its package.
+    """
     # Not imported: it would ask for what runs it.
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:

@@ -15,7 +15,7 @@ from gfnjax import registry, training
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.algorithms.markov_chains import MarkovChains
 from gfnjax.algorithms.teacher import Teacher
-from gfnjax.envs.base import Environment, source_state
+from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.envs.conditional import Conditional
 from gfnjax.errors import ArgumentError, MissingExtraError, Use
 from gfnjax.exploration import EpsilonTempered, StopFlattening
@@ -26,14 +26,15 @@ from gfnjax.objectives.regression import Huber
 from gfnjax.policies.base import FrozenPolicy, Policy
 from gfnjax.policies.causal import CausalPolicy
 from gfnjax.policies.ensemble import EnsemblePolicy
+from gfnjax.policies.language import LanguageModel, language_policy
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.uniform import uniform_policy
-from gfnjax.replay import Experience
+from gfnjax.replay import Experience, PromptReplay
 from gfnjax.run.backward import Setting, make_backward
 from gfnjax.run.config import CHOICES, Choice, Config, UsageError
 from gfnjax.run.settings import Training
 from gfnjax.run.state_graphs import make_environment
-from gfnjax.samplers import Mixed, OnPolicy, Sampler, Windows
+from gfnjax.samplers import Groups, Mixed, OnPolicy, Sampler, Windows
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.training import RunState, Trainable
 from gfnjax.types import Array
@@ -66,6 +67,24 @@ class MakesChains(Protocol):
         self, env: Environment, network: Callable[[], Policy], num_chains: int, learning_rate: Any
     ) -> MarkovChains:
         """The chains; raises as `EnvironmentConfig.make`."""
+        ...
+
+
+@runtime_checkable
+class MakesReplayOfPrompts(Protocol):
+    """Options of a replay buffer that belongs to groups of trajectories."""
+
+    def make_for(self, env: Environment) -> PromptReplay:
+        """The buffer; raises as `EnvironmentConfig.make`."""
+        ...
+
+
+@runtime_checkable
+class Demonstrates(Protocol):
+    """An `EnvironmentConfig` that has objects for a sampler to begin with."""
+
+    def demonstrations(self, env: Any) -> State | None:
+        """Terminal states `[n, ...]` of what `make` has made; None for none."""
         ...
 
 
@@ -148,7 +167,7 @@ def _gflownet(config: Config) -> GFlowNet:
         prior=_prior(env, objective),
         log_z_init=settings.log_z_init,
         regression=_regression(settings),
-        sampler=_sampler(config),
+        sampler=_sampler(env, config),
         exploration=EXPLORATIONS[config.sampling.exploration],
         batch_size=settings.batch_size,
         num_updates=settings.num_updates,
@@ -264,16 +283,23 @@ def _policy(env: Environment, config: Config) -> Policy | CausalPolicy | Ensembl
 
 
 def _prior(env: Environment, objective: Objective) -> FrozenPolicy | None:
-    """The uniform policy, for objectives that are relative to one."""
+    """For objectives relative to a policy: the language model of texts, else the uniform one."""
     if "log_prior" not in objective.needs:
         return None
-    policy = uniform_policy(env)
+    model = getattr(env, "model", None)
+    given = isinstance(model, LanguageModel)
+    policy: Any = language_policy(env, model, rank=0) if given else uniform_policy(env)
     observation = policy.observe(env, source_state(env))
     return FrozenPolicy(policy, policy.init(jax.random.key(0), observation))
 
 
-def _sampler(config: Config) -> Sampler:
+def _sampler(env: Environment, config: Config) -> Sampler:
     sampling = config.sampling
+    if sampling.group_size is not None:
+        return _groups(env, config, sampling.group_size)
+    if isinstance(config.replay.options, MakesReplayOfPrompts):
+        problem = f"{config.replay.name} needs groups of trajectories of one prompt"
+        raise ArgumentError("replay", problem, Use("set group_size", group_size=None))
     fresh = OnPolicy() if sampling.window is None else Windows(sampling.window)
     replay = _made("replay", config.replay)
     if not isinstance(replay, Experience | None):
@@ -287,6 +313,21 @@ def _sampler(config: Config) -> Sampler:
     if replay is None and search is None:
         return fresh
     return Mixed(replay, sampling.replay_share, search, sampling.search_share, fresh)
+
+
+def _groups(env: Environment, config: Config, size: int) -> Groups:
+    sampling, options = config.sampling, config.replay.options
+    temperatures = sampling.lowest_temperature, sampling.highest_temperature
+    given: dict[str, Any] = {"tempered_share": sampling.tempered_share}
+    given["temperatures"] = temperatures
+    if isinstance(options, MakesReplayOfPrompts):
+        given |= {"replay": options.make_for(env), "replay_share": sampling.replay_share}
+        if isinstance(config.env, Demonstrates):
+            given["demonstrations"] = config.env.demonstrations(env)
+    elif config.replay.name != CHOICES["replay"]:
+        problem = f"must be prompts or none with {{group_size}}, got {config.replay.name}"
+        raise ArgumentError("replay", problem)
+    return Groups(size, **given)
 
 
 def _teacher_network(env: Environment, config: Config) -> Policy:

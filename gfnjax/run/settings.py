@@ -156,9 +156,17 @@ class Sampling:
     """share of a trajectory that a round takes back"""
     acceptance: AcceptanceName = "greedy"
     """when a round of local search accepts"""
+    group_size: int | None = None
+    """trajectories from each source, prompt or condition, that is drawn; drawn for each without"""
+    tempered_share: float = 0.5
+    """share of a group that acts at temperatures of its own"""
+    lowest_temperature: float = 0.5
+    """of these, drawn uniformly for each trajectory"""
+    highest_temperature: float = 2.0
+    """of these"""
 
     def __post_init__(self) -> None:
-        for name in ("thompson", "window"):
+        for name in ("thompson", "window", "group_size"):
             _settle(self, name, least=1)
         _settle(self, "local_search")
         keep = self.thompson_keep
@@ -169,12 +177,33 @@ class Sampling:
         _require(0 <= share < 1, "teacher_share", "in [0, 1)", share)
         if share > 0 and (self.local_search > 0 or self.window is not None):
             raise ArgumentError("teacher_share", WITHOUT_TEACHER)
+        self._check_groups()
+
+    def _check_groups(self) -> None:
+        """Raise a `ValueError` for groups that cannot be, or another sampler beside them."""
+        share, low, high = self.tempered_share, self.lowest_temperature, self.highest_temperature
+        _require(0 <= share <= 1, "tempered_share", "in [0, 1]", share)
+        _require(0 < low < math.inf, "lowest_temperature", "positive and finite", low)
+        what = "finite, and lowest_temperature at least"
+        _require(low <= high < math.inf, "highest_temperature", what, high)
+        others = {
+            "teacher_share": self.teacher_share > 0,
+            "local_search": self.local_search > 0,
+            "window": self.window is not None,
+        }
+        for name, used in others.items():
+            if self.group_size is not None and used:
+                raise ArgumentError("group_size", f"cannot be used together with {{{name}}}")
 
     def _require_use(self) -> None:
         """Raise a `ValueError` for an option of something that is switched off."""
         switches = {
             "local_search": (self.local_search > 0, ("search_share", "search_back", "acceptance")),
             "thompson": (self.thompson > 1, ("thompson_keep",)),
+            "group_size": (
+                self.group_size is not None,
+                ("tempered_share", "lowest_temperature", "highest_temperature"),
+            ),
         }
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for switch, (on, names) in switches.items():

@@ -3,8 +3,14 @@
 from functools import lru_cache
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from gfnjax.envs.base import Environment
+from gfnjax.envs.tempered import exponent_of, with_exponent
 from gfnjax.metrics.state_graph import StateGraph, build_graph
+
+LAST_STEP = np.iinfo(np.int32).max
 
 
 def make_environment(env_config: Any) -> Environment:
@@ -27,7 +33,13 @@ def make_environment(env_config: Any) -> Environment:
 def state_graph(env_config: Any) -> StateGraph:
     """The state graph of an enumerable environment; the last ones are kept.
 
+    Where a reward has a schedule (`gfnjax.tempered`), it is as it ends.
+
     Raises:
         TypeError, ValueError: where `build_graph` does.
     """
-    return build_graph(make_environment(env_config))
+    env = make_environment(env_config)
+    exponent = exponent_of(env)
+    if callable(exponent):
+        env = with_exponent(env, exponent(jnp.asarray(LAST_STEP)))
+    return build_graph(env)

@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 from gfnjax.arguments import check_key, whole
+from gfnjax.errors import ArgumentError
+from gfnjax.gflownet import GFlowNet
 from gfnjax.run import checkpoint
 from gfnjax.run.build import Described, describe, initial_state, run_key
 from gfnjax.run.config import Config, UsageError
@@ -17,6 +19,7 @@ from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Evaluator, make_evaluator
 from gfnjax.run.sweeps import kept
 from gfnjax.run.sweeps.directory import SweepDirectory
+from gfnjax.run.writing import ReadsPrompts, WrittenText, after_new, text_rules, written
 from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array, Trajectory
 
@@ -77,6 +80,45 @@ class TrainedRun:
         """
         num_samples = whole("num_samples", num_samples, least=1)
         return sampled(self.gfn, self.state, check_key("key", key, seeds=True), num_samples)
+
+    def write(
+        self,
+        num_texts: int,
+        prompt: str | None = None,
+        key: Array | int = 0,
+        temperature: float | None = None,
+    ) -> list[WrittenText]:
+        """Texts of a run of texts, each with its prompt and log-probability: `gfnjax sample`.
+
+            load("runs/text-1").write(5, "The ferry left the island.")
+
+        Args:
+            num_texts: how many.
+            prompt: what they follow, as a line of a file of prompts; a language model reads any.
+                Without, each follows one of the run's own prompts.
+            key: as in `sample`.
+            temperature: at which each token is sampled; log-probabilities are at 1.
+
+        Raises:
+            ValueError: for a run of anything else, a prompt that is empty or too long, or a
+                network that does not read prompts.
+        """
+        gfn, state = self.gfn, self.state
+        if isinstance(gfn, Contains):
+            gfn, state = gfn.trained(state)
+        if not isinstance(gfn, GFlowNet) or text_rules(gfn.env) is None:
+            about = f"{self.path} is a run of {self.config.environment}"
+            raise ArgumentError(
+                "run", "must be one of texts, to write some", subject=f"{about}: it"
+            )
+        model = gfn.at(state).model
+        if prompt is not None:
+            env = self.config.env
+            seen = env.prompt_of(prompt) if isinstance(env, ReadsPrompts) else prompt
+            model = after_new(model, seen)
+        num_texts = whole("num_texts", num_texts, least=1)
+        key = check_key("key", key, seeds=True)
+        return written(model, state.params, key, num_texts, temperature)
 
     def evaluate(self) -> dict[str, float]:
         """What the run itself reported at this step, computed again: metrics by name."""

@@ -9,12 +9,15 @@ import jax.numpy as jnp
 from gfnjax import log_rewards, rollout
 from gfnjax.actions import require_categorical
 from gfnjax.arguments import whole
+from gfnjax.envs.base import source_state
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective, name_of
 from gfnjax.policies.base import Behaviour
 from gfnjax.replay.prompts import PromptMemory, PromptReplay
 from gfnjax.samplers.base import Batch
+from gfnjax.samplers.demonstrations import Held
+from gfnjax.shapes import check_states
 from gfnjax.state import Params
 from gfnjax.types import Array, PyTree, Trajectory
 
@@ -43,7 +46,7 @@ class Groups:
     of the group stand in. All of them are scored at temperature 1, and fresh ones are put into the
     memory once they have been learned from.
 
-        Groups(8, replay=PromptReplay(num_prompts))
+        Groups(8, replay=PromptReplay(num_prompts), demonstrations=env.states(texts, prompts))
 
     Attributes:
         size: trajectories a group; `batch_size` is a multiple of it.
@@ -51,6 +54,8 @@ class Groups:
         temperatures: lowest and highest, positive.
         replay: the best texts of each prompt; None for no replay.
         replay_share: of a group, in (0, 1), where there is a replay.
+        demonstrations: terminal states `[n, ...]` that the replay begins with, kept as
+            `gfnjax.samplers.demonstrations.Held`; None for none.
 
     Raises:
         ValueError: for numbers out of range.
@@ -63,11 +68,16 @@ class Groups:
     temperatures: tuple[float, float] = (0.5, 2.0)
     replay: PromptReplay | None = None
     replay_share: float = 0.25
+    demonstrations: Any = None
 
     def __post_init__(self) -> None:
+        if self.demonstrations is not None and not isinstance(self.demonstrations, Held):
+            object.__setattr__(self, "demonstrations", Held(self.demonstrations))
         object.__setattr__(self, "size", whole("size", self.size, least=1))
         if not isinstance(self.replay, PromptReplay | None):
             raise ArgumentError("replay", f"must be a PromptReplay, got {self.replay!r}")
+        if self.replay is None and self.demonstrations is not None:
+            raise ArgumentError("demonstrations", "do nothing without {replay}")
         if not 0 <= self.tempered_share <= 1:
             problem = f"must be in [0, 1], got {self.tempered_share}"
             raise ArgumentError("tempered_share", problem)
@@ -126,9 +136,17 @@ class Groups:
             require_categorical(model.env, "Groups with a tempered_share")
         if self.replay is not None:
             self.replay.check(model.env)
+        if self.demonstrations is not None:
+            check_states("demonstrations", self.demonstrations.tree, source_state(model.env))
 
     def init(self, model: Model, params: Params, key: Array, batch_size: int) -> PyTree:
-        return None if self.replay is None else self.replay.start(model.env)
+        if self.replay is None:
+            return None
+        memory = self.replay.start(model.env)
+        if self.demonstrations is None:
+            return memory
+        states = jax.tree.map(jnp.asarray, self.demonstrations.tree)
+        return self.replay.seed(model.env, memory, model.sample_backward(params, key, states))
 
     def draw(
         self,

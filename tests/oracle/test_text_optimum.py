@@ -91,6 +91,6 @@ def test_flows_off_the_stop_need_a_stop_in_every_state():
     with pytest.raises(ValueError, match="s_0 of this ListedText may not stop"):
         make(ModifiedDetailedBalance())
     make(ModifiedSubTrajectoryBalance())
+    silent = VariableSequence(3, 2, lambda tokens: jnp.zeros(()))
     with pytest.raises(TypeError, match="needs a PartialReward environment"):
-        silent = VariableSequence(3, 2, lambda tokens: jnp.zeros(()))
         GFlowNet(silent, POLICY, ModifiedSubTrajectoryBalance())

@@ -7,6 +7,7 @@ from gfnjax.run.evaluation.energy import EnergyEvaluator
 from gfnjax.run.evaluation.exact import ExactEvaluator
 from gfnjax.run.evaluation.make import make_evaluator
 from gfnjax.run.evaluation.samples import SampledEvaluator
+from gfnjax.run.evaluation.texts import TextEvaluator
 
 __all__ = [
     "ChainEvaluator",
@@ -16,6 +17,7 @@ __all__ = [
     "Evaluator",
     "ExactEvaluator",
     "SampledEvaluator",
+    "TextEvaluator",
     "Views",
     "make_evaluator",
 ]

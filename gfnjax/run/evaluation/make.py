@@ -1,15 +1,17 @@
 """Which evaluator a run gets."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.algorithms.markov_chains import MarkovChains
 from gfnjax.algorithms.teacher import Teacher
-from gfnjax.envs.base import Enumerable, Environment
+from gfnjax.envs.base import Conditioned, Enumerable, Environment
 from gfnjax.envs.conditional import Conditional
 from gfnjax.envs.drawing import KnownTarget, Target
+from gfnjax.envs.text import Text
 from gfnjax.errors import ArgumentError
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics.state_graph import build_graph
@@ -22,7 +24,9 @@ from gfnjax.run.evaluation.energy import EnergyEvaluator
 from gfnjax.run.evaluation.exact import ExactEvaluator
 from gfnjax.run.evaluation.samples import SampledEvaluator
 from gfnjax.run.evaluation.student import StudentEvaluator
+from gfnjax.run.evaluation.texts import MAX_PROMPTS, JudgesTexts, TextEvaluator, listing_of
 from gfnjax.run.state_graphs import state_graph
+from gfnjax.run.writing import after, text_rules
 
 # Larger state spaces can be enumerated as well, but not after every chunk.
 MAX_STATES = 500_000
@@ -40,9 +44,7 @@ def make_evaluator(config: Config, gfn: Described) -> Evaluator:
     except (TypeError, ValueError) as error:  # of a user's environment
         place = f"the states of environment {config.environment} cannot be listed"
         raise UsageError.of(error, place) from error
-    of_policy = isinstance(evaluator, ExactEvaluator | ConditionalEvaluator | StudentEvaluator)
-    exact = of_policy and is_exact(gfn.env)
-    if config.training.stop_at_tv is not None and not exact:
+    if config.training.stop_at_tv is not None and not _measures_exactly(evaluator, gfn):
         error = ArgumentError(
             "stop_at_tv",
             f"needs exact evaluation, which is limited to {MAX_STATES:,} states and to policies: "
@@ -51,6 +53,14 @@ def make_evaluator(config: Config, gfn: Described) -> Evaluator:
         )
         raise UsageError.of(error)
     return evaluator
+
+
+def _measures_exactly(evaluator: Evaluator, gfn: Described) -> bool:
+    if isinstance(evaluator, StudentEvaluator):
+        return _measures_exactly(evaluator.student, gfn)
+    if isinstance(evaluator, ConditionalEvaluator):
+        return _measures_exactly(evaluator.evaluators[0], gfn)
+    return isinstance(evaluator, ExactEvaluator) or getattr(evaluator, "is_exact", False)
 
 
 def is_exact(env: Environment) -> bool:
@@ -69,6 +79,9 @@ def _make(config: Config, gfn: Described) -> Evaluator:
         return ChainEvaluator(gfn, graph, _known(env))
     if isinstance(gfn, Teacher):
         return StudentEvaluator(_make(config, gfn.student))
+    rules = text_rules(env)
+    if rules is not None and rules.model is not None:
+        return _of_texts(config, gfn, rules)
     if isinstance(env, Conditional):
         # Conditions are evaluated one by one, each as an environment without any.
         spread = (env.at(condition) for condition in np.asarray(env.conditions.spread()))
@@ -76,6 +89,19 @@ def _make(config: Config, gfn: Described) -> Evaluator:
         evaluators = tuple(_of_policy(one, None, num_samples, i) for i, one in enumerate(fixed))
         return ConditionalEvaluator(evaluators)
     return _of_policy(gfn, config, num_samples)
+
+
+def _of_texts(config: Config, gfn: GFlowNet, rules: Text) -> Evaluator:
+    """Of texts of a language model, to which a state costs as much as a whole text."""
+    judge = config.env.judge if isinstance(config.env, JudgesTexts) else None
+    given: Any = {"num_samples": config.training.evaluation_samples, "judge": judge}
+    if not isinstance(rules, Conditioned):
+        return TextEvaluator(gfn, listing_of(gfn.env), **given)
+    found = []
+    for number in range(min(rules.num_prompts, MAX_PROMPTS)):
+        one = dataclasses.replace(gfn, env=after(gfn.env, number))
+        found.append(TextEvaluator(one, listing_of(one.env), number, **given))
+    return ConditionalEvaluator(tuple(found))
 
 
 def _of_policy(
