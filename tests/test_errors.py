@@ -186,7 +186,7 @@ IN_FLAGS = {
     "objective": ", tb, tb-flow, vargrad or vargrad-group, or leave out --thompson",
     "policy": "leave out --thompson",
     "backward": "--backward must not be LearnedBackward(), use --backward ",
-    "num_updates": "--num-updates must be 1, got 2; use --objective ent-ppo, flowrl, ppo or ppo-plain",
+    "num_updates": "--num-updates must be 1, got 2; use --objective ent-ppo, flowrl, ppo or",
 }
 
 
