@@ -10,6 +10,7 @@ NESTED = {
     "led": gfnjax.objectives.LEDGFN(gfnjax.SubTrajectoryBalance()),
     "ga": gfnjax.objectives.GAFlowNet(gfnjax.SubTrajectoryBalance()),
     "munchausen": gfnjax.objectives.SoftDQN(0.15),
+    "raptb, silent": gfnjax.objectives.RapTB(tolerance=1e3, min_prefix=0),
     "sac, learned": gfnjax.algorithms.RewardSAC(target_entropy=0.5),
 }
 

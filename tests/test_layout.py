@@ -19,6 +19,7 @@ ORDER = (
     "types",
     "spread",
     "actions",
+    "language",
     "envs",
     "rollout",
     "scoring",

@@ -39,7 +39,7 @@ class GPT2Layer(nn.Module):
             self._project(name, normed).reshape(len(x), -1, config.head_size) for name in "qkv"
         )
         attended, cache = attend(query, key, value, cache, at, mask)
-        x = x + self._project("o", attended.astype(x.dtype))
+        x = x + self._project("o", attended)
         units = self._project("up", LayerNorm(config, name="hidden_norm")(x))
         return x + self._project("down", nn.gelu(units, approximate=True)), cache
 

@@ -69,6 +69,10 @@ class LanguageModel(Comparable):
         """What is kept of tokens 0 to length - 1 of `[S]`, ids; S may be zero."""
         return self._apply(tokens, length, method="read")
 
+    def cut(self, memory: Memory, length: Array) -> Memory:
+        """What `read` would keep of the first `length` tokens, of what it keeps of more."""
+        return memory._replace(length=jnp.asarray(length, memory.length.dtype))
+
     def unroll(self, memory: Memory, tokens: Array) -> Array:
         """`[n, W]` the normalised hidden state after each of `tokens` `[n]`, ids.
 

@@ -39,7 +39,7 @@ class LlamaLayer(nn.Module):
         )
         query, key = (turn(heads, positions, config.rotary_base) for heads in (query, key))
         attended, cache = attend(query, key, value, cache, at, mask)
-        x = x + self._project("o", attended.astype(x.dtype))
+        x = x + self._project("o", attended)
         normed = RMSNorm(config, name="hidden_norm")(x)
         units = jax.nn.silu(self._project("gate", normed)) * self._project("up", normed)
         return x + self._project("down", units), cache

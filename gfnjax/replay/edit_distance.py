@@ -11,10 +11,9 @@ def edit_distance(one: Array, length: Array, other: Array, other_length: Array) 
 
     With D(i, j) the distance of the first i letters of the one from the first j of the other,
 
-        D(i, j) = min(D(i-1, j) + 1, D(i, j-1) + 1, D(i-1, j-1) + [one_i != other_j]),
+        D(i, j) = min(D(i-1, j) + 1, D(i, j-1) + 1, D(i-1, j-1) + [one_i != other_j]).
 
-    a row a step: within a row D(i, j) = j + min over k <= j of (c_k - k), where c_k is the best
-    that comes from the row above.
+    A step computes all D(i, j) with i + j = k, which depend on those with k - 1 and k - 2 alone.
 
     Args:
         one: `[T]` int32, arbitrary after its length.
@@ -25,15 +24,26 @@ def edit_distance(one: Array, length: Array, other: Array, other_length: Array) 
     Returns:
         `[]` int32.
     """
-    column = jnp.arange(other.size + 1, dtype=jnp.int32)
+    size, total = one.size + other.size, length + other_length
+    place = jnp.arange(one.size + 1, dtype=jnp.int32)
+    letters = jnp.pad(one, (1, 0))
+    # Backwards, so that other_j for j = k - i, i = 0, 1, .. is a slice.
+    against = jnp.pad(other[::-1], (one.size, one.size + 1))
 
-    def row(above: Array, at: tuple[Array, Array]) -> tuple[Array, None]:
-        i, letter = at
-        replaced = above[:-1] + (other != letter).astype(jnp.int32)
-        best = jnp.concatenate([above[:1] + 1, jnp.minimum(above[1:] + 1, replaced)])
-        below = lax.cummin(best - column) + column
-        return jnp.where(i < length, below, above), None
+    def following(carry: tuple[Array, Array, Array], k: Array) -> tuple[tuple, None]:
+        before, last, found = carry
+        here = lax.dynamic_slice_in_dim(against, size - k, place.size)
+        replaced = _shifted(before) + (letters != here).astype(jnp.int32)
+        now = jnp.minimum(jnp.minimum(_shifted(last), last) + 1, replaced)
+        now = jnp.where((place == 0) | (place == k), k, now)
+        return (last, now, jnp.where(k == total, now[length], found)), None
 
-    steps = jnp.arange(one.size, dtype=jnp.int32)
-    last, _ = lax.scan(row, column, (steps, one))
-    return last[other_length]
+    # k = 0 and k = 1; what is out of range is never looked at.
+    first = jnp.zeros_like(place), jnp.ones_like(place), jnp.minimum(total, 1)
+    (*_, found), _ = lax.scan(following, first, jnp.arange(2, size + 1, dtype=jnp.int32))
+    return found
+
+
+def _shifted(row: Array) -> Array:
+    """What stands one place before; the first is not looked at."""
+    return jnp.roll(row, 1)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gfnjax import packing
 from gfnjax.actions import require_categorical
 from gfnjax.arguments import settle
 from gfnjax.envs.base import Conditioned, Environment, State, Symmetric, source_state
@@ -20,8 +21,8 @@ from gfnjax.replay.records import Record, rebuild
 from gfnjax.rollout import terminal_states
 from gfnjax.types import Array, Trajectory
 
-# Texts whose distances from all others are computed at a time.
-AT_ONCE = 32
+# Pairs of texts whose distances are computed at a time.
+AT_ONCE = 512
 
 
 def prompt_of(source: State) -> Array:
@@ -177,7 +178,7 @@ class PromptReplay:
         wanted = jax.vmap(env.is_terminal)(terminal_states(trajectories))
         wanted &= self._known(prompts) & (trajectories.length > 0) & jnp.isfinite(log_reward) & keep
         prompts = jnp.where(wanted, prompts, 0)
-        to_old, to_new = self._closeness(env, memory, trajectories, prompts)
+        to_old, to_new = self._closeness(env, memory, trajectories, prompts, wanted)
         held = Slots(
             memory.length > 0, memory.log_reward, jnp.full(memory.length.shape, -1, jnp.int32)
         )
@@ -198,26 +199,37 @@ class PromptReplay:
         return (prompts >= 0) & (prompts < self.num_prompts)
 
     def _closeness(
-        self, env: Environment, memory: PromptMemory, new: Trajectory, prompts: Array
+        self, env: Environment, memory: PromptMemory, new: Trajectory, prompts: Array, wanted: Array
     ) -> tuple[Closeness, Closeness]:
-        """Of new texts to the stored ones of their prompts `[n, C]`, and to each other `[n, n]`."""
-        letters = jax.vmap(partial(num_letters, env))
+        """Of new texts to the stored ones of their prompts `[n, C]`, and to earlier ones `[n, n]`.
 
-        def compare(row: tuple[Array, Array, Array]) -> Closeness:
-            actions, length, prompt = row
-            others = jnp.concatenate([memory.actions[prompt], new.actions])
-            lengths = jnp.concatenate([memory.length[prompt], new.length])
-            lengths, length = letters(others, lengths), num_letters(env, actions, length)
-            found = jax.vmap(edit_distance, (None, None, 0, 0))(actions, length, others, lengths)
-            limit = self.distance * (length + lengths).astype(memory.log_reward.dtype)
+        Only texts of one prompt are looked at.
+        """
+        letters = jax.vmap(partial(num_letters, env))
+        new_length, count = letters(new.actions, new.length), self.capacity
+        old_length = jax.vmap(letters)(memory.actions, memory.length)
+
+        def compare(row: tuple[Array, Array]) -> Closeness:
+            i, k = row
+            at, j = (prompts[i], jnp.minimum(k, count - 1)), jnp.maximum(k - count, 0)
+            old = k < count
+            other = jnp.where(old, memory.actions[at], new.actions[j])
+            other_length = jnp.where(old, old_length[at], new_length[j])
+            found = edit_distance(new.actions[i], new_length[i], other, other_length)
+            limit = self.distance * (new_length[i] + other_length).astype(memory.log_reward.dtype)
             return Closeness(found == 0, found.astype(limit.dtype) < limit)
 
-        rows = new.actions, new.length, prompts
-        found = lax.map(compare, rows, batch_size=min(AT_ONCE, prompts.size))
-        size = self.capacity
+        number = jnp.arange(wanted.size, dtype=jnp.int32)
+        earlier = (number[None] < number[:, None]) & (prompts[None] == prompts[:, None])
+        live = jnp.concatenate([memory.length[prompts] > 0, earlier & wanted[None]], axis=1)
+        pairs = jnp.meshgrid(number, jnp.arange(live.shape[1], dtype=jnp.int32), indexing="ij")
+        rows = jax.tree.map(jnp.ravel, tuple(pairs))
+        live &= wanted[:, None]
+        found = packing.evaluate_live(compare, rows, live.reshape(-1), AT_ONCE)
+        found = jax.tree.map(lambda x: x.reshape(live.shape), found)
         return (
-            jax.tree.map(lambda x: x[:, :size], found),
-            jax.tree.map(lambda x: x[:, size:], found),
+            jax.tree.map(lambda x: x[:, :count], found),
+            jax.tree.map(lambda x: x[:, count:], found),
         )
 
 

@@ -13,7 +13,8 @@ from gfnjax.envs.tempered import tempered
 from gfnjax.errors import ArgumentError
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
-from gfnjax.testing import check_environment
+from gfnjax.objectives.modified_subtrajectory_balance import ModifiedSubTrajectoryBalance
+from gfnjax.testing import check_environment, check_objective
 
 # log Z at T = 1, .8, .5, and of the text between two letters.
 LOG_Z = {
@@ -109,6 +110,10 @@ def test_exact_metrics_of_the_library(x64):
     for policy, tv in zip((1.0, 0.8), KNOWN[0.8], strict=False):
         found = exact.evaluate(graph, in_states(env, tempered_model(5, 6, policy)))
         np.testing.assert_allclose(found.total_variation, tv, atol=6e-7)
+
+
+def test_modified_subtrajectory_balance_vanishes_at_the_best_policy(key):
+    check_objective(ModifiedSubTrajectoryBalance(), key, tempered(bigram(4, 3), 1 / 0.8))
 
 
 @pytest.mark.parametrize("make", [solve, tempered_model])

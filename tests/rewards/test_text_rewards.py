@@ -47,15 +47,15 @@ class Remembering:
 
     def read(self, tokens, length):
         places = jnp.arange(tokens.size, dtype=jnp.int32)
-        weight = jnp.where(places < length, 1 + places.astype(float) / 4, 0.0)
-        return (weight[:, None] * self.embedding[tokens]).sum(axis=0), length
+        return (1 + places.astype(float) / 4)[:, None] * self.embedding[tokens], length
 
     def unroll(self, memory, tokens):
-        total, length = memory
+        terms, length = memory
+        read = jnp.arange(len(terms), dtype=jnp.int32) < length
         places = length + jnp.arange(tokens.size, dtype=jnp.int32)
         weight = 1 + places.astype(float) / 4
-        sums = total[None] + jnp.cumsum(weight[:, None] * self.embedding[tokens], axis=0)
-        return jnp.tanh(sums)
+        own = jnp.cumsum(weight[:, None] * self.embedding[tokens], axis=0)
+        return jnp.tanh(jnp.where(read[:, None], terms, 0.0).sum(axis=0)[None] + own)
 
     def log_probs(self, hidden, targets):
         return jnp.take_along_axis(jax.nn.log_softmax(hidden @ self.head), targets, axis=-1)
@@ -72,10 +72,18 @@ class Remembering:
         return sum(self.log_p([*context, *tokens[:i]], tokens[i]) for i in steps)
 
 
-def remembering():
+@struct.dataclass
+class Cuttable(Remembering):
+    """The same, whose memory holds what each token adds."""
+
+    def cut(self, memory, length):
+        return memory[0], length
+
+
+def remembering(kind=Remembering):
     rng = np.random.default_rng(0)
     embedding, head = rng.normal(size=(SIZE, WIDTH)), 2 * rng.normal(size=(WIDTH, SIZE))
-    return Remembering(jnp.asarray(embedding, float), jnp.asarray(head, float))
+    return kind(jnp.asarray(embedding, float), jnp.asarray(head, float))
 
 
 PROMPTS = [[0, 1], [2], [3, 0, 1]]
@@ -174,8 +182,12 @@ def test_continuations_of_allowed_tokens(x64):
 SUFFIXES = [[5, 1], [0], [2, 2, 2]]
 
 
-def test_infilling(x64):
-    model = remembering()
+KINDS = pytest.mark.parametrize("kind", [Remembering, Cuttable])
+
+
+@KINDS
+def test_infilling(x64, kind):
+    model = remembering(kind)
 
     def expected(word, number):
         return model.log_joint(PROMPTS[number], [*word, STOP, *SUFFIXES[number]])
@@ -183,8 +195,9 @@ def test_infilling(x64):
     check_paths(Infilling(model, prompt_table(SUFFIXES)), expected)
 
 
-def test_rationales_after_prompts_of_their_own(x64):
-    model, seen = remembering(), [[4, 4, 0], [1, 1], [2]]
+@KINDS
+def test_rationales_after_prompts_of_their_own(x64, kind):
+    model, seen = remembering(kind), [[4, 4, 0], [1, 1], [2]]
 
     def expected(word, number):
         return model.log_joint(seen[number], [*word, 3, 5])
@@ -238,7 +251,7 @@ def written(prompts, reward):
 
 
 def test_an_environment_conforms(key):
-    likely = Infilling(remembering(), encoded(TOKENIZER, ["e", "ab"]))
+    likely = Infilling(remembering(Cuttable), encoded(TOKENIZER, ["e", "ab"]))
     reward = Constrained(likely, uniform_over(["ab"], TOKENIZER))
     check_environment(tempered(written(["ab", "d"], reward), 1.25), key)
 

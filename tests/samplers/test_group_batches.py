@@ -11,13 +11,16 @@ from prompted import NUM_PROMPTS, Prompted, text_rules
 
 from gfnjax import GFlowNet, Hyperparameters, TrajectoryBalance, mlp_policy, tabular_policy
 from gfnjax.algorithms import RewardPPO
+from gfnjax.envs.bigram import bigram
 from gfnjax.envs.tempered import tempered
+from gfnjax.envs.text import PromptedText
 from gfnjax.model import Model
-from gfnjax.objectives import LogPartitionVariance
+from gfnjax.objectives import LogPartitionVariance, ModifiedSubTrajectoryBalance
 from gfnjax.policies.base import Behaviour
 from gfnjax.policies.causal import causal_transformer_policy
 from gfnjax.policies.ensemble import ensemble_mlp_policy
 from gfnjax.replay import Fifo, PromptReplay
+from gfnjax.rewards.tokens import prompt_table
 from gfnjax.samplers import Batch, Groups, Mixed
 from gfnjax.spread import BATCH
 
@@ -203,6 +206,28 @@ def test_the_temperature_of_the_reward_may_be_a_schedule(key):
     )
     with pytest.raises(ValueError, match="a buffer replays rewards whose exponent has changed"):
         describe(Mixed(Fifo(100)), env)
+
+
+def test_texts_bring_the_rewards_of_their_prefixes_along(key):
+    reward = bigram(4, 3).reward
+    prompts = prompt_table([[4], [0], [1]])
+    env = PromptedText(3, jnp.arange(5, dtype=jnp.int32), reward, prompts, min_length=0)
+    env = tempered(env, optax.linear_schedule(1.0, 2.0, 2))
+    objective = ModifiedSubTrajectoryBalance()
+    gfn = describe(Groups(4, replay=REPLAY), env, mlp_policy(env, (8,)), objective, batch_size=40)
+    state = init(gfn, key)
+    for _ in range(2):
+        state, info = step(gfn, state)
+        assert np.isfinite(info.loss)
+    paths = draw(gfn, state).trajectories
+    assert len({tuple(row) for row in np.asarray(paths.actions)[3::4]}) > 3
+    now = tempered(env.env, 2.0)
+    expected = jax.vmap(jax.vmap(now.log_partial_reward))(paths.states)
+    live = np.arange(5)[None] <= np.asarray(paths.length)[:, None]
+    found = np.asarray(paths.log_path_reward)
+    np.testing.assert_allclose(found[live], np.asarray(expected)[live], rtol=1e-5)
+    last = np.take_along_axis(found, np.asarray(paths.length)[:, None], axis=1)[:, 0]
+    np.testing.assert_allclose(paths.log_reward, last, rtol=1e-5)
 
 
 def test_without_replay_all_is_known_of_a_batch(key):
