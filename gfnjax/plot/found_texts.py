@@ -12,7 +12,6 @@ from gfnjax.run.texts import FoundTexts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_PROMPTS = 4
 # Lines for all prompts together.
 MAX_LINES = 24
 LONGEST = 84
@@ -31,7 +30,7 @@ def draw_texts(folder: Path, found: FoundTexts) -> list[Path]:
 @styled
 def table(found: FoundTexts) -> Figure:
     """The best texts of a sample after each of the first prompts, one a line."""
-    prompts = list(dict.fromkeys(found.prompts))[:MAX_PROMPTS]
+    prompts = list(dict.fromkeys(found.prompts))
     each = max(MAX_LINES // len(prompts), 1)
     rows = {x: [i for i, y in enumerate(found.prompts) if y == x][:each] for x in prompts}
     lines = 1 + sum(len(shown) + 2 for shown in rows.values())

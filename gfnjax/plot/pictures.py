@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 NUM_OBJECTS = 4
+# Names of bars stand side by side where there are no more letters in all of them.
+MOST_LETTERS = 24
 QUALITY = "total_variation", "elbo", "true_log_z", "sampled_tv", "log_reward"
 
 
@@ -228,6 +230,10 @@ def _panel(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
         _heat_map(ax, panel, scale)
     if panel.x_ticks:
         ax.set_xticks(range(len(panel.x_ticks)), panel.x_ticks)
+        if sum(map(len, panel.x_ticks)) > MOST_LETTERS:
+            slanted = {"rotation": 50, "ha": "right", "rotation_mode": "anchor", "fontsize": 8}
+            for name in ax.get_xticklabels():
+                name.set(**slanted, parse_math=False)
     if panel.y_ticks:
         ax.set_yticks(range(len(panel.y_ticks)), panel.y_ticks)
 

@@ -96,7 +96,7 @@ _TRAINING: dict[str, Any] = {
     "log_z_init": 0.0,
     "chunk_size": 20,
     "log_every": 1,
-    "evaluation_samples": 64,
+    "evaluation_samples": 32,
 }
 _VARIANTS: dict[str, dict[str, Any]] = {
     "tempered": {},
@@ -107,7 +107,6 @@ _VARIANTS: dict[str, dict[str, Any]] = {
         "text": {"task": "integers"},
         "replay": "none",
         "replay_share": 0.5,
-        "batch_size": 16,
         "group_size": 16,
         "lowest_temperature": 1.0,
         "learning_rate": 1e-3,
@@ -115,8 +114,6 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     },
     "arithmetic": {
         "text": {"task": "arithmetic", "reward_temperature": 0.5, "start_temperature": 1.1},
-        "batch_size": 16,
-        "evaluation_samples": 32,
     },
     "bigram": {
         "text": {"task": "bigram", "reward_temperature": 0.8},

@@ -13,8 +13,9 @@ from gfnjax.run.trained import Contains
 from gfnjax.run.writing import Samples, after, prompts_of, text_rules, write
 from gfnjax.training import RunState
 
-NUM_SAMPLES = 64
-MAX_PROMPTS = 8
+# As an evaluation usually takes: what is compiled serves both.
+NUM_SAMPLES = 32
+MAX_PROMPTS = 4
 
 
 class FoundTexts(NamedTuple):
@@ -66,7 +67,7 @@ def find_texts(gfn: Any, state: RunState, num_samples: int = NUM_SAMPLES) -> Fou
 def _distinct(texts: list[str], found: Samples) -> list[tuple[str, float, float, int]]:
     """Text, log R, log q and count, the best first."""
     first: dict[str, int] = {}
-    for i in np.argsort(-found.log_reward, kind="stable"):
+    for i in np.lexsort((-found.log_q, -found.log_reward)):
         first.setdefault(texts[i], int(i))
     return [
         (text, float(found.log_reward[i]), float(found.log_q[i]), texts.count(text))

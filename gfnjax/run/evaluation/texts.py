@@ -25,7 +25,7 @@ from gfnjax.state import Params, TrainState
 from gfnjax.training import RunInfo
 from gfnjax.types import Array
 
-NUM_SAMPLES = 64
+NUM_SAMPLES = 32
 MAX_LISTED = 2_000
 AT_ONCE = 128
 # Bars of so many texts have names below them.
@@ -123,7 +123,9 @@ class TextEvaluator:
         model = self.gfn.at(state).model
         log_z = float(estimated_log_z(self.gfn, state, info))
         if self.listing is not None:
-            found = {k: float(x) for k, x in _exact(model, state.params, self.listing).items()}
+            judged = _judged(model, state.params, self.listing.states)
+            values = _exact(*judged, self.listing, exponent_in_force(model.env))
+            found = {k: float(x) for k, x in values.items()}
             if self.listing.log_num_others == -math.inf:
                 del found["valid_mass"]  # all there are
             truth = found["true_log_z"]
@@ -145,8 +147,10 @@ class TextEvaluator:
         model = self.gfn.at(state).model
         if self.listing is not None:
             states = jax.tree.map(np.asarray, self.listing.states)
-            log_q, log_target = _exact_distributions(model, state.params, self.listing)
-            return Distributions(states, np.exp(np.asarray(log_q)), np.exp(np.asarray(log_target)))
+            judged = _judged(model, state.params, self.listing.states)
+            log_q, log_reward = (np.asarray(x, np.float64) for x in judged)
+            log_target = log_reward - np.logaddexp.reduce(log_reward)
+            return Distributions(states, np.exp(log_q), np.exp(log_target))
         samples = self._sample(state, evaluation_keys(state, self.number).picture)
         weights = np.full(self.num_samples, 1 / self.num_samples)
         return Distributions(jax.tree.map(np.asarray, samples.states), weights, None)
@@ -176,33 +180,26 @@ def _bars(names: Sequence[str], probabilities: np.ndarray) -> Panel:
 
 
 @jax.jit
-def _exact(model: Model, params: Params, listing: Listing) -> dict[str, Array]:
-    log_q, log_reward = _judge_listed(model, params, listing)
+def _judged(model: Model, params: Params, states: TextState) -> tuple[Array, Array]:
+    return log_probabilities(model, params, states, AT_ONCE)
+
+
+@jax.jit
+def _exact(log_q: Array, log_reward: Array, listing: Listing, exponent: Array) -> dict[str, Array]:
     log_mass, log_z = jax.nn.logsumexp(log_q), jax.nn.logsumexp(log_reward)
     log_p, goal = log_q - log_mass, log_reward - log_z
-    ratio = log_reward - log_q
-    mean = (jnp.exp(log_p) * ratio).sum()
-    others = listing.log_reward_of_others * exponent_in_force(model.env)
+    p, ratio = jnp.exp(log_p), log_reward - log_q
+    others = listing.log_reward_of_others * exponent + listing.log_num_others
     return {
         "total_variation": distances.total_variation(log_p, goal),
         "kl": distances.kl(log_p, goal),
         "reverse_kl": distances.kl(goal, log_p),
         "jsd": distances.jsd(log_p, goal),
         "valid_mass": jnp.exp(log_mass),
-        "log_ratio_std": jnp.sqrt((jnp.exp(log_p) * (ratio - mean) ** 2).sum()),
-        "log_reward": (jnp.exp(log_p) * log_reward).sum(),
-        "true_log_z": jnp.logaddexp(log_z, others + listing.log_num_others),
+        "log_ratio_std": jnp.sqrt((p * (ratio - (p * ratio).sum()) ** 2).sum()),
+        "log_reward": (p * log_reward).sum(),
+        "true_log_z": jnp.logaddexp(log_z, others),
     }
-
-
-@jax.jit
-def _exact_distributions(model: Model, params: Params, listing: Listing) -> tuple[Array, Array]:
-    log_q, log_reward = _judge_listed(model, params, listing)
-    return log_q, log_reward - jax.nn.logsumexp(log_reward)
-
-
-def _judge_listed(model: Model, params: Params, listing: Listing) -> tuple[Array, Array]:
-    return log_probabilities(model, params, listing.states, AT_ONCE)
 
 
 @jax.jit
