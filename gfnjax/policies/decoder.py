@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from gfnjax import masking
 from gfnjax.language.architectures import Config, Shape
+from gfnjax.tuning import tuning
 from gfnjax.types import Array, PyTree
 
 Cache = tuple[Array, Array]  # keys and values of one layer, [slots, K, D] each
@@ -156,12 +157,11 @@ def attend(
     return attended.reshape(num_new, num_heads * head_size), (keys, values)
 
 
-# Compiled as a function of its own, so that all layers are traced once; of each, derivatives need
-# what came in alone.
-@partial(jax.jit, static_argnums=0)
-@partial(jax.checkpoint, static_argnums=0)
-def _run(layer: Any, variables: PyTree, *given: Any) -> tuple[Array, Cache]:
-    return layer.apply(variables, *given)
+# Compiled as a function of its own, so that all layers are traced once.
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(layer: Any, recompute: bool, variables: PyTree, *given: Any) -> tuple[Array, Cache]:
+    run = jax.checkpoint(layer.apply) if recompute else layer.apply
+    return run(variables, *given)
 
 
 class Decoder(nn.Module):
@@ -202,9 +202,10 @@ class Decoder(nn.Module):
             x = x + self.positions(positions)
         caches = []
         layer: Any = self.layer(self.config, self.low_rank, parent=None)
+        recompute = tuning().recompute
         for i, cache in enumerate(layers):
             own = {name: held.get(f"layer_{i}", {}) for name, held in self.variables.items()}
-            x, cache = _run(layer, own, x, cache, at, mask, positions)
+            x, cache = _run(layer, recompute, own, x, cache, at, mask, positions)
             caches.append(cache)
         return self.final(x), tuple(caches)
 
