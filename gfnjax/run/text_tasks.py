@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
@@ -147,6 +147,8 @@ class TextTask:
     model of pairs of letters of which all is known, without a language model.
     """
 
+    # What the library says of its arguments, about these options.
+    stands_for: ClassVar[dict[str, str]] = {"allowed": "vocabulary"}
     task: TaskName = "continuation"
     """what is written"""
     model: str | None = None
