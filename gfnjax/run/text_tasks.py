@@ -1,8 +1,8 @@
 """Texts that follow prompts, by name: what is written, after what, and what makes it good."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax.tree_util import Partial
@@ -147,6 +147,8 @@ class TextTask:
     model of pairs of letters of which all is known, without a language model.
     """
 
+    # What the library says of its arguments, about these options.
+    stands_for: ClassVar[dict[str, str]] = {"allowed": "vocabulary"}
     task: TaskName = "continuation"
     """what is written"""
     model: str | None = None
@@ -233,7 +235,7 @@ class TextTask:
             env: Any = bigram(self.num_letters, longest, infill=self.suffix)
         else:
             model = model_with_tokenizer(self.model, self.dtype, self.model_digest)
-            env = MAKERS[self.task](self, model).replace(model=model)
+            env = replace(MAKERS[self.task](self, model), model=model)
             _check_context(env, model)
         last, first = self.reward_temperature, self.start_temperature
         if first is None:
@@ -281,7 +283,7 @@ class TextTask:
 
     def _text(self, model: LanguageModel, prompts: Any, reward: Any, allowed: Any) -> Text:
         given: Any = {"stop": self.stop, "allowed": allowed, **self._lengths()}
-        return text(model.tokenizer, prompts, reward, **given)
+        return text(_tokenizer(model), prompts, reward, **given)
 
     def _allowed(self) -> list[str] | None:
         return None if self.vocabulary is None else read_vocabulary(self.vocabulary)

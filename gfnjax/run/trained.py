@@ -107,10 +107,8 @@ class TrainedRun:
         if isinstance(gfn, Contains):
             gfn, state = gfn.trained(state)
         if not isinstance(gfn, GFlowNet) or text_rules(gfn.env) is None:
-            about = f"{self.path} is a run of {self.config.environment}"
-            raise ArgumentError(
-                "run", "must be one of texts, to write some", subject=f"{about}: it"
-            )
+            about = f"{self.path}, a run of {self.config.environment},"
+            raise ArgumentError("run", "writes no texts: only a run of texts does", subject=about)
         model = gfn.at(state).model
         if prompt is not None:
             env = self.config.env

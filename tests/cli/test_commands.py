@@ -182,7 +182,7 @@ def test_every_environment_has_its_help(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("bogus", "bogus; Available subcommands: train, sweep, search, resume, plot, report, list"),
+        ("bogus", "subcommands: train, sweep, search, resume, plot, report, sample, list"),
         ("train", "train needs the name of an environment first, one of amp, bits"),
         ("train --steps 3 hypergrid", "train needs the name of an environment first"),
         ("train chess", "chess"),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -124,14 +124,15 @@ class TextEvaluator:
         log_z = float(estimated_log_z(self.gfn, state, info))
         if self.listing is not None:
             judged = _judged(model, state.params, self.listing.states)
-            values = _exact(*judged, self.listing, exponent_in_force(model.env))
-            found = {k: float(x) for k, x in values.items()}
+            exact = _exact(*judged, self.listing, exponent_in_force(model.env))
+            found: dict[str, float] = {k: float(x) for k, x in exact.items()}
             if self.listing.log_num_others == -math.inf:
                 del found["valid_mass"]  # all there are
             truth = found["true_log_z"]
             return {**found, "log_z": log_z, "log_z_error": abs(log_z - truth)}
         samples = self._sample(state, evaluation_keys(state, self.number).metrics)
-        values = {k: float(x) for k, x in _measured(model, samples).items()}
+        measured = _measured(model, samples)
+        values: dict[str, float] = {k: float(x) for k, x in measured.items()}
         rules = text_rules(model.env)
         assert rules is not None  # what this is made for
         tokens = np.asarray(samples.states.tokens)
@@ -225,13 +226,13 @@ def _log_likelihood(env: Any, rules: Text, samples: Samples) -> Array:
     reward = rules.reward
     if isinstance(reward, Continuation) and not reward.restricted and reward.prompts is None:
         return samples.log_reward / exponent_in_force(env)
-    return rules.replace(reward=Continuation(rules.model)).log_rewards(samples.states)
+    return replace(rules, reward=Continuation(rules.model)).log_rewards(samples.states)
 
 
 def _validity(rules: Text, samples: Samples) -> dict[str, Array]:
     reward = rules.reward
     if isinstance(reward, rewards.Constrained):
-        valid = rules.replace(reward=reward.log_c).log_rewards(samples.states) > reward.floor
+        valid = replace(rules, reward=reward.log_c).log_rewards(samples.states) > reward.floor
     elif isinstance(reward, rewards.UniformOver):
         valid = rules.log_rewards(samples.states) > reward.log_floor
     else:
