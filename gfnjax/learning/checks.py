@@ -136,7 +136,7 @@ def _check_groups(objective: Objective, env: Any, learning: Any, name: str) -> N
         raise ArgumentError(
             "sampler",
             "compares trajectories of one condition, of which a batch has hardly ever two",
-            Use("use sampler=Groups(8), of gfnjax.samplers", group_size=8),
+            Use("use sampler=Groups(8), of gfnjax.samplers", group_size=None),
             name,
         )
 
