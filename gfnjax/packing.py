@@ -155,7 +155,10 @@ def _over_chunks(
     done = large * chunk_size
     rest = (jnp.maximum(count - done, 0) + small - 1) // small
 
-    for first, size, number in ((jnp.zeros_like(done), chunk_size, large), (done, small, rest)):
+    loops = [(jnp.zeros_like(done), chunk_size, large), (done, small, rest)]
+    if small == chunk_size:  # all are large
+        loops.pop()
+    for first, size, number in loops:
 
         def one(i: Array, carry: PyTree, first: Array = first, size: int = size) -> PyTree:
             start = first + i * size

@@ -26,6 +26,8 @@ class Tuning(NamedTuple):
         steps_at_once: of a rollout, in a row, until it sees whether every trajectory has ended.
         numbers_at_once: parameters, in all, of the members of a sweep that are computed in one
             operation, instead of one after another; None for as many as there are.
+        recompute: what the layers of a language model come to is computed again in derivatives,
+            instead of kept; compiled for CPU that takes a third longer and saves no memory.
     """
 
     packed_batch: int | None
@@ -35,6 +37,7 @@ class Tuning(NamedTuple):
     product_features: int = 0
     steps_at_once: int = 1
     numbers_at_once: int | None = None
+    recompute: bool = False
 
     def rows(self, batch_size: int, numbers: int) -> int:
         """States at a time for a batch of trajectories, where a state is told that many numbers."""
@@ -56,10 +59,11 @@ GPU = Tuning(
     most_numbers=2**24,
     product_features=2_048,
     steps_at_once=8,
+    recompute=True,
 )
 
-# Not measured: as a CPU, but that whatever has a batch of members is done at once.
-TPU = CPU._replace(numbers_at_once=None)
+# Not measured: as a CPU, but that whatever has a batch of members is done at once, and little kept.
+TPU = CPU._replace(numbers_at_once=None, recompute=True)
 
 
 _PLATFORM: ContextVar[str | None] = ContextVar("platform", default=None)

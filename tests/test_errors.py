@@ -180,13 +180,13 @@ COMBINED = {
     ),
 }
 IN_FLAGS = {
-    "sampler": "leave out --replay, --local-search, --window, --teacher-share and --thompson",
+    "sampler": "leave out --replay, --local-search, --window, --teacher-share, --thompson and --group-size",
     "fresh": "--window gives parts of trajectories: --replay and --local-search need whole ones, "
     "leave out --window",
     "objective": ", tb, tb-flow, vargrad or vargrad-group, or leave out --thompson",
     "policy": "leave out --thompson",
     "backward": "--backward must not be LearnedBackward(), use --backward ",
-    "num_updates": "--num-updates must be 1, got 2; use --objective ent-ppo or ppo",
+    "num_updates": "--num-updates must be 1, got 2; use --objective ent-ppo, flowrl, ppo or",
 }
 
 

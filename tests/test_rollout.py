@@ -118,7 +118,7 @@ class TableRules:
 def assert_valid(env, trajectories):
     """Replay the actions; after the end there must be nothing but padding."""
     rules = TableRules(env) if isinstance(env, gfnjax.TabularDAG) else GridRules(env)
-    states, actions, lengths, log_rewards, cut = jax.device_get(trajectories)
+    states, actions, lengths, log_rewards, cut = jax.device_get(trajectories[:5])
     assert not cut.any()
     assert actions.dtype == lengths.dtype == np.int32
     assert actions.shape == (len(lengths), env.max_steps)

@@ -6,6 +6,7 @@ from gfnjax.envs.base import (
     Enumerable,
     Environment,
     PartialReward,
+    PathReward,
     SparselyObserved,
     Stoppable,
 )
@@ -26,6 +27,7 @@ from gfnjax.envs.sequences import FixedSequence, left_to_right_bits, qm9_small, 
 from gfnjax.envs.sets import Set, additive_set, published_set
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
 from gfnjax.envs.tempered import tempered
+from gfnjax.envs.text import ListedText, PromptedText, Text
 
 __all__ = [
     "BitSequence",
@@ -37,14 +39,18 @@ __all__ = [
     "FixedSequence",
     "Hypergrid",
     "Ising",
+    "ListedText",
     "Molecules",
     "PartialReward",
+    "PathReward",
     "Phylogeny",
+    "PromptedText",
     "Renderable",
     "Set",
     "SparselyObserved",
     "Stoppable",
     "TabularDAG",
+    "Text",
     "VariableSequence",
     "additive_set",
     "antimicrobial_peptides",

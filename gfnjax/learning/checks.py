@@ -5,6 +5,7 @@ from typing import Any, get_args
 import optax
 
 from gfnjax import hyperparameters
+from gfnjax.envs.base import Conditioned
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.exploration import Exploration, StopFlattening
 from gfnjax.learning.starting import check_log_z_init
@@ -97,6 +98,7 @@ def check_objective(objective: Objective, model: Model, learning: Any) -> None:
     if "target" in objective.needs and learning.target_rate is None:
         raise ArgumentError("target_rate", "needs a target network", "set {target_rate}", name)
     check_abilities(objective, model.env)
+    _check_groups(objective, model.env, learning, name)
     if "log_prior" in objective.needs and model.prior is None:
         raise ArgumentError(
             "prior", "needs a prior", "set prior=FrozenPolicy(policy, params)", name
@@ -117,6 +119,25 @@ def check_objective(objective: Objective, model: Model, learning: Any) -> None:
                 backward=None,
             ),
             f"{name} does not train P_B: {{backward}}",
+        )
+
+
+def _check_groups(objective: Objective, env: Any, learning: Any, name: str) -> None:
+    """Raise an error where a condition seldom has two trajectories to be compared in a batch.
+
+    Each would then be its own log Z: a loss of 0 that teaches nothing.
+    """
+    compares = objective.log_z == "group" and objective.least_batch > 1
+    if not (compares and isinstance(env, Conditioned)):
+        return
+    if getattr(type(learning.sampler), "draws_groups", False):
+        return
+    if learning.batch_size < 2 * getattr(env, "num_prompts", learning.batch_size):
+        raise ArgumentError(
+            "sampler",
+            "compares trajectories of one condition, of which a batch has hardly ever two",
+            Use("use sampler=Groups(8), of gfnjax.samplers", group_size=None),
+            name,
         )
 
 

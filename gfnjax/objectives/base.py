@@ -64,6 +64,7 @@ class Objective(Numbered):
         trains_backward: whether a `LearnedBackward` learns from it; others take P_B as given, or
             do not look at it.
         least_batch: trajectories that it takes to compare them with each other.
+        stops_everywhere: whether it reads log Z off the stop in s_0, which must then be allowed.
         value_scale: log F = value_scale * logsumexp(forward logits) at the optimum, for
             objectives that read values off the logits; None for the others.
         looks_forward: whether the network holds log F minus the partial reward.
@@ -75,6 +76,7 @@ class Objective(Numbered):
     on_policy: ClassVar[bool] = False
     trains_backward: ClassVar[bool] = True
     least_batch: ClassVar[int] = 1
+    stops_everywhere: ClassVar[bool] = False
 
     @property
     def value_scale(self) -> Number | None:
@@ -209,7 +211,7 @@ def check_abilities(objective: Objective, env: Environment) -> None:
             problem = f"needs a {ability[0]} environment, one with {ability[1]}"
             problem = f"{problem}; {type(env).__name__} has none"
             raise ArgumentError("objective", problem, subject=name)
-    if "log_stop" in objective.needs and objective.log_z == "flow":
+    if objective.stops_everywhere:
         _check_stops(env, name)
     if hasattr(type(env), "draw_initial_state") and objective.log_z not in ("flow", "group"):
         words = 'use an objective whose log_z is "flow", such as TrajectoryBalance(log_z="flow")'

@@ -37,6 +37,7 @@ class ModifiedDetailedBalance(Objective):
 
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
+    stops_everywhere: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"log_stop", "log_partial_reward"})
 
     def adapt(self, scores: Scores) -> Scores:

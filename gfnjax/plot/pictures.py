@@ -19,10 +19,12 @@ from gfnjax.plot import curves
 from gfnjax.plot.curves import BLUE
 from gfnjax.plot.found_molecules import draw_found
 from gfnjax.plot.found_texts import draw_texts
+from gfnjax.plot.frontier import draw_frontier
 from gfnjax.plot.style import integers, new_figure, shades, styled
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Distributions, Views
+from gfnjax.run.frontier import find_frontier, write_frontier
 from gfnjax.run.molecules import find_molecules, write_tables
 from gfnjax.run.session import Outcome
 from gfnjax.run.texts import find_texts, write_texts
@@ -43,7 +45,7 @@ def draw(source: Path | Outcome) -> list[Path]:
 
     Of molecules it writes tables beside them, into the folder of the run: `molecules.csv`,
     `molecules.sdf` and `scaffolds.csv`; a warning says what is missing without RDKit. Of texts
-    `texts.csv`.
+    `texts.csv` and, where a language model says how likely they are, `frontier.csv`.
 
     Args:
         source: a folder, whose files have all it takes; or how a run has ended, from which nothing
@@ -75,6 +77,9 @@ def draw(source: Path | Outcome) -> list[Path]:
     texts = find_texts(trained.gfn, trained.state)
     if texts is not None:
         written += [*draw_texts(run.pictures, texts), *write_texts(run.path, texts)]
+    points = find_frontier(trained.gfn, trained.state)
+    if points is not None:
+        written += [*draw_frontier(run.pictures, points), *write_frontier(run.path, points)]
     return written
 
 

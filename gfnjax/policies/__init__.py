@@ -16,6 +16,7 @@ from gfnjax.policies.ensemble import (
 from gfnjax.policies.forest import forest_policy
 from gfnjax.policies.fragments import fragment_policy
 from gfnjax.policies.graph_network import graph_policy
+from gfnjax.policies.language import LanguageModel, language_policy, load_language_model
 from gfnjax.policies.likelihood import LikelihoodBackward, PessimisticBackward
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.nnx import from_nnx
@@ -28,6 +29,7 @@ __all__ = [
     "CausalPolicy",
     "EnsemblePolicy",
     "FrozenPolicy",
+    "LanguageModel",
     "LearnedBackward",
     "LearnedMaximumEntropyBackward",
     "LikelihoodBackward",
@@ -44,6 +46,8 @@ __all__ = [
     "from_flax",
     "from_nnx",
     "graph_policy",
+    "language_policy",
+    "load_language_model",
     "mlp_policy",
     "tabular_policy",
     "transformer_policy",

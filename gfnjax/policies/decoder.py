@@ -6,6 +6,7 @@ for bfloat16 arrays, and of the arrays' own type otherwise.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 
 from gfnjax import masking
 from gfnjax.language.architectures import Config, Shape
+from gfnjax.tuning import tuning
 from gfnjax.types import Array, PyTree
 
 Cache = tuple[Array, Array]  # keys and values of one layer, [slots, K, D] each
@@ -76,7 +78,7 @@ def base(module: nn.Module, name: str, shape: Shape, collection: str = "base") -
     """An array that a module is given: a pre-trained one, or with "params" one to be trained."""
 
     def missing() -> Any:
-        raise ValueError(f"{'.'.join(module.path)} is not given {name} of shape {shape}")
+        raise ValueError(f"{module.name or module} is not given {name} of shape {shape}")
 
     return module.variable(collection, name, missing).value
 
@@ -155,6 +157,13 @@ def attend(
     return attended.reshape(num_new, num_heads * head_size), (keys, values)
 
 
+# Compiled as a function of its own, so that all layers are traced once.
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(layer: Any, recompute: bool, variables: PyTree, *given: Any) -> tuple[Array, Cache]:
+    run = jax.checkpoint(layer.apply) if recompute else layer.apply
+    return run(variables, *given)
+
+
 class Decoder(nn.Module):
     """Tokens to hidden states: an embedding, layers, and a norm.
 
@@ -176,11 +185,6 @@ class Decoder(nn.Module):
         self.embedding = Table((config.vocabulary, config.width))
         if config.learned_positions:
             self.positions = Table((config.context, config.width))
-        # Of each layer the derivatives need the input alone.
-        layer: Any = nn.remat(self.layer)
-        self.layers = [
-            layer(config, self.low_rank, name=f"layer_{i}") for i in range(config.num_layers)
-        ]
         self.final: Any = self.norm(config, name="norm")
         if not config.tied:
             self.head = Table((config.vocabulary, config.width))
@@ -197,8 +201,11 @@ class Decoder(nn.Module):
         if self.config.learned_positions:
             x = x + self.positions(positions)
         caches = []
-        for layer, cache in zip(self.layers, layers, strict=True):
-            x, cache = layer(x, cache, at, mask, positions)
+        layer: Any = self.layer(self.config, self.low_rank, parent=None)
+        recompute = tuning().recompute
+        for i, cache in enumerate(layers):
+            own = {name: held.get(f"layer_{i}", {}) for name, held in self.variables.items()}
+            x, cache = _run(layer, recompute, own, x, cache, at, mask, positions)
             caches.append(cache)
         return self.final(x), tuple(caches)
 

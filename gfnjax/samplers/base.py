@@ -37,7 +37,9 @@ class Sampler(Protocol):
     A class that has an attribute `divides = True` may have its batches spread over several devices
     (`gfnjax.spread`). `batch_size` is that of the whole batch then, and so is what `Model.explore`
     takes and `gfnjax.rollout.draw_sources`; what they return, a `Batch` and a memory is each
-    device's own part. Draws of its own should go through `spread.rows` or `spread.own_key`.
+    device's own part. Draws of its own should go through `spread.rows` or `spread.own_key`. One
+    that has `draws_groups = True` draws several trajectories of each condition or prompt, for what
+    compares them.
     """
 
     def check(self, model: Model, objective: Objective, batch_size: int) -> None:

@@ -62,6 +62,7 @@ class Groups:
         TypeError: if `replay` is something else.
     """
 
+    draws_groups: ClassVar[bool] = True
     divides: ClassVar[bool] = False  # rows are dealt in turn, which would tear groups apart
     size: int = 8
     tempered_share: float = 0.5

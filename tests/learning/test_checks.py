@@ -10,7 +10,7 @@ import gfnjax
 from gfnjax import GFlowNet, Hypergrid, TrajectoryBalance, envs, mlp_policy, tabular_policy
 from gfnjax.algorithms import RewardSAC, Teacher
 from gfnjax.metrics import exact, state_graph
-from gfnjax.objectives import RelativeTrajectoryBalance
+from gfnjax.objectives import LogPartitionVariance, RelativeTrajectoryBalance
 from gfnjax.policies import (
     LikelihoodBackward,
     MaximumEntropyBackward,
@@ -22,6 +22,8 @@ from gfnjax.policies.base import FrozenPolicy
 from gfnjax.policies.ensemble import ensemble_mlp_policy
 from gfnjax.policies.uniform import uniform_policy
 from gfnjax.rewards.hypergrid import corners
+from gfnjax.rewards.tokens import prompt_table
+from gfnjax.samplers import Groups
 
 SMALL, LARGE = Hypergrid(2, 8), Hypergrid(2, 16)
 TB = TrajectoryBalance()
@@ -117,3 +119,16 @@ def test_sizes_may_be_numpys(key):
     assert jnp.isfinite(gfnjax.train(GFlowNet(env, policy, TB), key, 1)[1].info.loss).all()
     assert isinstance(hash(policy), int)
     assert jax.tree.leaves(policy) == []  # all of it is structure
+
+
+def test_groups_are_wanted_where_conditions_are_compared():
+    env = envs.temperature_conditional(Hypergrid(2, 3), 0.5, 2.0)
+    compare = LogPartitionVariance("group")
+    with pytest.raises(ValueError, match="hardly ever two: use sampler=Groups"):
+        GFlowNet(env, mlp_policy(env), compare)
+    GFlowNet(env, mlp_policy(env), compare, sampler=Groups(4))
+    prompts = prompt_table([[0], [1], [2]])
+    texts = envs.PromptedText(2, jnp.arange(4, dtype=jnp.int32), lambda ids, prompt: 0.0, prompts)
+    GFlowNet(texts, mlp_policy(texts), compare, batch_size=6)
+    with pytest.raises(ValueError, match="hardly ever two"):
+        GFlowNet(texts, mlp_policy(texts), compare, batch_size=5)

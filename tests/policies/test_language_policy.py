@@ -11,12 +11,15 @@ import pytest
 
 from gfnjax.envs.amp import VariableSequence
 from gfnjax.errors import ArgumentError
+from gfnjax.gflownet import GFlowNet
 from gfnjax.language import GPT2Config, LlamaConfig
 from gfnjax.model import Model
-from gfnjax.policies.base import Parts, with_frozen
+from gfnjax.objectives.trajectory_balance import TrajectoryBalance
+from gfnjax.policies.base import with_frozen
 from gfnjax.policies.language import LanguageModel, language_policy
 from gfnjax.pytree import pytree
 from gfnjax.state import Params
+from gfnjax.tuning import CPU, suited_to
 
 LLAMA = LlamaConfig(13, 8, 12, 2, 4, 2, 4, 32)
 GPT2 = GPT2Config(13, 8, 16, 2, 2, 32)
@@ -312,8 +315,6 @@ def test_log_probs_are_differentiable_in_chunks(monkeypatch, x64):
     hidden = jax.random.normal(jax.random.key(1), (3, 15, 8), jnp.float64)
     targets = jax.random.randint(jax.random.key(2), (3, 15, 2), 0, 13, jnp.int32)
     found = model.log_probs(hidden, targets)  # of 45 rows, 16 at a time
-    from gfnjax.tuning import CPU
-
     monkeypatch.setattr("gfnjax.tuning.CPU", CPU._replace(most_numbers=1))
     chunked, pull = jax.vjp(lambda h: model.log_probs(h, targets), hidden)
     expected = np.take_along_axis(log_softmax(np.asarray(hidden) @ table.T), targets, axis=-1)
@@ -376,6 +377,41 @@ def test_what_is_no_fit_is_refused(key):
         policy.observe(written(ids=[7, 2, 12, 6]), ENV.initial_state())
 
 
-def test_parts_are_what_functions_get():
-    policy = language_policy(ENV, MODELS["llama"])
-    assert isinstance(with_frozen({}, policy.frozen), Parts)
+def test_layers_may_be_computed_again_in_derivatives(key):
+    """As they are on GPU, where that saves memory."""
+    policy = language_policy(ENV, MODELS["llama"], rank=2)
+    params = drawn_params(policy, key)
+
+    def gradient(platform):
+        def loss(params):
+            held = with_frozen(params, policy.frozen)
+            context = policy.prefill(held, policy.look(ENV, ENV.initial_state()))
+            return jnp.square(policy.unroll(held, context, TOKENS)).sum()
+
+        with suited_to(platform):
+            text = str(jax.make_jaxpr(jax.grad(loss))(params))
+            return jax.jit(jax.grad(loss))(params), "remat" in text or "checkpoint" in text
+
+    (one, again), (other, kept) = gradient("gpu"), gradient("cpu")
+    assert (again, kept) == (True, False)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_a_step_of_training_moves_what_is_trained(fine_tune, key):
+    small = LanguageModel.random(replace(LLAMA, num_layers=1), jax.random.key(5))
+    env = written(Drawn)
+    policy = language_policy(env, small, rank=2, fine_tune=fine_tune)
+    gfn = GFlowNet(env, policy, TrajectoryBalance("flow"), batch_size=8)
+    first = jax.jit(gfn.init)(key)
+    state, info = jax.jit(gfn.step)(first)
+    assert np.isfinite(info.loss)
+    count = sum(x.size for x in jax.tree.leaves(first.params.policy))
+    whole = sum(x.size for x in jax.tree.leaves(small.weights))
+    added = 2 * (3 * 8 + 8 + 8 + 16 + 16) + 2 * 8  # A and B of q, k, v and o
+    assert count == (whole if fine_tune else added) + 9  # and of log F
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), first.params, state.params)
+    assert moved.policy["flow"]["bias"]
+    layer = moved.policy["network"]["base" if fine_tune else "params"]["layer_0"]
+    assert layer["q"]["kernel" if fine_tune else "b"]
