@@ -180,7 +180,8 @@ COMBINED = {
     ),
 }
 IN_FLAGS = {
-    "sampler": "leave out --replay, --local-search, --window, --teacher-share, --thompson and --group-size",
+    "sampler": "leave out --replay, --local-search, --window, --teacher-share, --thompson and "
+    "--group-size",
     "fresh": "--window gives parts of trajectories: --replay and --local-search need whole ones, "
     "leave out --window",
     "objective": ", tb, tb-flow, vargrad or vargrad-group, or leave out --thompson",
