@@ -55,9 +55,9 @@ def table(found: FoundTexts) -> Figure:
 
 
 def shortened(text: str) -> str:
-    """A text on one line, in quotes where blanks at its ends count; the middle left out."""
-    line = text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    if line != line.strip() or not line:
-        line = f"\u201c{line}\u201d"
+    """A text on one line, without blanks at its ends; of a long one the middle is left out."""
+    line = text.strip(" ").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    if not line:
+        line = f"\u201c{text}\u201d"
     half = LONGEST // 2
     return line if len(line) <= LONGEST else f"{line[: half - 1]} \u2026 {line[2 - half :]}"
