@@ -15,6 +15,7 @@ from text_models import CONFIG, TOKENS, ids, tensors, write_model
 pytest.importorskip("tokenizers")
 pytest.importorskip("safetensors")
 
+from gfnjax import training
 from gfnjax.envs.bigram import solve
 from gfnjax.envs.tempered import exponent_of, tempered
 from gfnjax.envs.text import ListedText, PromptedText, Text, text
@@ -89,6 +90,17 @@ def test_variants_are_built_from_files_and_survive_json(variant, folder, key):
     again = build(config)
     same = zip(weights, jax.tree.leaves(again.policy.frozen.weights), strict=True)
     assert all(a is b for a, b in same)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", TASKS)
+def test_variants_take_steps(variant, folder, key):
+    gfn = build(configured(folder, variant=variant, **TASKS[variant]))
+    state, history = training.train(gfn, key, 2, chunk_size=2)
+    assert np.isfinite(np.asarray(history.info.loss)).all()
+    moved = [float(jnp.abs(x).max()) for x in jax.tree.leaves(state.params.policy)]
+    assert all(np.isfinite(moved))
+    assert any(x > 0 for x in moved)
 
 
 def test_prompts_of_each_task(folder, tmp_path):
