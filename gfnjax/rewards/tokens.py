@@ -77,7 +77,8 @@ def encoded(
         name: of the argument, for messages.
 
     Raises:
-        ArgumentError: for a text without tokens, or an id that is out of the vocabulary.
+        ArgumentError: for a text without tokens, an id that is out of the vocabulary, or an id
+            where a list of them is wanted.
     """
     return prompt_table([ids_of(tokenizer, text, name) for text in texts], name)
 
@@ -86,6 +87,9 @@ def ids_of(tokenizer: TextTokenizer, text: str | Sequence[int], name: str) -> li
     """The ids of one string, or those that are given. Raises as `encoded`."""
     if isinstance(text, str):
         return list(tokenizer.encode(text))
+    if np.ndim(text) == 0:
+        problem = f"must be strings or lists of ids, got {text!r}"
+        raise ArgumentError(name, problem, "wrap a list of ids in a list")
     ids = [int(token) for token in text]
     for token in ids:
         _check_id(tokenizer, token, name)
