@@ -101,8 +101,8 @@ class Text(Writing, Comparable):
         }
         for name, value in found.items():
             object.__setattr__(self, name, value)
-        if isinstance(self.reward, rewards.PerPrompt):
-            self.reward.check_prompts(self.num_prompts)
+        if isinstance(self.reward, rewards.Fitted):
+            self.reward.check_fit(self)
 
     @property
     def stop_action(self) -> int:

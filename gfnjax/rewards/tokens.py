@@ -111,6 +111,33 @@ def one_token(tokenizer: TextTokenizer, what: str | int, name: str) -> int:
     return int(ids[0])
 
 
+def spelled(
+    tokenizer: TextTokenizer,
+    texts: Iterable[str | Sequence[int]],
+    pieces: Iterable[str],
+    name: str,
+) -> list[list[int]]:
+    """The ids of strings spelled with `pieces` from the left, the longest that fits first.
+
+    Raises:
+        ArgumentError: for a piece that is not one token, or a string that is not spelled so.
+    """
+    known = {piece: one_token(tokenizer, piece, "pieces") for piece in pieces}
+    by_length = sorted(known, key=len, reverse=True)
+
+    def spell(text: str) -> list[int]:
+        ids, rest = [], text
+        while rest:
+            piece = next((p for p in by_length if rest.startswith(p)), None)
+            if piece is None:
+                raise ArgumentError(name, f"must be spelled with {{pieces}}, {text!r} is not")
+            ids.append(known[piece])
+            rest = rest[len(piece) :]
+        return ids
+
+    return [spell(x) if isinstance(x, str) else ids_of(tokenizer, x, name) for x in texts]
+
+
 def _check_id(tokenizer: TextTokenizer, token: int, name: str) -> int:
     if not 0 <= token < tokenizer.size:
         raise ArgumentError(
