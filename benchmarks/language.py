@@ -39,6 +39,7 @@ from gfnjax.rewards.tokens import encoded
 from gfnjax.samplers.demonstrations import Demonstrations, trajectories_from_actions
 from gfnjax.samplers.groups import Groups
 
+DIGITS = "0123456789"
 PROMPT = "The following is a random integer drawn uniformly between 0 and 100: "
 NUM_GIVEN = 50
 WEATHER = "This morning the weather is"
@@ -66,8 +67,8 @@ def main(arguments: Sequence[str]) -> int:
 def integers(model: LanguageModel, options: Any, seed: int) -> Iterator[dict[str, Any]]:
     """KL(p || uniform) on valid numbers, and their mass, of three methods."""
     numbers = [str(i) for i in range(101)]
-    reward = uniform_over(numbers, model.tokenizer, log_floor=-10.0)
-    env = text(model.tokenizer, PROMPT, reward, stop=".", max_length=3, allowed="0123456789")
+    reward = uniform_over(numbers, model.tokenizer, log_floor=-10.0, pieces=DIGITS)
+    env = text(model.tokenizer, PROMPT, reward, stop=".", max_length=3, allowed=DIGITS)
     listed = _states(env, [[int(digit) for digit in number] for number in numbers])
     given = np.random.default_rng(seed).choice(101, NUM_GIVEN, replace=False)
     shown = [[*map(int, numbers[i]), env.stop_action] for i in given]

@@ -39,6 +39,11 @@ def is_known(*values: Any) -> bool:
     return all(not isinstance(x, jax.core.Tracer) and np.ndim(x) == 0 for x in values)
 
 
+def is_traced(tree: Any) -> bool:
+    """Whether there is an array in it that nobody can look at, as JAX traces a function."""
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
+
+
 def _whole(value: Any) -> int | None:
     if isinstance(value, bool | np.bool_):
         return None

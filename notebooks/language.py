@@ -114,8 +114,9 @@ if model is not None:
     from gfnjax.rewards.text import uniform_over
     from gfnjax.samplers.groups import Groups
 
-    reward = uniform_over(NUMBERS, model.tokenizer, log_floor=-10.0)
-    env = text(model.tokenizer, PROMPT, reward, stop=".", max_length=3, allowed="0123456789")
+    digits = "0123456789"
+    reward = uniform_over(NUMBERS, model.tokenizer, log_floor=-10.0, pieces=digits)
+    env = text(model.tokenizer, PROMPT, reward, stop=".", max_length=3, allowed=digits)
     gfn = gfnjax.GFlowNet(
         env,
         language_policy(env, model, rank=8),

@@ -127,8 +127,10 @@ class Calculator(Comparable):
 def calculator(tokenizer: TextTokenizer, token_ids: Any) -> Calculator:
     """A `Calculator` for the `token_ids` of a `Text`; its `forced`.
 
-        env = text(...)
-        env = env.replace(forced=calculator(tokenizer, env.token_ids))
+        options = {"stop": ".", "allowed": "0123456789+-=", "max_length": 9}
+        free = text(tokenizer, prompts, reward, **options)
+        forced = calculator(tokenizer, free.token_ids)
+        env = text(tokenizer, prompts, reward, forced=forced, **options)
 
     Raises:
         ArgumentError: unless each digit and the minus are allowed as tokens of their own.

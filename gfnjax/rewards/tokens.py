@@ -77,7 +77,8 @@ def encoded(
         name: of the argument, for messages.
 
     Raises:
-        ArgumentError: for a text without tokens, or an id that is out of the vocabulary.
+        ArgumentError: for a text without tokens, an id that is out of the vocabulary, or an id
+            where a list of them is wanted.
     """
     return prompt_table([ids_of(tokenizer, text, name) for text in texts], name)
 
@@ -86,6 +87,9 @@ def ids_of(tokenizer: TextTokenizer, text: str | Sequence[int], name: str) -> li
     """The ids of one string, or those that are given. Raises as `encoded`."""
     if isinstance(text, str):
         return list(tokenizer.encode(text))
+    if np.ndim(text) == 0:
+        problem = f"must be strings or lists of ids, got {text!r}"
+        raise ArgumentError(name, problem, "wrap a list of ids in a list")
     ids = [int(token) for token in text]
     for token in ids:
         _check_id(tokenizer, token, name)
@@ -105,6 +109,33 @@ def one_token(tokenizer: TextTokenizer, what: str | int, name: str) -> int:
         pieces = " ".join(repr(tokenizer.piece(token)) for token in ids) or "nothing"
         raise ArgumentError(name, f"must be one token each, but {what!r} splits into {pieces}")
     return int(ids[0])
+
+
+def spelled(
+    tokenizer: TextTokenizer,
+    texts: Iterable[str | Sequence[int]],
+    pieces: Iterable[str],
+    name: str,
+) -> list[list[int]]:
+    """The ids of strings spelled with `pieces` from the left, the longest that fits first.
+
+    Raises:
+        ArgumentError: for a piece that is not one token, or a string that is not spelled so.
+    """
+    known = {piece: one_token(tokenizer, piece, "pieces") for piece in pieces}
+    by_length = sorted(known, key=len, reverse=True)
+
+    def spell(text: str) -> list[int]:
+        ids, rest = [], text
+        while rest:
+            piece = next((p for p in by_length if rest.startswith(p)), None)
+            if piece is None:
+                raise ArgumentError(name, f"must be spelled with {{pieces}}, {text!r} is not")
+            ids.append(known[piece])
+            rest = rest[len(piece) :]
+        return ids
+
+    return [spell(x) if isinstance(x, str) else ids_of(tokenizer, x, name) for x in texts]
 
 
 def _check_id(tokenizer: TextTokenizer, token: int, name: str) -> int:

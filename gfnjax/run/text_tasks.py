@@ -55,6 +55,7 @@ GAPS = (
 AROUND = "Beginning: {}\nEnd: {}\nMiddle:"
 NUMBER = "The following is a random integer drawn uniformly between 0 and 100: "
 LARGEST = 100
+DIGITS = "0123456789"
 # Solved in front of each problem, for the model that judges.
 EXAMPLES = ("7+1-4", "2-9+5", "6+8+3-1")
 
@@ -311,8 +312,8 @@ def _infill(task: TextTask, model: LanguageModel) -> Text:
 
 def _integers(task: TextTask, model: LanguageModel) -> Text:
     numbers = [str(number) for number in range(LARGEST + 1)]
-    reward = uniform_over(numbers, _tokenizer(model), task.log_floor)
-    return task._text(model, NUMBER, reward, "0123456789")
+    reward = uniform_over(numbers, _tokenizer(model), task.log_floor, pieces=DIGITS)
+    return task._text(model, NUMBER, reward, DIGITS)
 
 
 def _arithmetic(task: TextTask, model: LanguageModel) -> Text:

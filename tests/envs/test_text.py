@@ -252,6 +252,11 @@ def test_equal_and_pickled():
         ({"prompts": ["a", ""]}, "^prompts must each have at least one token, number 1 has none$"),
         ({"prompts": []}, "^prompts must hold at least one text, got none$"),
         ({"prompts": [[7]]}, r"^prompts must be ids in 0\.\.5 of the vocabulary, got 7$"),
+        (
+            {"prompts": [1, 2]},
+            "^prompts must be strings or lists of ids, got 1: wrap a list of ids in a list$",
+        ),
+        ({"prompts": np.array([1, 2])}, "^prompts must be strings or lists of ids, got "),
         ({"max_length": 0}, "^max_length must be at least 1, got 0$"),
         ({"min_length": 4}, r"^min_length must be in 0\.\.max_length = 3, got 4$"),
         ({"reward": 3.0}, "^reward must be a function of .*, got 3.0$"),
@@ -260,6 +265,27 @@ def test_equal_and_pickled():
 def test_errors(options, message):
     with pytest.raises(ArgumentError, match=message):
         letters(**options)
+
+
+def test_states_of_texts_after_prompts():
+    env = letters(SEVERAL)
+    assert env.states(["b", "db"]).prompt.tolist() == [0, 0]
+    assert env.at(2).states(["b", "db"]).prompt.tolist() == [2, 2]
+    assert env.at(2).states(["b", "db"], 1).prompt.tolist() == [1, 1]
+    assert env.states(iter(["b", "db"]), [2, 0]).prompt.tolist() == [2, 0]
+    assert float(env.at(2).log_rewards(env.at(2).states(["bb"]))[0]) == -1.0
+    for wrong in (3, -1, [0, 3]):
+        with pytest.raises(ArgumentError, match=r"^prompts must be in 0\.\.2, got (3|-1)$"):
+            env.states(["b", "d"], wrong)
+    with pytest.raises(ArgumentError, match=r"^prompts must be one for each of 3 texts, got 2$"):
+        env.states(["b", "d", "b"], [0, 1])
+
+
+def test_listed_texts_are_not_forced():
+    message = r"^forced leaves states of a ListedText out, .*: give forced to text\(\)$"
+    with pytest.raises(ArgumentError, match=message):
+        letters().replace(forced=d_after_b)
+    assert letters(SEVERAL).replace(forced=d_after_b).forced is not None
 
 
 def test_unknown_prompts():

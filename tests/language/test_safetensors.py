@@ -79,6 +79,15 @@ def test_without_a_tokenizer(tmp_path):
     assert load(write_folder(tmp_path, LLAMA, llama_tensors(), tokenizer=False)).tokenizer is None
 
 
+def test_a_table_may_have_more_rows_than_there_are_tokens(tmp_path):
+    tensors, name = llama_tensors(), "model.embed_tokens.weight"
+    tensors[name] = np.pad(tensors[name], ((0, 8), (0, 0)))
+    found = load(write_folder(tmp_path, LLAMA | {"vocab_size": VOCABULARY + 8}, tensors))
+    assert found.config.vocabulary == VOCABULARY + 8
+    assert found.tokenizer.size == VOCABULARY
+    assert found.weights["base"]["embedding"]["table"].shape == (VOCABULARY + 8, 32)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -90,7 +99,7 @@ def test_without_a_tokenizer(tmp_path):
         ({"rope_scaling": {"rope_type": "llama3"}}, r"rotary positions \('llama3'\)"),
         ({"num_key_value_heads": 3}, "num_heads must be a multiple of num_key_value_heads = 3"),
         ({"tie_word_embeddings": False}, "lacks the tensor lm_head.weight"),
-        ({"vocab_size": 41}, "has a tokenizer of 40 tokens for a model of 41"),
+        ({"vocab_size": 39}, "has a tokenizer of 40 tokens for a model of 39"),
         ({"intermediate_size": 65}, r"gate_proj.weight of shape \(65, 32\), .* got \(64, 32\)"),
     ],
 )

@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from letters import Letters
 
 from gfnjax.envs.amp import VariableSequence
+from gfnjax.envs.tempered import tempered
+from gfnjax.envs.text import text
 from gfnjax.errors import ArgumentError
 from gfnjax.gflownet import GFlowNet
 from gfnjax.language import GPT2Config, LlamaConfig
@@ -54,14 +57,6 @@ class Written(VariableSequence):
     def initial_state(self):
         state = VariableSequence.initial_state(self)
         return PromptedState(*state, jnp.zeros((), jnp.int32))
-
-    def step(self, state, action):
-        moved = VariableSequence.step(self, state, action)
-        return PromptedState(*moved, state.prompt)
-
-    def backward_step(self, state, backward_action):
-        moved = VariableSequence.backward_step(self, state, backward_action)
-        return PromptedState(*moved, state.prompt)
 
 
 @pytree
@@ -372,6 +367,11 @@ def test_what_is_no_fit_is_refused(key):
         language_policy(ENV, model, rank=-1)
     with pytest.raises(ArgumentError, match="alpha must be positive"):
         language_policy(ENV, model, alpha=0.0)
+    env = text(Letters("abcdefghijklm"), "ab", lambda ids, prompt: 0.0, stop="m", max_length=2)
+    language_policy(env, model)
+    language_policy(tempered(env, 2.0), model.replace(tokenizer=Letters("abcdefghijklm")))
+    with pytest.raises(ArgumentError, match=r"^language_policy: model has another tokenizer than"):
+        language_policy(tempered(env, 2.0), model.replace(tokenizer=Letters("abcdefghijkml")))
     policy = language_policy(ENV, model)
     with pytest.raises(ArgumentError, match="other token_ids"):
         policy.observe(written(ids=[7, 2, 12, 6]), ENV.initial_state())

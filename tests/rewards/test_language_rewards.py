@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import struct
+from letters import Letters
 
+from gfnjax.envs.text import Text
+from gfnjax.errors import ArgumentError
 from gfnjax.language import GPT2Config, LlamaConfig
 from gfnjax.policies.language_model import LanguageModel
 from gfnjax.rewards.language import Continuation, Infilling, Rationale
-from gfnjax.rewards.text import Texts, whole
+from gfnjax.rewards.text import Constrained, Texts, whole
 from gfnjax.rewards.text_models import CuttableModel
 from gfnjax.rewards.tokens import prompt_table
 
@@ -91,3 +94,74 @@ def test_continuations(name):
     # The model's own word on all 13 tokens is the restricted one.
     restricted = jax.jit(partial(whole, Continuation(model, restricted=True)))(texts())
     np.testing.assert_allclose(restricted, found, rtol=1e-5)
+
+
+LLAMA = LanguageModel.random(MODELS["llama"], jax.random.key(0))  # a context of 32, ids below 13
+ENDS = prompt_table([[1, 2], [3, 4, 5, 6]])
+LONG = prompt_table([[1] * 9, [2] * 20])
+
+
+def environment(reward, max_length=3, ids=(7, 8, STOP), prompts=PROMPTS, **options):
+    table = prompt_table(prompts)
+    return Text(max_length, jnp.array(ids, jnp.int32), reward, table, **options)
+
+
+@pytest.mark.parametrize(
+    ("reward", "most"),
+    [
+        (Continuation(LLAMA), 32 - 3 - 1),
+        (Continuation(LLAMA, prompts=LONG), 32 - 20 - 1),
+        (Infilling(LLAMA, ENDS), 32 - 3 - 1 - 4),
+        (Infilling(LLAMA, ENDS, LONG), 32 - 20 - 1 - 4),
+        (Rationale(LLAMA, ENDS), 32 - 3 - 4),
+        (Constrained(max, Rationale(LLAMA, ENDS, LONG)), 32 - 20 - 4),
+    ],
+)
+def test_the_model_must_have_room_for_prompt_text_and_end(reward, most):
+    environment(reward, most)
+    with pytest.raises(
+        ArgumentError, match=r"^reward has prompts of up to (3|20), texts .* its model's context of"
+    ):
+        environment(reward, most + 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "wrong"),
+    [
+        (lambda: environment(Continuation(LLAMA), ids=(7, 13, STOP)), "env.token_ids", 13),
+        (lambda: environment(Continuation(LLAMA), prompts=[[1], [14]]), "prompts", 14),
+        (lambda: environment(Continuation(LLAMA, prompts=prompt_table([[-1]] * 2))), "prompts", -1),
+        (lambda: environment(Infilling(LLAMA, prompt_table([[13, 2]]))), "suffixes", 13),
+        (lambda: environment(Rationale(LLAMA, prompt_table([[2, 99]]))), "answers", 99),
+    ],
+)
+def test_the_model_must_know_all_tokens(make, name, wrong):
+    message = rf"^{name} must be in the model's vocabulary 0\.\.12, got {wrong}$"
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+def test_a_model_without_a_config_has_no_limits():
+    environment(Rationale(Uncut(LLAMA), prompt_table([[2, 99]])), 100)
+
+
+def test_environments_may_be_made_while_jax_traces():
+    states = environment(Infilling(LLAMA, ENDS)).initial_state()
+
+    @jax.jit
+    def value(reward, prompts):
+        env = environment(reward).replace(prompts=prompts)
+        return env.log_partial_reward(states)
+
+    assert jnp.isfinite(value(Infilling(LLAMA, ENDS), prompt_table(PROMPTS)))
+
+
+def test_tokenizers_must_be_the_same():
+    own = LLAMA.replace(tokenizer=Letters("abcdefghijkl."))
+    environment(Continuation(own))
+    environment(Continuation(own), tokenizer=Letters("abcdefghijkl."))
+    environment(Continuation(LLAMA), tokenizer=Letters("abcdefghijkl."))
+    with pytest.raises(
+        ArgumentError, match=r"^reward: model has another tokenizer than the environment, .*; make"
+    ):
+        environment(Infilling(own, ENDS), tokenizer=Letters("abcdefghijlk."))

@@ -139,6 +139,32 @@ def test_sets_of_texts(x64):
     assert isinstance(reward, UniformOver)
 
 
+def test_members_must_be_of_allowed_tokens():
+    message = "^reward must be uniform over texts of allowed tokens, but 'bd' has 'd': leave it out"
+    for reward in (uniform_over(["a", "bd", "e"], TOKENIZER), uniform_over([[1, 3]])):
+        for whole_reward in (reward, Constrained(Prefixwise(max), reward)):
+            with pytest.raises(ArgumentError, match=message):
+                written("c", whole_reward)
+    written("c", uniform_over(["a", "bb", "abab"], TOKENIZER))
+
+
+def test_members_may_be_spelled_with_pieces(x64):
+    tokenizer = Letters("0123.", ["10", "01"])
+    numbers = ["1", "10", "101"]
+    usual = uniform_over(numbers, tokenizer)
+    assert usual.members.tokens.tolist() == [[1, 0], [5, 0], [5, 1]]
+    spelled = uniform_over([*numbers, [2]], tokenizer, pieces="0123")
+    assert spelled.members.tokens.tolist() == [[1, 0, 0], [1, 0, 0], [1, 0, 1], [2, 0, 0]]
+    assert spelled.members.length.tolist() == [1, 2, 3, 1]
+    longest = uniform_over(numbers, tokenizer, pieces=["1", "0", "01"])
+    assert longest.members.tokens.tolist() == [[1, 0], [1, 0], [1, 6]]
+    options = {"stop": ".", "allowed": "0123", "max_length": 3}
+    with pytest.raises(ArgumentError, match="but '10' has '10': leave it out, or have uniform"):
+        text(tokenizer, "3", usual, **options)
+    _, log_z = exact.target_distribution(build_graph(text(tokenizer, "3", spelled, **options)))
+    np.testing.assert_allclose(log_z, np.log(4), rtol=1e-12)
+
+
 def test_constraints(x64):
     def without_d(ids, prompt):
         return jnp.where((ids == 3).any(), -jnp.inf, 0.0)
@@ -292,6 +318,11 @@ def two_rows():
         (lambda: uniform_over(["a"]), "^texts are strings: give a tokenizer, or lists of token"),
         (lambda: uniform_over([]), "^texts must hold at least one text, got none$"),
         (lambda: uniform_over([[1]], log_floor=0.0), r"^log_floor must be negative, got 0\.0$"),
+        (
+            lambda: uniform_over(["abc"], TOKENIZER, pieces="ab"),
+            "^texts must be spelled with pieces, 'abc' is not$",
+        ),
+        (lambda: uniform_over(["a"], TOKENIZER, pieces=["ab"]), "^pieces must be one token each"),
         (lambda: encoded(TOKENIZER, [""], "suffixes"), "^suffixes must each have at least one"),
         (lambda: text_reward(None), "^reward must be a function of "),
         (
