@@ -19,7 +19,14 @@ from gfnjax.metrics.texts import log_probabilities, log_ratio_spread, ngram_dive
 from gfnjax.model import Model
 from gfnjax.rewards import text as rewards
 from gfnjax.rewards.language import Continuation
-from gfnjax.run.evaluation.base import Distributions, Views, drawn, estimated_log_z, evaluation_keys
+from gfnjax.run.evaluation.base import (
+    Distributions,
+    Views,
+    drawn,
+    estimated_log_z,
+    evaluation_keys,
+    target_model,
+)
 from gfnjax.run.writing import Samples, prompts_of, text_rules, write
 from gfnjax.state import Params, TrainState
 from gfnjax.training import RunInfo
@@ -120,7 +127,7 @@ class TextEvaluator:
         return self.listing is not None
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
-        model = self.gfn.at(state).model
+        model = target_model(self.gfn.at(state))
         log_z = float(estimated_log_z(self.gfn, state, info))
         if self.listing is not None:
             judged = _judged(model, state.params, self.listing.states)
@@ -144,7 +151,7 @@ class TextEvaluator:
 
     def distributions(self, state: TrainState) -> Distributions:
         """Where texts are listed their probabilities among all texts, which may not sum to 1."""
-        model = self.gfn.at(state).model
+        model = target_model(self.gfn.at(state))
         if self.listing is not None:
             states = jax.tree.map(np.asarray, self.listing.states)
             judged = _judged(model, state.params, self.listing.states)
@@ -169,7 +176,7 @@ class TextEvaluator:
         return views if views is None or repeated else Views(views.learned[1:], None)
 
     def _sample(self, state: TrainState, key: Array) -> Samples:
-        return write(self.gfn.at(state).model, state.params, key, self.num_samples)
+        return write(target_model(self.gfn.at(state)), state.params, key, self.num_samples)
 
 
 def _bars(names: Sequence[str], probabilities: np.ndarray) -> Panel:
