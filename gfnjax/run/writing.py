@@ -15,10 +15,14 @@ from gfnjax.metrics import sampled
 from gfnjax.model import Model
 from gfnjax.policies.base import Behaviour
 from gfnjax.policies.causal import CausalPolicy
+from gfnjax.rewards.language import Continuation, Infilling, Rationale
+from gfnjax.rewards.text import Constrained
 from gfnjax.rewards.tokens import prompt_table
 from gfnjax.rollout import terminal_states
 from gfnjax.state import Params
 from gfnjax.types import Array
+
+Judge = Continuation | Infilling | Rationale
 
 
 class WrittenText(NamedTuple):
@@ -66,6 +70,14 @@ def text_rules(env: Any) -> Text | None:
     """The `Text` that an environment is, tempered or not; None if it is none."""
     rules = env.env if isinstance(env, Tempered) else env
     return rules if isinstance(rules, Text) else None
+
+
+def judge_of(rules: Text) -> Judge | None:
+    """The part of a reward in which a language model says how likely a text is; None without."""
+    reward = rules.reward
+    while isinstance(reward, Constrained):
+        reward = reward.base
+    return reward if isinstance(reward, Judge) else None
 
 
 def after(env: Any, prompt: int) -> Any:

@@ -1,5 +1,6 @@
 """What an evaluator is, and what all of them need."""
 
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import jax
@@ -80,7 +81,7 @@ def evaluation_keys(state: RunState, number: int = 0) -> EvaluationKeys:
 def target_model(gfn: GFlowNet) -> Model:
     """The model with a prior only where that is a factor of the target, prior(x) R(x) / Z."""
     model = gfn.model
-    return model if gfn.objective.relative_to_prior else model.replace(prior=None)
+    return model if gfn.objective.relative_to_prior else replace(model, prior=None)
 
 
 def estimated_log_z(gfn: GFlowNet, state: TrainState, info: RunInfo | None) -> Array:
