@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -234,7 +234,7 @@ class TextTask:
             env: Any = bigram(self.num_letters, longest, infill=self.suffix)
         else:
             model = model_with_tokenizer(self.model, self.dtype, self.model_digest)
-            env = MAKERS[self.task](self, model).replace(model=model)
+            env = replace(MAKERS[self.task](self, model), model=model)
             _check_context(env, model)
         last, first = self.reward_temperature, self.start_temperature
         if first is None:
@@ -290,7 +290,7 @@ class TextTask:
 
     def _text(self, model: LanguageModel, prompts: Any, reward: Any, allowed: Any) -> Text:
         given: Any = {"stop": self.stop, "allowed": allowed, **self._lengths()}
-        return text(model.tokenizer, prompts, reward, **given)
+        return text(_tokenizer(model), prompts, reward, **given)
 
     def _allowed(self) -> list[str] | None:
         return None if self.vocabulary is None else read_vocabulary(self.vocabulary)

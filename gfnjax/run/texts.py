@@ -1,5 +1,6 @@
 """The texts that a run has learned to write: a sample of them after each prompt, as a table."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ def find_texts(gfn: Any, state: RunState, num_samples: int = NUM_SAMPLES) -> Fou
     rows: list[tuple[str, str, float, float, int]] = []
     for number in range(min(rules.num_prompts, MAX_PROMPTS)):
         key = evaluation_keys(state, number).picture
-        one = model.replace(env=after(model.env, number))
+        one = replace(model, env=after(model.env, number))
         found = jax.tree.map(np.asarray, write(one, state.params, key, num_samples))
         prompt, texts = prompts_of(rules, [number])[0], rules.texts(found.states)
         rows += [(prompt, *row) for row in _distinct(texts, found)]

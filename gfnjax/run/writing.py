@@ -107,7 +107,7 @@ def after_new(model: Model, prompt: str) -> Model:
     if not 1 <= len(ids) <= room:
         limits = "at least one token" if not ids else f"at most {room} tokens, as the context has"
         raise ArgumentError("prompt", f"must have {limits}, got {len(ids)}")
-    env = rules.at(0).replace(prompts=prompt_table([ids]), reward=_nothing)
+    env = dataclasses.replace(rules.at(0), prompts=prompt_table([ids]), reward=_nothing)
     return dataclasses.replace(model, env=env)
 
 

@@ -147,14 +147,14 @@ class TextEvaluator:
         log_z = float(estimated_log_z(self.gfn, state, info))
         if self.listing is not None:
             judged = _judged(model, state.params, self.listing.states)
-            values = _exact(judged, self.listing, exponent_in_force(model.env))
-            found = {k: float(x) for k, x in values.items()}
+            exact = _exact(judged, self.listing, exponent_in_force(model.env))
+            found: dict[str, float] = {k: float(x) for k, x in exact.items()}
             if self.listing.log_num_others == -math.inf:
                 del found["valid_mass"]  # all there are
             truth = found["true_log_z"]
             return {**found, "log_z": log_z, "log_z_error": abs(log_z - truth)}
         samples = self._sample(state, evaluation_keys(state, self.number).metrics)
-        values = {k: float(x) for k, x in _measured(model, samples).items()}
+        values: dict[str, float] = {k: float(x) for k, x in _measured(model, samples).items()}
         rules = text_rules(model.env)
         assert rules is not None  # what this is made for
         tokens = np.asarray(samples.states.tokens)
@@ -254,7 +254,7 @@ def _measured(model: Model, samples: Samples) -> dict[str, Array]:
     }
 
 
-def _log_likelihood(env: Any, rules: Text, samples: Samples) -> Array:
+def _log_likelihood(env: Any, rules: Any, samples: Samples) -> Array:
     """`[n]` nats, what the language model says of texts and their end after what it sees."""
     reward = rules.reward
     if isinstance(reward, Continuation) and not reward.restricted:
@@ -264,7 +264,7 @@ def _log_likelihood(env: Any, rules: Text, samples: Samples) -> Array:
     return rules.replace(reward=likely).log_rewards(samples.states)
 
 
-def _validity(rules: Text, samples: Samples) -> dict[str, Array]:
+def _validity(rules: Any, samples: Samples) -> dict[str, Array]:
     reward = rules.reward
     if isinstance(reward, rewards.Constrained):
         valid = rules.replace(reward=reward.log_c).log_rewards(samples.states) > reward.floor
