@@ -114,7 +114,9 @@ class GFlowNet(Comparable):
     def model(self) -> Model:
         """What samples and scores here, without the training: for metrics and Markov chains.
 
-        It has the prior only where the objective is relative to one.
+        It has the prior only where the objective needs one. Metrics take a prior to be a factor of
+        the target: where that is not so, `objective.relative_to_prior`, give them
+        `gfn.model.replace(prior=None)`.
         """
         return unchecked(
             Model,

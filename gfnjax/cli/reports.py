@@ -21,6 +21,7 @@ OTHERS = {
     "valid_mass": ("probability of what is valid", ".4f"),
     "valid_share": ("share of valid texts", ".3f"),
     "accuracy": ("right results", ".3f"),
+    "voting_accuracy": ("right by vote", ".3f"),
     "log_ratio_std": ("std of log R - log q", ".3f"),
     "log_likelihood": ("log-likelihood on average", ".2f"),
     "distinct_2": ("different pairs of tokens", ".3f"),
@@ -55,7 +56,9 @@ def _results(step: int, outcome: run.Outcome) -> str:
             f"exact TV   {found['total_variation']:.4f}  "
             f"(KL {kl:.2g}, reverse KL {reverse:.2g}, JSD {jsd:.2g} nats)"
         )
-        truth = f"truth {found['true_log_z']:.4f}, error {found['log_z_error']:.4f}"
+        truth = f"truth {found['true_log_z']:.4f}"
+        if "log_z_error" in found:
+            truth += f", error {found['log_z_error']:.4f}"
     elif "elbo" not in found:
         quality = f"log R      {found['log_reward']:.4f} on average over objects visited"
         if "sampled_tv" in found:
@@ -68,7 +71,9 @@ def _results(step: int, outcome: run.Outcome) -> str:
             truth = f"truth {found['true_log_z']:.4f}, {truth}"
     lines = [f"steps      {step:,}{reached} in {duration(outcome.seconds)}{speed}", quality]
     if truth:
-        lines.append(f"log Z      {found['log_z']:.4f}  ({truth})")
+        # Of many conditions there may be no estimate.
+        estimate = f"{found['log_z']:.4f}  ({truth})" if "log_z" in found else truth
+        lines.append(f"log Z      {estimate}")
     others = [
         f"{label} {found[name]:{form}}" for name, (label, form) in OTHERS.items() if name in found
     ]

@@ -112,7 +112,8 @@ def log_likelihood(
 def log_weights(model: Model, params: Params, trajectories: Trajectory) -> Array:
     """log w = log R + sum log P_B - sum log P_F of each of a batch of trajectories: `[B]`.
 
-    Where the model is relative to a prior, sum log prior takes the place of sum log P_B.
+    Where the model has a prior, it is taken to be relative to it, and sum log prior takes the place
+    of sum log P_B; if the prior is there for something else, give `model.replace(prior=None)`.
     """
     require_model(model)
     needs = frozenset() if model.prior is None else frozenset({"log_prior"})

@@ -68,7 +68,8 @@ def log_ratio_spread(log_reward: Array, log_q: Array) -> Spread:
     """How far samples are from R / Z: log R - log q is log Z on all texts at the optimum.
 
     Args:
-        log_reward: `[n]` log R of texts with one condition.
+        log_reward: `[n]` log R of texts with one condition, plus log prior where a policy was
+            trained relative to a prior.
         log_q: `[n]` the log-probability of sampling each one.
 
     Raises:
@@ -126,7 +127,8 @@ def listed_distribution(
         model: environment and policies, such as `gfn.model`.
         params: its parameters.
         states: `[n, ...]` terminal states, all different, of one condition.
-        log_target: `[n]` the target up to a constant; log R without.
+        log_target: `[n]` the target up to a constant, log R + log prior where a policy was trained
+            relative to a prior; log R without.
         batch_size: objects scored at a time.
 
     Raises:

@@ -68,6 +68,8 @@ class Objective(Numbered):
         value_scale: log F = value_scale * logsumexp(forward logits) at the optimum, for
             objectives that read values off the logits; None for the others.
         looks_forward: whether the network holds log F minus the partial reward.
+        relative_to_prior: whether the target is prior(x) R(x) / Z. True of what needs `log_prior`,
+            unless a subclass with another use for the prior says otherwise.
     """
 
     log_z: ClassVar[LogZ] = "learned"
@@ -85,6 +87,10 @@ class Objective(Numbered):
     @property
     def looks_forward(self) -> bool:
         return False
+
+    @property
+    def relative_to_prior(self) -> bool:
+        return "log_prior" in self.needs
 
     def residuals(self, scores: Scores) -> Residuals:
         """Residuals `[R]` and weights `[R]` of one trajectory."""

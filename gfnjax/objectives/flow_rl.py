@@ -51,6 +51,10 @@ class FlowRL(Objective):
         check_number("beta", self.beta, *POSITIVE)
         check_number("clip", self.clip, *INSIDE_UNIT)
 
+    @property
+    def relative_to_prior(self) -> bool:
+        return False  # it pulls towards the prior, and has no posterior
+
     def first_log_z(self, scores: Scores) -> Array:
         check_one(scores)
         assert scores.log_prior is not None  # promised by `needs`

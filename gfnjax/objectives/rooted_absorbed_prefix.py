@@ -87,6 +87,10 @@ class RapTB(Objective):
         if self.log_z not in ("flow", "learned"):
             raise ArgumentError("log_z", f'must be "flow" or "learned", got {self.log_z!r}')
 
+    @property
+    def relative_to_prior(self) -> bool:
+        return False  # which only says where the task is silent
+
     def residuals(self, scores: Scores) -> Residuals:
         return trajectory_balance(scores)
 

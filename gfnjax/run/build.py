@@ -21,7 +21,7 @@ from gfnjax.errors import ArgumentError, MissingExtraError, Use
 from gfnjax.exploration import EpsilonTempered, StopFlattening
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters
-from gfnjax.objectives.base import Objective, Regression, as_objective
+from gfnjax.objectives.base import Objective, Regression, as_objective, name_of
 from gfnjax.objectives.regression import Huber
 from gfnjax.policies.base import FrozenPolicy, Policy
 from gfnjax.policies.causal import CausalPolicy
@@ -34,6 +34,7 @@ from gfnjax.run.backward import Setting, make_backward
 from gfnjax.run.config import CHOICES, Choice, Config, UsageError
 from gfnjax.run.settings import Training
 from gfnjax.run.state_graphs import make_environment
+from gfnjax.run.writing import judge_of, text_rules
 from gfnjax.samplers import Groups, Mixed, OnPolicy, Sampler, Windows
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.training import RunState, Trainable
@@ -288,9 +289,23 @@ def _prior(env: Environment, objective: Objective) -> FrozenPolicy | None:
         return None
     model = getattr(env, "model", None)
     given = isinstance(model, LanguageModel)
+    if given and objective.relative_to_prior and _is_judged(env):
+        raise ArgumentError(
+            "objective",
+            "is relative to the language model, which is in the reward of these texts already",
+            "use vargrad-group or msubtb",
+            name_of(objective),
+        )
     policy: Any = language_policy(env, model, rank=0) if given else uniform_policy(env)
     observation = policy.observe(env, source_state(env))
     return FrozenPolicy(policy, policy.init(jax.random.key(0), observation))
+
+
+def _is_judged(env: Environment) -> bool:
+    """Whether the reward of texts is what their own language model says of them."""
+    rules = text_rules(env)
+    judge = None if rules is None else judge_of(rules)
+    return judge is not None and judge.model is getattr(rules, "model", None)
 
 
 def _sampler(env: Environment, config: Config) -> Sampler:

@@ -1,5 +1,6 @@
 """Texts that follow prompts, by name: what is written, after what, and what makes it good."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -16,7 +17,6 @@ from gfnjax.envs.arithmetic import (
     arithmetic,
     arithmetic_problems,
     demonstrations,
-    is_solved,
     questions,
     solved,
 )
@@ -25,6 +25,7 @@ from gfnjax.envs.tempered import tempered
 from gfnjax.envs.text import Text, text
 from gfnjax.errors import ArgumentError, require
 from gfnjax.language.loading import Precision
+from gfnjax.metrics.texts import voting_accuracy
 from gfnjax.policies.language_model import LanguageModel
 from gfnjax.rewards.language import Continuation, Infilling, Rationale
 from gfnjax.rewards.text import uniform_over
@@ -259,15 +260,23 @@ class TextTask:
         return solved(line.strip()).question if is_sum else line
 
     def judge(self, prompts: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
-        """What there is to say of texts, one after each of the prompts: of sums how many are right.
+        """What there is to say of texts, one after each of the prompts that a policy sees.
 
-        Prompts are those that a policy sees.
+        Of sums: `accuracy`, the share of texts with the right result, and `voting_accuracy`, the
+        share of prompts for which most of their texts that have a result agree on the right one.
         """
         if self.task != "arithmetic":
             return {}
-        sums = {problem.question: problem.expression for problem in self._problems()}
-        right = [is_solved(sums[x], z) for x, z in zip(prompts, texts, strict=True) if x in sums]
-        return {"accuracy": sum(right) / len(right)} if right else {}
+        truths = {problem.question: problem.answer for problem in self._problems()}
+        results: dict[str, list[int | None]] = {}
+        for prompt, line in zip(prompts, texts, strict=True):
+            if prompt in truths:
+                results.setdefault(prompt, []).append(_result(line))
+        if not results:
+            return {}
+        right = [result == truths[x] for x, found in results.items() for result in found]
+        by_vote = voting_accuracy(list(results.values()), [truths[x] for x in results])
+        return {"accuracy": sum(right) / len(right), "voting_accuracy": by_vote}
 
     def _problems(self) -> list[Problem]:
         if self.prompts is None:
@@ -334,6 +343,12 @@ MAKERS = {
 
 def _tokenizer(model: LanguageModel) -> Any:
     return model.tokenizer
+
+
+def _result(line: str) -> int | None:
+    """What a line of thought ends in, as `is_solved` reads it; None if that is no number."""
+    result = line.rpartition("=")[2].strip()
+    return int(result) if re.fullmatch(r"-?\d+", result) else None
 
 
 def _gap(line: str) -> tuple[str, str]:

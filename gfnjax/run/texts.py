@@ -1,5 +1,6 @@
 """The texts that a run has learned to write: a sample of them after each prompt, as a table."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from gfnjax.chemistry.exports import write_table
 from gfnjax.gflownet import GFlowNet
-from gfnjax.run.evaluation.base import evaluation_keys
+from gfnjax.run.evaluation.base import evaluation_keys, target_model
 from gfnjax.run.trained import Contains
 from gfnjax.run.writing import Samples, after, prompts_of, text_rules, write
 from gfnjax.training import RunState
@@ -52,11 +53,11 @@ def find_texts(gfn: Any, state: RunState, num_samples: int = NUM_SAMPLES) -> Fou
     rules = text_rules(gfn.env) if isinstance(gfn, GFlowNet) else None
     if rules is None:
         return None
-    model = gfn.at(state).model
+    model = target_model(gfn.at(state))
     rows: list[tuple[str, str, float, float, int]] = []
     for number in range(min(rules.num_prompts, MAX_PROMPTS)):
         key = evaluation_keys(state, number).picture
-        one = model.replace(env=after(model.env, number))
+        one = replace(model, env=after(model.env, number))
         found = jax.tree.map(np.asarray, write(one, state.params, key, num_samples))
         prompt, texts = prompts_of(rules, [number])[0], rules.texts(found.states)
         rows += [(prompt, *row) for row in _distinct(texts, found)]

@@ -15,10 +15,14 @@ from gfnjax.metrics import sampled
 from gfnjax.model import Model
 from gfnjax.policies.base import Behaviour
 from gfnjax.policies.causal import CausalPolicy
+from gfnjax.rewards.language import Continuation, Infilling, Rationale
+from gfnjax.rewards.text import Constrained
 from gfnjax.rewards.tokens import prompt_table
 from gfnjax.rollout import terminal_states
 from gfnjax.state import Params
 from gfnjax.types import Array
+
+Judge = Continuation | Infilling | Rationale
 
 
 class WrittenText(NamedTuple):
@@ -68,6 +72,14 @@ def text_rules(env: Any) -> Text | None:
     return rules if isinstance(rules, Text) else None
 
 
+def judge_of(rules: Text) -> Judge | None:
+    """The part of a reward in which a language model says how likely a text is; None without."""
+    reward = rules.reward
+    while isinstance(reward, Constrained):
+        reward = reward.base
+    return reward if isinstance(reward, Judge) else None
+
+
 def after(env: Any, prompt: int) -> Any:
     """The environment of texts after one of its prompts, tempered as it is."""
     if not isinstance(env, Tempered):
@@ -95,8 +107,7 @@ def after_new(model: Model, prompt: str) -> Model:
     if not 1 <= len(ids) <= room:
         limits = "at least one token" if not ids else f"at most {room} tokens, as the context has"
         raise ArgumentError("prompt", f"must have {limits}, got {len(ids)}")
-    table = prompt_table([ids])
-    env = dataclasses.replace(rules.at(0), prompts=table, reward=_nothing)
+    env = dataclasses.replace(rules.at(0), prompts=prompt_table([ids]), reward=_nothing)
     return dataclasses.replace(model, env=env)
 
 

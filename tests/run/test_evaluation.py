@@ -58,6 +58,31 @@ def test_exact_metrics_are_those_of_the_distributions(key):
     assert found["log_z_error"] == pytest.approx(3.109061, abs=1e-5)
 
 
+@pytest.mark.parametrize(("objective", "relative"), [("rtb", True), ("flowrl", False)])
+def test_a_prior_is_a_factor_of_the_target_where_the_objective_says_so(
+    objective, relative, key, monkeypatch
+):
+    config, gfn = described(side=3, num_dims=1, objective=objective)
+    assert gfn.model.prior is not None
+    state = gfn.init(key)
+    exact = make_evaluator(config, gfn)
+    found = exact.evaluate(state, None)
+    reward = 0.1 + 0.5 * np.array([1.0, 0.0, 1.0])
+    prior = np.array([1 / 2, 1 / 4, 1 / 4])  # uniform among going on and stopping
+    # At the far end nothing but the stop is left.
+    expected = np.log((reward * prior if relative else reward).sum())
+    assert found["true_log_z"] == pytest.approx(expected, abs=1e-5)
+    position = exact.distributions(state).states.position[:, 0]
+    target = reward * prior if relative else reward
+    found = exact.distributions(state).target
+    np.testing.assert_allclose(found, (target / target.sum())[position], rtol=1e-4)
+    monkeypatch.setattr(make, "MAX_STATES", 1)
+    sampled = make_evaluator(config, gfn)
+    assert isinstance(sampled, SampledEvaluator)
+    found = sampled.evaluate(state, None)
+    assert found["importance_log_z"] == pytest.approx(expected, abs=0.1)
+
+
 def test_log_z_is_estimated_the_way_the_objective_does(key):
     info = StepInfo(*(np.arange(200, dtype=np.float32),) * 5)
     estimates = {}

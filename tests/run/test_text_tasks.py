@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,8 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("safetensors")
 
 from gfnjax import training
+from gfnjax.cli.reports import _results
+from gfnjax.envs.base import source_state
 from gfnjax.envs.bigram import solve
 from gfnjax.envs.tempered import exponent_of, tempered
 from gfnjax.envs.text import ListedText, PromptedText, Text, text
@@ -23,23 +26,28 @@ from gfnjax.errors import ArgumentError
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
-from gfnjax.objectives import ModifiedSubTrajectoryBalance
+from gfnjax.objectives import ModifiedSubTrajectoryBalance, RapTB, RelativeTrajectoryBalance
 from gfnjax.policies.backward import UniformBackward
+from gfnjax.policies.base import FrozenPolicy
 from gfnjax.policies.language import language_policy
 from gfnjax.policies.language_model import load_language_model
+from gfnjax.policies.uniform import uniform_policy
 from gfnjax.replay import PromptReplay
-from gfnjax.rewards.language import Continuation
+from gfnjax.rewards.language import Continuation, Infilling
 from gfnjax.rewards.text import Constrained, uniform_over
+from gfnjax.rewards.tokens import encoded
 from gfnjax.run.build import build
 from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError, from_dict, to_dict
 from gfnjax.run.evaluation import ConditionalEvaluator, TextEvaluator, make_evaluator
+from gfnjax.run.evaluation.base import evaluation_keys
 from gfnjax.run.evaluation.texts import listing_of
 from gfnjax.run.state_graphs import state_graph
 from gfnjax.run.text_tasks import GAPS, SENTENCES, TextTask
 from gfnjax.run.texts import find_texts
-from gfnjax.run.writing import after_new, written
+from gfnjax.run.writing import after_new, write, written
 from gfnjax.samplers import Groups
+from gfnjax.state import StepInfo
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +138,13 @@ def test_prompts_of_each_task(folder, tmp_path):
     assert task.prompt_of("3+4-9") == "Question: 3+4-9=?\nAnswer:"
     assert task.prompt_of(task.prompt_of("2-5")) == "Question: 2-5=?\nAnswer:"
     questions = [task.prompt_of(line) for line in ("3+4-9", "2-5", "2-5")]
-    assert task.judge(questions, ["3+4=7,7-9=-2", "2-5=3", "-3"]) == {"accuracy": 2 / 3}
+    found = task.judge(questions, ["3+4=7,7-9=-2", "2-5=3", "-3"])
+    # Of two results that come once the first has the vote.
+    assert found == {"accuracy": 2 / 3, "voting_accuracy": 1 / 2}
+    answers = ["-2", "2-5=3", "2-5=-3", "none", "?", "so?", "=-3"]
+    found = task.judge(questions[:2] + [questions[1]] * 5, answers)
+    assert found == {"accuracy": 3 / 7, "voting_accuracy": 1.0}
+    assert task.judge(["Who?"], ["-2"]) == {}
     assert TextTask().judge(questions, questions) == {}
 
 
@@ -255,12 +269,19 @@ def test_sums_begin_with_their_solutions(folder, key):
         build(configured(folder, max_length=4, min_length=2, **small))
 
 
-def described(model, reward, **options):
+def described(model, reward, objective=None, prior=None, **options):
     given = {"stop": ".", "allowed": "ab", "max_length": 3, "model": model} | options
     env = text(model.tokenizer, "see: ", reward, **given)
     policy = language_policy(env, model, rank=1)
-    objective = ModifiedSubTrajectoryBalance()
-    return GFlowNet(env, policy, objective, UniformBackward(), log_z_init=0.0, batch_size=4)
+    objective = objective or ModifiedSubTrajectoryBalance()
+    given = {"prior": prior and prior(env), "log_z_init": 0.0, "batch_size": 4}
+    return GFlowNet(env, policy, objective, UniformBackward(), **given)
+
+
+def uniform_prior(env):
+    policy = uniform_policy(env)
+    observation = policy.observe(env, source_state(env))
+    return FrozenPolicy(policy, policy.init(jax.random.key(0), observation))
 
 
 def test_what_is_listed_is_measured_exactly(model, key):
@@ -295,6 +316,47 @@ def test_what_is_listed_is_measured_exactly(model, key):
     np.testing.assert_allclose(shown.target, u, rtol=1e-6)
     (learned,), (target,) = TextEvaluator(gfn, listing).views(state)
     assert learned.x_ticks == target.x_ticks == ("a", "ba", "bbb")
+
+
+@pytest.mark.parametrize(
+    ("objective", "relative"),
+    [(RelativeTrajectoryBalance("group"), True), (RapTB(log_z="learned"), False)],
+)
+def test_a_prior_counts_where_the_target_is_relative_to_it(objective, relative, model, key):
+    words = ["a", "ba", "bbb"]
+    reward = uniform_over(words, model.tokenizer, log_floor=-2.0)
+    gfn = described(model, reward, objective, uniform_prior)
+    state = gfn.init(key)
+    found = TextEvaluator(gfn, listing_of(gfn.env)).evaluate(state, None)
+    # One letter of two, then two letters or the stop; three letters are the most.
+    prior = np.array([1 / 6, 1 / 18, 1 / 18])
+    weight = prior if relative else np.ones(3)
+    q = np.exp([log_q(word) for word in words])
+    p, target, ratio = q / q.sum(), weight / weight.sum(), np.log(weight) - np.log(q)
+    others = 1 - prior.sum() if relative else 11
+    expected = {
+        "kl": (p * np.log(p / target)).sum(),
+        "reverse_kl": (target * np.log(target / p)).sum(),
+        "total_variation": np.abs(p - target).sum() / 2,
+        "log_ratio_std": np.sqrt((p * ratio**2).sum() - (p * ratio).sum() ** 2),
+        "true_log_z": np.log(weight.sum() + others * np.exp(-2.0)),
+        "log_reward": 0.0,
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=2e-5), name
+    shown = TextEvaluator(gfn, listing_of(gfn.env)).distributions(state)
+    np.testing.assert_allclose(shown.target, target, rtol=1e-5)
+
+    evaluator = TextEvaluator(gfn, num_samples=8)
+    found = evaluator.evaluate(state, None)
+    # Both draw alike.
+    samples = write(gfn.model, state.params, evaluation_keys(state).metrics, 8)
+    drawn = gfn.env.texts(samples.states)
+    log_prior = np.log([[1 / 6, 1 / 18, 1 / 18][len(word) - 1] for word in drawn])
+    log_r = np.array([0.0 if word in words else -2.0 for word in drawn])
+    log_w = log_r - [log_q(word) for word in drawn] + (log_prior if relative else 0)
+    assert found["elbo"] == pytest.approx(log_w.mean(), abs=1e-4)
+    assert found["log_ratio_std"] == pytest.approx(log_w.std(), abs=1e-4)
 
 
 def test_all_texts_are_listed_where_they_are_few(model, key):
@@ -391,6 +453,47 @@ def test_several_prompts_are_measured_one_by_one(folder, key):
     long = configured(folder, max_length=12, stop_at_tv=0.1)
     with pytest.raises(UsageError, match="stop_at_tv needs exact evaluation"):
         make_evaluator(long, build(long))
+
+
+@pytest.mark.parametrize("objective", ["vargrad-group", "tb-flow"])
+def test_a_mean_over_prompts_is_no_log_z_of_one(objective, folder, key):
+    settings = {"max_length": 3, "vocabulary": "a,b", "objective": objective, "min_length": 0}
+    config = configured(folder, **settings)
+    gfn = build(config)
+    state = gfn.init(key)
+    info = StepInfo(*(np.ones(3, np.float32),) * 5)
+    found = make_evaluator(config, gfn).evaluate(state, info)
+    assert np.isfinite(found["true_log_z"])
+    has = objective == "tb-flow"
+    assert ("log_z" in found, "log_z_error" in found) == (has, has)
+    ending = SimpleNamespace(evaluation=found, rate=None, ending="done", seconds=1.0)
+    truth = f"truth {found['true_log_z']:.4f}"
+    if has:
+        truth = f"{found['log_z']:.4f}  ({truth}, error {found['log_z_error']:.4f})"
+    assert _results(3, ending).splitlines()[2] == f"log Z      {truth}"
+
+
+def test_likelihood_is_that_after_what_the_reward_shows(model, key):
+    table = encoded(model.tokenizer, ["he "], "prompts")
+    ends = encoded(model.tokenizer, [" ok"], "suffixes")
+    inside = Infilling(model, ends, table)
+    for reward in (inside, Constrained(inside, uniform_over(["a"], model.tokenizer))):
+        gfn = described(model, reward, max_length=4)
+        state = gfn.init(key)
+        found = TextEvaluator(gfn, num_samples=8).evaluate(state, None)
+        samples = write(gfn.model, state.params, evaluation_keys(state).metrics, 8)
+        likely = [log_p(text + ".", prompt="he ") for text in gfn.env.texts(samples.states)]
+        assert found["log_likelihood"] == pytest.approx(np.mean(likely), abs=1e-3)
+
+
+@pytest.mark.parametrize("variant", TASKS)
+def test_no_language_model_counts_twice(variant, folder):
+    config = configured(folder, variant=variant, objective="rtb-group", **TASKS[variant])
+    if variant == "integers":
+        assert build(config).prior is not None
+        return
+    with pytest.raises(ArgumentError, match="in the reward of these texts already: use vargrad-g"):
+        build(config)
 
 
 def test_any_prompt_can_be_read(model, key):

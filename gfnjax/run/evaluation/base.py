@@ -1,5 +1,6 @@
 """What an evaluator is, and what all of them need."""
 
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from gfnjax.envs.base import State
 from gfnjax.envs.drawing import Panel, Renderable
 from gfnjax.gflownet import GFlowNet
+from gfnjax.model import Model
 from gfnjax.state import TrainState, step_keys
 from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array
@@ -74,6 +76,12 @@ def evaluation_keys(state: RunState, number: int = 0) -> EvaluationKeys:
     """Those that follow from the state; evaluations of one state differ by their `number`."""
     key = jax.random.fold_in(step_keys(state.key, state.step).evaluation, number)
     return EvaluationKeys(*jax.random.split(key, len(EvaluationKeys._fields)))
+
+
+def target_model(gfn: GFlowNet) -> Model:
+    """The model with a prior only where that is a factor of the target, prior(x) R(x) / Z."""
+    model = gfn.model
+    return model if gfn.objective.relative_to_prior else replace(model, prior=None)
 
 
 def estimated_log_z(gfn: GFlowNet, state: TrainState, info: RunInfo | None) -> Array:

@@ -12,7 +12,7 @@ from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.model import Model
 from gfnjax.policies.backward import UniformBackward
-from gfnjax.run.evaluation.base import Distributions, Views, drawn, estimated_log_z
+from gfnjax.run.evaluation.base import Distributions, Views, drawn, estimated_log_z, target_model
 from gfnjax.state import Params, TrainState
 from gfnjax.training import RunInfo
 from gfnjax.types import Array
@@ -31,17 +31,17 @@ class ExactEvaluator:
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
         log_z = estimated_log_z(self.gfn, state, info)
-        metrics = _exact_metrics(self.gfn.model, self.graph, state.params, log_z)
+        metrics = _exact_metrics(target_model(self.gfn), self.graph, state.params, log_z)
         values: dict[str, float] = {k: float(x) for k, x in metrics._asdict().items()}
         if isinstance(self.gfn.env, Composite):
             values["part_error"] = float(
-                _exact_part_error(self.gfn.model, self.graph, state.params)
+                _exact_part_error(target_model(self.gfn), self.graph, state.params)
             )
         return {**values, "log_z": float(log_z), "true_log_z": values["log_z"]}
 
     def distributions(self, state: TrainState) -> Distributions:
         found = jax.tree.map(
-            np.asarray, _exact_distributions(self.gfn.model, self.graph, state.params)
+            np.asarray, _exact_distributions(target_model(self.gfn), self.graph, state.params)
         )
         objects = np.asarray(self.graph.terminal)
         states, learned, target = jax.tree.map(lambda x: x[objects], found)

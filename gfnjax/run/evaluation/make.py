@@ -87,7 +87,7 @@ def _make(config: Config, gfn: Described) -> Evaluator:
         spread = (env.at(condition) for condition in np.asarray(env.conditions.spread()))
         fixed = [dataclasses.replace(gfn, env=one) for one in spread]
         evaluators = tuple(_of_policy(one, None, num_samples, i) for i, one in enumerate(fixed))
-        return ConditionalEvaluator(evaluators)
+        return ConditionalEvaluator(evaluators, gfn.objective.log_z == "flow")
     return _of_policy(gfn, config, num_samples)
 
 
@@ -101,7 +101,7 @@ def _of_texts(config: Config, gfn: GFlowNet, rules: Text) -> Evaluator:
     for number in range(min(rules.num_prompts, MAX_PROMPTS)):
         one = dataclasses.replace(gfn, env=after(gfn.env, number))
         found.append(TextEvaluator(one, listing_of(one.env), number, **given))
-    return ConditionalEvaluator(tuple(found))
+    return ConditionalEvaluator(tuple(found), gfn.objective.log_z == "flow")
 
 
 def _of_policy(

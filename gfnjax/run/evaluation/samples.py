@@ -22,6 +22,7 @@ from gfnjax.run.evaluation.base import (
     drawn,
     estimated_log_z,
     evaluation_keys,
+    target_model,
 )
 from gfnjax.state import Params, TrainState
 from gfnjax.training import RunInfo
@@ -46,7 +47,7 @@ class SampledEvaluator:
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
         log_z = float(estimated_log_z(self.gfn, state, info))
         values = _sampled_metrics(
-            self.gfn.model, state.params, self._keys(state).metrics, self.num_samples
+            target_model(self.gfn), state.params, self._keys(state).metrics, self.num_samples
         )
         found = {**{k: float(x) for k, x in values.items()}, "log_z": log_z}
         if self.known is not None:
@@ -57,7 +58,9 @@ class SampledEvaluator:
         return found
 
     def distributions(self, state: TrainState) -> Distributions:
-        states = _sample(self.gfn.model, state.params, self._keys(state).picture, self.num_samples)
+        states = _sample(
+            target_model(self.gfn), state.params, self._keys(state).picture, self.num_samples
+        )
         weights = np.full(self.num_samples, 1 / self.num_samples)
         return Distributions(jax.tree.map(np.asarray, states), weights, None)
 
@@ -73,7 +76,7 @@ class SampledEvaluator:
     def _parts(self, state: TrainState) -> np.ndarray:
         """`[...]` how often each part occurs."""
         keys = jax.random.split(self._keys(state).parts, PART_BATCHES)
-        given = self.gfn.model, state.params
+        given = target_model(self.gfn), state.params
         found = [_part_frequencies(*given, key, self.num_samples) for key in keys]
         return np.mean(found, axis=0)
 

@@ -15,12 +15,20 @@ from gfnjax.envs.tempered import exponent_in_force
 from gfnjax.envs.text import ListedText, Text, TextState
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import distances
-from gfnjax.metrics.texts import log_probabilities, log_ratio_spread, ngram_diversity
+from gfnjax.metrics.texts import log_probabilities, ngram_diversity
 from gfnjax.model import Model
+from gfnjax.policies.backward import UniformBackward
 from gfnjax.rewards import text as rewards
 from gfnjax.rewards.language import Continuation
-from gfnjax.run.evaluation.base import Distributions, Views, drawn, estimated_log_z, evaluation_keys
-from gfnjax.run.writing import Samples, prompts_of, text_rules, write
+from gfnjax.run.evaluation.base import (
+    Distributions,
+    Views,
+    drawn,
+    estimated_log_z,
+    evaluation_keys,
+    target_model,
+)
+from gfnjax.run.writing import Samples, judge_of, prompts_of, text_rules, write
 from gfnjax.state import Params, TrainState
 from gfnjax.training import RunInfo
 from gfnjax.types import Array
@@ -95,6 +103,19 @@ def _members(rules: Text, reward: rewards.UniformOver) -> TextState:
     return TextState(jnp.asarray(tokens), jnp.ones(len(allowed), bool), prompt)
 
 
+class Judged(NamedTuple):
+    """What is said of n listed texts, `[n]` nats each; `log_prior` is None without a prior."""
+
+    log_q: Array
+    log_reward: Array
+    log_prior: Array | None
+
+    @property
+    def log_goal(self) -> Array:
+        """The target, up to a constant."""
+        return self.log_reward if self.log_prior is None else self.log_reward + self.log_prior
+
+
 @dataclass(frozen=True)
 class TextEvaluator:
     """What a policy writes after one prompt, at the temperature of the reward in force.
@@ -103,10 +124,12 @@ class TextEvaluator:
     `reverse_kl`, `jsd`, `total_variation`; `valid_mass` is the probability that one is, if there
     are others, and `true_log_z` that of all texts. Without, from `num_samples` of them: `elbo`,
     `importance_log_z`, `log_reward`, `length`, `distinct_2` (different pairs of tokens as a share
-    of all), `log_likelihood` of the texts and their end under the language model, `valid_share`
-    where a constraint says what is valid, and what `judge` makes of them. Either way
-    `log_ratio_std`, the standard deviation of log R - log q over texts of the policy: 0 at the
-    optimum. Evaluators of one state with different `number`s draw independently.
+    of all), `log_likelihood` of the texts and their end under the language model, after the prompts
+    that the reward shows it, `valid_share` where a constraint says what is valid, and what `judge`
+    makes of them. Either way `log_ratio_std`, the standard deviation of log R - log q over texts of
+    the policy: 0 at the optimum. Where the objective is relative to a prior the target is
+    prior x R / Z, and R is to be read as prior x R everywhere but in `log_reward`. Evaluators of
+    one state with different `number`s draw independently.
     """
 
     gfn: GFlowNet
@@ -120,11 +143,11 @@ class TextEvaluator:
         return self.listing is not None
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
-        model = self.gfn.at(state).model
+        model = target_model(self.gfn.at(state))
         log_z = float(estimated_log_z(self.gfn, state, info))
         if self.listing is not None:
             judged = _judged(model, state.params, self.listing.states)
-            exact = _exact(*judged, self.listing, exponent_in_force(model.env))
+            exact = _exact(judged, self.listing, exponent_in_force(model.env))
             found: dict[str, float] = {k: float(x) for k, x in exact.items()}
             if self.listing.log_num_others == -math.inf:
                 del found["valid_mass"]  # all there are
@@ -145,12 +168,12 @@ class TextEvaluator:
 
     def distributions(self, state: TrainState) -> Distributions:
         """Where texts are listed their probabilities among all texts, which may not sum to 1."""
-        model = self.gfn.at(state).model
+        model = target_model(self.gfn.at(state))
         if self.listing is not None:
             states = jax.tree.map(np.asarray, self.listing.states)
             judged = _judged(model, state.params, self.listing.states)
-            log_q, log_reward = (np.asarray(x, np.float64) for x in judged)
-            log_target = log_reward - np.logaddexp.reduce(log_reward)
+            log_q, goal = (np.asarray(x, np.float64) for x in (judged.log_q, judged.log_goal))
+            log_target = goal - np.logaddexp.reduce(goal)
             return Distributions(states, np.exp(log_q), np.exp(log_target))
         samples = self._sample(state, evaluation_keys(state, self.number).picture)
         weights = np.full(self.num_samples, 1 / self.num_samples)
@@ -170,7 +193,7 @@ class TextEvaluator:
         return views if views is None or repeated else Views(views.learned[1:], None)
 
     def _sample(self, state: TrainState, key: Array) -> Samples:
-        return write(self.gfn.at(state).model, state.params, key, self.num_samples)
+        return write(target_model(self.gfn.at(state)), state.params, key, self.num_samples)
 
 
 def _bars(names: Sequence[str], probabilities: np.ndarray) -> Panel:
@@ -181,16 +204,27 @@ def _bars(names: Sequence[str], probabilities: np.ndarray) -> Panel:
 
 
 @jax.jit
-def _judged(model: Model, params: Params, states: TextState) -> tuple[Array, Array]:
-    return log_probabilities(model, params, states, AT_ONCE)
+def _judged(model: Model, params: Params, states: TextState) -> Judged:
+    log_q, log_reward = log_probabilities(model, params, states, AT_ONCE)
+    if model.prior is None:
+        return Judged(log_q, log_reward, None)
+    prior = replace(model, policy=model.prior.policy, backward=UniformBackward(), prior=None)
+    known = Params(model.prior.params, jnp.zeros((), jnp.result_type(float)))
+    return Judged(log_q, log_reward, log_probabilities(prior, known, states, AT_ONCE)[0])
 
 
 @jax.jit
-def _exact(log_q: Array, log_reward: Array, listing: Listing, exponent: Array) -> dict[str, Array]:
-    log_mass, log_z = jax.nn.logsumexp(log_q), jax.nn.logsumexp(log_reward)
-    log_p, goal = log_q - log_mass, log_reward - log_z
-    p, ratio = jnp.exp(log_p), log_reward - log_q
-    others = listing.log_reward_of_others * exponent + listing.log_num_others
+def _exact(judged: Judged, listing: Listing, exponent: Array) -> dict[str, Array]:
+    log_q, log_reward, log_prior = judged
+    log_mass, log_z = jax.nn.logsumexp(log_q), jax.nn.logsumexp(judged.log_goal)
+    log_p, goal = log_q - log_mass, judged.log_goal - log_z
+    p, ratio = jnp.exp(log_p), judged.log_goal - log_q
+    # The others are alike: what counts is their number, or what the prior leaves for them.
+    others = jnp.asarray(listing.log_num_others, log_q.dtype)
+    if log_prior is not None:
+        left = jnp.log(jnp.maximum(1 - jnp.exp(log_prior).sum(), 0.0))
+        others = jnp.where(jnp.isneginf(others), others, left)
+    others = others + listing.log_reward_of_others * exponent
     return {
         "total_variation": distances.total_variation(log_p, goal),
         "kl": distances.kl(log_p, goal),
@@ -215,21 +249,23 @@ def _measured(model: Model, samples: Samples) -> dict[str, Array]:
         "importance_log_z": jax.nn.logsumexp(weights) - math.log(weights.size),
         "log_reward": samples.log_reward.mean(),
         "length": samples.length.astype(weights.dtype).mean(),
-        "log_ratio_std": log_ratio_spread(samples.log_reward, samples.log_q).std,
+        "log_ratio_std": weights.std(),
         "log_likelihood": _log_likelihood(env, rules, samples).mean(),
         **_validity(rules, samples),
     }
 
 
-def _log_likelihood(env: Any, rules: Text, samples: Samples) -> Array:
-    """`[n]` nats, what the language model says of texts and their end."""
+def _log_likelihood(env: Any, rules: Any, samples: Samples) -> Array:
+    """`[n]` nats, what the language model says of texts and their end after what it sees."""
     reward = rules.reward
-    if isinstance(reward, Continuation) and not reward.restricted and reward.prompts is None:
+    if isinstance(reward, Continuation) and not reward.restricted:
         return samples.log_reward / exponent_in_force(env)
-    return replace(rules, reward=Continuation(rules.model)).log_rewards(samples.states)
+    judge = judge_of(rules)
+    likely = Continuation(rules.model, prompts=None if judge is None else judge.prompts)
+    return replace(rules, reward=likely).log_rewards(samples.states)
 
 
-def _validity(rules: Text, samples: Samples) -> dict[str, Array]:
+def _validity(rules: Any, samples: Samples) -> dict[str, Array]:
     reward = rules.reward
     if isinstance(reward, rewards.Constrained):
         valid = replace(rules, reward=reward.log_c).log_rewards(samples.states) > reward.floor
