@@ -41,6 +41,7 @@ from gfnjax.samplers.groups import Groups
 
 DIGITS = "0123456789"
 PROMPT = "The following is a random integer drawn uniformly between 0 and 100: "
+METHODS = "gflownet", "ppo", "supervised"
 NUM_GIVEN = 50
 WEATHER = "This morning the weather is"
 WORDS = [" cold", " warm", " very", " not", " quite", " nice", " bad", " sunny", " wet", " so"]
@@ -81,6 +82,8 @@ def integers(model: LanguageModel, options: Any, seed: int) -> Iterator[dict[str
         ),
     }
     for name, gfn in methods.items():
+        if options.methods is not None and name.split(",")[0] not in options.methods:
+            continue
         yield _train(name, gfn, listed, options, seed)
 
 
@@ -238,7 +241,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--only", nargs="+", choices=TASKS, help="tasks; all without")
     parser.add_argument("--model", type=Path, help="folder or .gguf of another model")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, help="of integers; all without")
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--length", type=int, default=20, help="tokens of a text (speed)")
     parser.add_argument("--rank", type=int, default=8, help="of the low-rank additions")
