@@ -87,7 +87,9 @@ def integers(model: LanguageModel, options: Any, seed: int) -> Iterator[dict[str
         yield _train(name, gfn, listed, options, seed)
 
 
-def completion(infill: bool, model: LanguageModel, options: Any, seed: int) -> list[dict[str, Any]]:
+def completion(
+    infill: bool, model: LanguageModel, options: Any, seed: int
+) -> Iterator[dict[str, Any]]:
     """Exact distances from a posterior over texts of one or two words, before and after."""
     assert model.tokenizer is not None
     if infill:
