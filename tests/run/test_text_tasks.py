@@ -60,7 +60,7 @@ TASKS = {
     "tempered": {"max_length": 4},
     "infill": {"max_length": 4},
     "integers": {},
-    "arithmetic": {"num_problems": 4},
+    "arithmetic": {"num_problems": 4, "max_length": 22},
 }
 
 
