@@ -10,7 +10,7 @@ CHARACTERS = string.digits + string.ascii_letters + ".,:?+-='"
 END = "<|end|>"
 # As a byte-level vocabulary has them: a blank and a line break are letters there.
 TOKENS = [END, "Ġ", "Ċ", *CHARACTERS]
-SIZES = {"vocab_size": len(TOKENS), "max_position_embeddings": 512, "num_hidden_layers": 1}
+SIZES = {"vocab_size": len(TOKENS), "max_position_embeddings": 256, "num_hidden_layers": 1}
 CONFIG = LLAMA | SIZES
 
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfnjax import log_rewards, rollout
-from gfnjax.actions import actions_of, require_categorical
+from gfnjax.actions import actions_of, backward_actions_of, require_categorical
+from gfnjax.arguments import is_traced
 from gfnjax.envs.base import Conditioned, Environment, State, source_state
 from gfnjax.envs.tempered import exponent_in_force
 from gfnjax.errors import ArgumentError, Use
@@ -80,12 +81,17 @@ def _follow(
     """Trajectories, whether each action was allowed `[n, T]`, and whether they have ended `[n]`."""
     unpaid = jnp.zeros(length.shape, jnp.result_type(float))
     found = rebuild(env, Record(sources, actions, length, unpaid))
-    before = jax.tree.map(lambda x: x[:, :-1], found.states)
+    allowed, ended = _looked_at(env, found)
+    return log_rewards.paid(env, found, rollout.terminal_states(found)), allowed, ended
+
+
+def _looked_at(env: Environment, paths: Trajectory) -> tuple[Array, Array]:
+    """Whether each action of trajectories was allowed `[n, T]`, and whether they ended `[n]`."""
+    before = jax.tree.map(lambda x: x[:, :-1], paths.states)
     allows = jax.vmap(jax.vmap(lambda s, a: actions_of(env).allows(env.forward_mask(s), a)))
-    live = jnp.arange(actions.shape[1], dtype=jnp.int32)[None] < length[:, None]
-    last = rollout.terminal_states(found)
-    found = log_rewards.paid(env, found, last)
-    return found, allows(before, actions) | ~live, jax.vmap(env.is_terminal)(last)
+    live = jnp.arange(env.max_steps, dtype=jnp.int32)[None] < paths.length[:, None]
+    ended = jax.vmap(env.is_terminal)(rollout.terminal_states(paths))
+    return allows(before, paths.actions) | ~live, ended
 
 
 def _check_followed(actions: np.ndarray, allowed: np.ndarray, ended: np.ndarray) -> None:
@@ -97,6 +103,36 @@ def _check_followed(actions: np.ndarray, allowed: np.ndarray, ended: np.ndarray)
     if not ended.all():
         problem = f"must lead to an end, those of row {np.argmin(ended)} do not"
         raise ArgumentError("actions", problem, "add the one that stops")
+
+
+def check_reached(name: str, env: Environment, states: State) -> None:
+    """Raise an `ArgumentError` unless allowed actions lead to terminal states `[n, ...]`.
+
+    A mask may forbid what a backward action undoes: a token where another one is forced. Of states
+    that several trajectories lead to, one is looked at.
+    """
+    if is_traced((env, states)):
+        return
+    with jax.ensure_compile_time_eval():
+        actions, allowed, ended = map(np.asarray, _undone(env, states))
+    wrong = np.argwhere(~allowed)
+    if wrong.size:
+        row, step = wrong[0]
+        problem = f"must be reached by actions that are allowed, number {step} of those to row"
+        raise ArgumentError(name, f"{problem} {row} is {actions[row, step]}")
+    if not ended.all():
+        raise ArgumentError(name, f"must be terminal states, row {np.argmin(ended)} is none")
+
+
+@jax.jit
+def _undone(env: Environment, states: State) -> tuple[PyTree, Array, Array]:
+    """Of one trajectory to each of `states` `[n, ...]` the actions and what `_looked_at` says."""
+
+    def behaviour(state: State) -> PyTree:
+        return backward_actions_of(env).neutral()
+
+    paths = rollout.sample_backward(env, behaviour, jax.random.key(0), states)
+    return paths.actions, *_looked_at(env, paths)
 
 
 class Held:

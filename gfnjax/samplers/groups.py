@@ -16,7 +16,7 @@ from gfnjax.objectives.base import Objective, name_of
 from gfnjax.policies.base import Behaviour
 from gfnjax.replay.prompts import PromptMemory, PromptReplay
 from gfnjax.samplers.base import Batch
-from gfnjax.samplers.demonstrations import Held
+from gfnjax.samplers.demonstrations import Held, check_reached
 from gfnjax.shapes import check_states
 from gfnjax.state import Params
 from gfnjax.types import Array, PyTree, Trajectory
@@ -138,7 +138,9 @@ class Groups:
         if self.replay is not None:
             self.replay.check(model.env)
         if self.demonstrations is not None:
-            check_states("demonstrations", self.demonstrations.tree, source_state(model.env))
+            states = self.demonstrations.tree
+            check_states("demonstrations", states, source_state(model.env))
+            check_reached("demonstrations", model.env, states)
 
     def init(self, model: Model, params: Params, key: Array, batch_size: int) -> PyTree:
         if self.replay is None:

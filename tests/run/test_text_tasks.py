@@ -69,7 +69,7 @@ TASKS = {
     "tempered": {"max_length": 4},
     "infill": {"max_length": 4},
     "integers": {},
-    "arithmetic": {"num_problems": 4},
+    "arithmetic": {"num_problems": 4, "max_length": 22},
 }
 
 
@@ -285,7 +285,7 @@ def uniform_prior(env):
 
 
 def test_what_is_listed_is_measured_exactly(model, key):
-    words = ["a", "ba", "bbb", "abab", "c"]
+    words = ["a", "ba", "bbb", "abab"]
     gfn = described(model, uniform_over(words, model.tokenizer, log_floor=-2.0))
     state = gfn.init(key)
     listing = listing_of(gfn.env)

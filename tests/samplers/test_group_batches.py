@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from letters import Letters
 from prompted import NUM_PROMPTS, Prompted, text_rules
 
 from gfnjax import GFlowNet, Hyperparameters, TrajectoryBalance, mlp_policy, tabular_policy
 from gfnjax.algorithms import RewardPPO
 from gfnjax.envs.bigram import bigram
 from gfnjax.envs.tempered import tempered
-from gfnjax.envs.text import PromptedText
+from gfnjax.envs.text import PromptedText, text
+from gfnjax.errors import ArgumentError
 from gfnjax.model import Model
 from gfnjax.objectives import LogPartitionVariance, ModifiedSubTrajectoryBalance
 from gfnjax.policies.base import Behaviour
@@ -281,6 +283,46 @@ def test_what_does_not_go_together(sampler, options, words):
         return
     with pytest.raises(ValueError, match=words):
         describe(sampler, **options)
+
+
+def d_after_b(tokens, prompt):
+    """Action 1 must follow the first action 0."""
+    size = (tokens >= 0).sum(dtype=jnp.int32)
+    return jnp.where((size == 1) & (tokens[0] == 0), 1, -1)
+
+
+def lettered(forced=None):
+    def reward(ids, prompt):
+        return 0.0
+
+    options = {"stop": ".", "allowed": "bd", "max_length": 3, "min_length": 2}
+    return text(Letters("abcd."), ["a", "c"], reward, forced=forced, **options)
+
+
+@pytest.mark.parametrize("exponent", [None, 2.0])
+def test_demonstrations_must_be_allowed(exponent, key):
+    env = lettered(d_after_b)
+    rules = env if exponent is None else tempered(env, exponent)
+    policy = mlp_policy(rules, (8,))
+
+    def made(states):
+        sampler = Groups(4, replay=PromptReplay(2), demonstrations=states)
+        return describe(sampler, rules, policy)
+
+    good = env.states(["bdb", "db", "ddd"], [0, 1, 1])
+    _, info = step(made(good), init(made(good), key))
+    assert np.isfinite(info.loss)
+    wrong = env.states(["bdb", "bb"], [0, 1])
+    message = "^demonstrations must be reached by actions that are allowed, number 1 of those to "
+    with pytest.raises(ArgumentError, match=f"{message}row 1 is 0$"):
+        made(wrong)
+    describe(Groups(4, replay=PromptReplay(2), demonstrations=wrong), lettered(), policy)
+    short = good._replace(tokens=good.tokens.at[2, 1:].set(-1))
+    with pytest.raises(ArgumentError, match=f"{message}row 2 is 2$"):
+        made(short)
+    with pytest.raises(ArgumentError, match="demonstrations must be terminal states, row 1 is non"):
+        made(good._replace(stopped=jnp.array([True, False, True])))
+    assert jax.eval_shape(lambda: made(good).init(key)) is not None
 
 
 def test_one_alone_with_nothing_to_share():
