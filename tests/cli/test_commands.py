@@ -206,7 +206,10 @@ def test_every_environment_has_its_help(capsys):
         ("train hypergrid --wandb", "no flag --wandb; did you mean --logger wandb?"),
         ("train hypergrid --lambda 1", "--lambda is a flag of objective ent-ppo, fl-subtb, gae"),
         ("train hypergrid --objective subtb --lambda 0", "--lambda must be positive and finite"),
-        ("train hypergrid --capacity 9", "a flag of replay fifo, prioritised, residual or"),
+        (
+            "train hypergrid --capacity 9",
+            "a flag of replay fifo, prioritised, prompts, residual or",
+        ),
         ("train hypergrid --width 9", "--width is a flag of network causal, forest, fragment-a"),
         ("train set --num-dims 9", "--num-dims is a flag of environment hypergrid or"),
         ("train hypergrid --no-side", "there is no flag --no-side; did you mean --side?"),
@@ -216,11 +219,17 @@ def test_every_environment_has_its_help(capsys):
             "train hypergrid --objective gae --backward learned",
             "use --backward maximum-entropy, path",
         ),
-        ("train hypergrid --condition temperature", " or tb-flow"),
+        (
+            "train hypergrid --condition temperature",
+            "tb-flow or vargrad-group, or use --condition none",
+        ),
         ("train hypergrid --objective gae --replay fifo", "; leave out --replay\n"),
         ("train hypergrid --objective gae --thompson 3", "leave out --thompson"),
         ("train hypergrid --objective gae --teacher-share .5", "leave out --teacher-share"),
-        ("train hypergrid --objective gae --num-updates 4", "use --objective ent-ppo or"),
+        (
+            "train hypergrid --objective gae --num-updates 4",
+            "use --objective ent-ppo, flowrl, ppo or",
+        ),
         ("train hypergrid --objective fm --thompson 3", "use --objective contrastive, db"),
         ("train hypergrid --window 4", "or leave out --window"),
         (
