@@ -50,10 +50,11 @@ def check_model(model: Any, env: Written, *, stops: bool = True, **tables: Promp
     longest = {name: int(np.max(table.length)) for name, table in given.items()}
     prompt = longest.pop("prompts", None) or int(np.max(env.prompts.length))
     after = sum(longest.values()) + stops
-    if prompt + env.max_length + after > model.config.context:
-        problem = f"has prompts of up to {prompt}, texts of up to {env.max_length} and ends of up "
-        problem += f"to {after} tokens, together more than its model's context of "
-        raise ArgumentError("reward", f"{problem}{model.config.context}")
+    room = model.config.context - env.max_length - after
+    if prompt > room:
+        problem = f"must have at most {room} tokens to leave room for {env.max_length} and {after} "
+        problem += f"that follow in the model's context of {model.config.context}, got {prompt}"
+        raise ArgumentError("prompts", problem)
 
 
 def check_vocabulary(config: Config, name: str, ids: Array | np.ndarray) -> None:

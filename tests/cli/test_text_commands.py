@@ -51,7 +51,9 @@ def test_a_run_leaves_texts_and_their_picture(trained):
     assert list(dict.fromkeys(row["prompt"] for row in rows)) == ["The ferry left.", "Who was it?"]
     assert all(1 <= len(row["text"]) <= 3 for row in rows)
     pictures = [path.name for path in (trained / "pictures").iterdir()]
-    assert sorted(pictures) == ["curves.png", "distribution.png", "summary.png", "texts.png"]
+    expected = ["curves.png", "distribution.png", "frontier.png", "summary.png", "texts.png"]
+    assert sorted(pictures) == expected
+    assert (trained / "frontier.csv").is_file()
     last = records(trained)[-1]
     names = {"elbo", "log_ratio_std", "log_likelihood", "distinct_2", "importance_log_z"}
     assert names < last.keys()
@@ -141,13 +143,16 @@ def test_only_texts_are_sampled(tmp_path, capsys):
         ("--model nowhere", "no such file or folder: "),
         ("--model empty", "holds no config.json and no .gguf files"),
         ("--model bare", "--model must have a tokenizer, "),
-        ("--model other", "has a tokenizer of 73 tokens for a model of 80"),
+        (
+            "--model other",
+            "must hold model.embed_tokens.weight of shape (80, 32), as its sizes say",
+        ),
         ("--model damaged", "is no safetensors file, or a damaged one"),
         ("--model model --prompts nowhere.txt", "no such file: "),
         ("--model model --prompts blank.txt", "--prompts must hold a prompt a line, "),
         (
             "--model model --prompts long.txt",
-            "--prompts must have at most 244 tokens to leave room",
+            "--prompts must have at most 243 tokens to leave room",
         ),
         ("--model model --variant infill --prompts prompts.txt", "--prompts must have a tab"),
         ("--model model --variant arithmetic --prompts prompts.txt", "numbers joined by + and -"),

@@ -78,7 +78,9 @@ def test_groups_have_log_z_of_their_own(seen):
     np.testing.assert_allclose(resolve_log_z("group", apart).log_z, weights, rtol=1e-6)
     prior = jnp.array([[-1.0, -2.0, 0.0], [-0.5, -0.25, -0.25]])
     found = resolve_log_z("group", apart._replace(log_prior=prior)).log_z
-    np.testing.assert_allclose(found, weights + jnp.array([-3.0, -1.0]), rtol=1e-6)
+    # The prior in the place of P_B.
+    expected = weights + jnp.array([-3.0, -1.0]) - seen.log_pb.sum(axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_small_lambda_is_modified_detailed_balance(seen):

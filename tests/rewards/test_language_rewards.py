@@ -120,7 +120,8 @@ def environment(reward, max_length=3, ids=(7, 8, STOP), prompts=PROMPTS, **optio
 def test_the_model_must_have_room_for_prompt_text_and_end(reward, most):
     environment(reward, most)
     with pytest.raises(
-        ArgumentError, match=r"^reward has prompts of up to (3|20), texts .* its model's context of"
+        ArgumentError,
+        match=r"^prompts must have at most .* in the model's context of .*, got (3|20)$",
     ):
         environment(reward, most + 1)
 
