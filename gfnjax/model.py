@@ -246,17 +246,18 @@ def score_states(model: Model, params: Params, trajectories: Trajectory) -> Scor
 def score_prior(
     model: Model, trajectories: Trajectory, chunk_size: int | None, needs: frozenset[str]
 ) -> dict[str, Any]:
-    """Of the fields of `Scores` in `needs` those that the prior says, without gradient."""
-    wanted = needs & {"log_prior", "log_prior_stop"}
-    if not wanted:
+    """What the prior says, without gradient, where `log_prior` is needed: a field of `Scores`.
+
+    With `log_stop` also that of the prior, `log_prior_stop`.
+    """
+    if "log_prior" not in needs:
         return {}
     prior = model.prior
     assert prior is not None  # checked at construction
     given = prior.params, model.env, UniformBackward(), trajectories
-    stops = frozenset({"log_stop"} if "log_prior_stop" in wanted else ())
-    scores = lax.stop_gradient(prior.policy.score(*given, chunk_size=chunk_size, needs=stops))
-    said = {"log_prior": scores.log_pf, "log_prior_stop": scores.log_stop}
-    return {name: said[name] for name in sorted(wanted)}
+    options: Any = {"chunk_size": chunk_size, "needs": needs & {"log_stop"}}
+    scores = lax.stop_gradient(prior.policy.score(*given, **options))
+    return {"log_prior": scores.log_pf, "log_prior_stop": scores.log_stop}
 
 
 def score_inflow(

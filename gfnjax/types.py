@@ -79,7 +79,7 @@ class Scores(NamedTuple):
         raw_flow: `[T + 1]` the network's own log flow, at the terminal state too.
         log_policy: `[T + 1, num_actions]` log P_F(. | s_t), `masking.FILL` where not allowed.
         log_prior: `[T]` log P_F(s_{t+1} | s_t) of the prior policy, without gradient.
-        log_prior_stop: `[T + 1]` `log_stop` of the prior policy, without gradient.
+        log_prior_stop: `[T + 1]` `log_stop` of the prior policy, where both are needed.
         target: the same trajectory scored by the target network, without gradient.
         previous: the same trajectory scored before any update on it, without gradient.
         auxiliary: what the objective's own network says, see `Objective.assist`.

@@ -32,12 +32,11 @@ NEEDS: dict[str, tuple[str, str] | None] = {
     "target": None,
     "previous": None,
     "group": None,
-    "log_prior_stop": ("Stoppable", "stop_action"),
     "group_reward": None,
 }
 
 # What takes a sum over all actions, or one of them by its number.
-OVER_ALL_ACTIONS = {"log_inflow", "log_stop", "log_value", "log_policy", "log_prior_stop"}
+OVER_ALL_ACTIONS = {"log_inflow", "log_stop", "log_value", "log_policy"}
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,7 @@ class RapTB(Objective):
         ValueError: if a number is out of range, or for another `log_z`.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset(
-        {"log_stop", "log_partial_reward", "log_prior", "log_prior_stop"}
-    )
+    needs: ClassVar[frozenset[str]] = frozenset({"log_stop", "log_partial_reward", "log_prior"})
     prefix_weight: float = 0.25
     gamma: float = 0.99
     sharpness: float = 5.0
