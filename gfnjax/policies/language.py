@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,6 @@ import numpy as np
 
 from gfnjax import registry
 from gfnjax.arguments import suggest, whole
-from gfnjax.envs.base import Environment
 from gfnjax.errors import ArgumentError, Use, require
 from gfnjax.language import Config
 from gfnjax.policies.base import Parts, sizes_of
@@ -26,20 +25,8 @@ __all__ = ["LanguageModel", "language_policy", "load_language_model"]
 ATTENTION = ("q", "k", "v", "o")
 
 
-@runtime_checkable
-class Written(Environment, Protocol):
-    """An environment of texts after prompts.
-
-    Attributes:
-        token_ids: `[A + 1]` int32, the token id of each action; the last is the stop token's.
-        prompts: `tokens` `[P, S]` int32 ids, padded on the right, and `length` `[P]`; a source has
-            the number of its `prompt`.
-    """
-
-    @property
-    def token_ids(self) -> Array: ...
-    @property
-    def prompts(self) -> Any: ...
+# What an environment of texts has; asked for by name, as `tempered` passes fields on by name.
+FIELDS = "token_ids", "prompts"
 
 
 class Frozen(NamedTuple):
@@ -96,7 +83,7 @@ def language_policy(
         ValueError: if `env` has no prompts, texts are longer than the model's context, a token is
             not in its vocabulary, tokenizers differ, or for a number or target that is none.
     """
-    if not isinstance(env, Written):
+    if not all(hasattr(env, name) for name in FIELDS):
         raise ArgumentError(
             "env",
             f"must be one of texts, with prompts and token_ids, got {type(env).__name__}",
