@@ -263,7 +263,7 @@ def test_every_environment_has_its_help(capsys):
         ("train ising-learned --num-back 99", "--num-back must be between 1 and max_steps = 16"),
         ("train ising-learned --max-grad-norm 1", "--max-grad-norm is not supported here"),
         ("train ising-learned --epsilon 0.1", "--epsilon and --temperature are not used"),
-        ("train hypergrid --output file", "cannot write to file"),
+        ("train hypergrid --side 4 --output file", "cannot write to file"),
         ("train hypergrid --output file/run", "cannot write to file/run"),
         ("train hypergrid --output full", "new or empty"),
         ("resume", "folder of the run"),
