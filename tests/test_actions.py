@@ -266,6 +266,7 @@ def describe(objective=None, **options):
     return GFlowNet(LINE, from_flax(LineNetwork()), objective, hyperparameters=rates, **options)
 
 
+@pytest.mark.slow
 def test_a_gaussian_on_a_line_learns_its_target(key):
     gfn = describe(batch_size=64)
     state, _ = train(gfn, key, 1_500)
@@ -291,6 +292,7 @@ def test_a_gaussian_on_a_line_learns_its_target(key):
     np.testing.assert_allclose(back.actions.sum(axis=1), target.x, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_scores_of_a_line_by_hand(key):
     gfn = describe()
     params = gfn.init(key).params._replace(log_flow_start=None)
@@ -302,6 +304,7 @@ def test_scores_of_a_line_by_hand(key):
     np.testing.assert_array_equal(scores.log_pb[:, 0], 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler",
     [

@@ -44,6 +44,7 @@ def hash_of(text):
     return 6.0 + (sum(map(ord, text)) % 97) / 40
 
 
+@pytest.mark.slow
 def test_few_molecules_pass_rdkit_and_no_curve_changes(monkeypatch):
     monkeypatch.setattr(molecule_log, "TOP", (2, 5))
     words, batch, smiles, values = visits()

@@ -70,6 +70,7 @@ def compilations(call):
     return sum(event.endswith("backend_compile_duration") for event in events)
 
 
+@pytest.mark.slow
 def test_scores_and_exact_metrics_compile_nothing_the_second_time(params, paths):
     states = state_graph.build_graph(ENV)
     chains = metropolis_hastings(ENV, 4)

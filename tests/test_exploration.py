@@ -160,6 +160,7 @@ def test_no_valid_action_and_nan_at_masked_places():
     np.testing.assert_allclose(flattened(logits, mask, *arguments), [0, 0.5, 0.5], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_explores_with_it(key):
     # A policy that stops at once with odds e^6, flattened to odds 1 at a high temperature: the
     # rest is shared by two directions. Exploration off, it stops.

@@ -199,6 +199,7 @@ def test_temperature_flattens_the_behaviour(temperature, odds, exploring):
     np.testing.assert_allclose(info.log_reward, expected, atol=0.03)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_vmap_over_keys_and_hyperparameters(key):
     both = {"optimizer": optax.sgd, "log_z_optimizer": optax.sgd}
     gfn = describe(**both)

@@ -48,6 +48,7 @@ def test_time_within_other_operations_is_theirs():
     assert own == [("a", 10.0), ("a", 25.0), ("b", 5.0), ("loop", 60.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_a_trace_counts_what_ran():
     weights = jnp.eye(32)

@@ -224,6 +224,7 @@ def test_without_ends_all_but_terminal_states_are_recorded(key):
         np.testing.assert_array_equal(records["action"][b, :n], trajectories.actions[b, :n])
 
 
+@pytest.mark.slow
 def test_the_last_state_of_a_window_is_recorded_unless_it_is_terminal(key):
     env = grid()
     logits = forward_table(env)
@@ -407,6 +408,7 @@ def test_backward_paths_on_a_random_dag(key):
     assert_frequencies(path_counts(sample_back(env, logits, key, terminals)), expected)
 
 
+@pytest.mark.slow
 def test_forward_and_backward_make_one_batch(key):
     env = padded_dag(1)
     forward, _ = sample(env, forward_table(env), key, 6)

@@ -44,6 +44,7 @@ def run(description, state):
     return lax.scan(lambda state, _: description.step(state), state, length=800)
 
 
+@pytest.mark.slow
 def test_it_recovers_the_couplings(data, key):
     description = describe(data, learning_rate=2e-3)
     state, info = run(description, description.init(key))
@@ -58,6 +59,7 @@ def test_it_recovers_the_couplings(data, key):
     assert abs(float(state.gfn.params.log_z) - log_z) < 0.4
 
 
+@pytest.mark.slow
 def test_the_reward_moves_towards_the_data_and_l1_pulls_it_back(data, key):
     description = describe(data)
     state = description.init(key)

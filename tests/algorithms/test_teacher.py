@@ -80,6 +80,7 @@ def test_what_the_student_misses_is_worth_most(objective, log_z, key):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_shares_are_exact(key):
     # The student goes left, the teacher right.
     taught = Teacher(describe(batch_size=10), tabular_policy(TREE), share=0.3)
@@ -130,6 +131,7 @@ def test_a_student_learns_from_it(key):
     assert float(exact.evaluate(build_graph(env), table.log_pf).total_variation) < 0.02
 
 
+@pytest.mark.slow
 def test_a_teacher_on_a_schedule_or_with_rates_of_its_own_each_run(key):
     # The teacher's rate falls to zero after one step; the student's does not.
     rate = optax.piecewise_constant_schedule(0.1, {1: 0.0})

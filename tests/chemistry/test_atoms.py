@@ -55,6 +55,7 @@ def assert_like_rdkit(words, find, state):
         assert features[n, 13 + atom.GetAtomicNum()] == 1 or atom.GetAtomicNum() > 56
 
 
+@pytest.mark.slow
 @needs_data
 def test_stored_molecules():
     pytest.importorskip("rdkit")
@@ -64,6 +65,7 @@ def test_stored_molecules():
         assert_like_rdkit(words, find, building.from_blocks(words, blocks, bonds))
 
 
+@pytest.mark.slow
 @needs_data
 def test_random_molecules():
     pytest.importorskip("rdkit")

@@ -65,6 +65,7 @@ def row(tree, i):
     return jax.tree.map(lambda x: x[i], tree)
 
 
+@pytest.mark.slow
 def test_vmapped_seeds_equal_single_runs(init, step, sweep_init, sweep_step, keys):
     swept = take_steps(sweep_step, sweep_init(jax.random.clone(keys)))
     losses = swept[1].loss

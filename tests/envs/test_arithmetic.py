@@ -120,10 +120,12 @@ def small(tool=True):
     return arithmetic(TOKENIZER, problems, reward, min_length=2, max_length=8, tool=tool)
 
 
+@pytest.mark.slow
 def test_conforms(key):
     check_environment(small(), key)
 
 
+@pytest.mark.slow
 def test_sampled_results_are_right(key):
     env = small()
     policy = causal_transformer_policy(env, 8, 2, 1)

@@ -70,6 +70,7 @@ def test_the_best_policy_writes_the_target(infill):
         np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("infill", [False, True])
 def test_conforms(key, infill):
     check_environment(bigram(4, 3, infill=infill), key)

@@ -85,6 +85,7 @@ def test_objects_are_told_apart_not_states():
     assert (int(one.first), int(one.second)) == (2, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda replay: replay, TerminalReplay])
 def test_a_buffer_of_distinct_objects_keeps_one_each(make):
     replay = make(Fifo(20, unique=True))

@@ -218,6 +218,7 @@ def gfn_params(tables):
     return Params(tables, jnp.zeros((), jnp.result_type(float)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objectives", [PLAIN, FORWARD_LOOKING], ids=["plain", "forward-looking"])
 def test_objectives_vanish_at_the_optimum_of_every_condition(objectives, key, x64):
     env = conditional(Hypergrid(2, 3, slope), choice(VALUES), Temperature())
@@ -243,6 +244,7 @@ def test_objectives_with_one_log_z_are_refused():
     GFlowNet(env.at(2.0), mlp_policy(env, (8,)), TrajectoryBalance())
 
 
+@pytest.mark.slow
 def test_training_finds_log_z_and_the_target_of_every_condition(key):
     env = temperature_conditional(diamond(), 0.5, 2.0)
     gfn = GFlowNet(

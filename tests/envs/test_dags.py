@@ -31,6 +31,7 @@ def is_acyclic(adjacency):
     return not power.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_nodes", [1, 3, 7])
 def test_it_keeps_the_contract(num_nodes, key):
     env = DAGs(num_nodes, edge_reward)
@@ -51,6 +52,7 @@ def test_number_of_dags(num_nodes, count):
         assert (np.diff(codes) > 0).all()
 
 
+@pytest.mark.slow
 def test_enumeration_is_exactly_the_acyclic_graphs():
     env = DAGs(4, edge_reward)
     states = jax.vmap(env.state_at)(jnp.arange(env.num_states, dtype=jnp.int32))
@@ -66,6 +68,7 @@ def test_enumeration_is_exactly_the_acyclic_graphs():
     assert np.asarray(states.stopped).sum() == 543
 
 
+@pytest.mark.slow
 def test_masks_and_closures_of_all_states_by_matrix_powers():
     env = DAGs(4, edge_reward)
     states = jax.vmap(env.state_at)(jnp.arange(543, dtype=jnp.int32))
@@ -79,6 +82,7 @@ def test_masks_and_closures_of_all_states_by_matrix_powers():
         assert mask[16]
 
 
+@pytest.mark.slow
 def test_closure_is_kept_up_to_date_by_steps(key):
     env = DAGs(6, edge_reward)
 
@@ -110,6 +114,7 @@ def test_exact_posterior_is_the_normalised_reward():
     assert graph.levels.shape[0] == env.max_steps + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     [TrajectoryBalance(), DetailedBalance(), SubTrajectoryBalance(), FlowMatching()],

@@ -47,6 +47,7 @@ def test_exact_log_z_of_the_3_by_3_lattice():
     np.testing.assert_allclose(exact.target_distribution(graph)[1], 6.66974, atol=5e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
     [TrajectoryBalance(), DetailedBalance(), SubTrajectoryBalance(), FlowMatching()],

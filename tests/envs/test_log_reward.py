@@ -45,6 +45,7 @@ def counted(position, side):
     return position.sum()
 
 
+@pytest.mark.slow
 def test_a_reward_that_counts_trains_like_the_same_one_in_floats(key):
     # log R = x + y on the 4 x 4 grid: log Z = 2 log(1 + e + e^2 + e^3).
     found = {}

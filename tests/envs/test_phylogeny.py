@@ -68,11 +68,13 @@ def merge(env, state, i, j):
 STEP = jax.jit(lambda env, state, action: env.step(state, action))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequences", [FOUR, {"a": "A", "b": "C"}])
 def test_conforms(key, sequences):
     check_environment(phylogeny(sequences, offset=8.0), key, num_trajectories=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [TrajectoryBalance(), DetailedBalance()])
 def test_exact_optimum(key, objective):
     check_objective(objective, key, phylogeny(FOUR, offset=8.0), batch_size=64)

@@ -79,6 +79,7 @@ def steps(gfn, key, overrides=None):
     return jnp.stack(ratios), state.params
 
 
+@pytest.mark.slow
 def test_the_exponent_is_swept(key):
     gfn, betas = describe(tempered(GRID, 2.0)), jnp.array([0.5, 2.0])
     overrides = Hyperparameters.only(reward_exponent=betas)
@@ -92,6 +93,7 @@ def test_the_exponent_is_swept(key):
     assert alone._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_the_exponent_is_scheduled(key):
     gfn = describe(tempered(GRID, STEPS))
     ratios, _ = jax.jit(steps)(gfn, key)
@@ -106,6 +108,7 @@ def test_the_exponent_is_scheduled(key):
     np.testing.assert_allclose(gfn.sample(state.params, key, 4).log_reward, plain, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_teachers_trajectories_have_the_students_exponent(key):
     taught = Teacher(describe(tempered(GRID, STEPS)), POLICY)
     state, _ = gfnjax.train(taught, key, 2)

@@ -66,6 +66,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_conforms(key, name):
     check_environment(KINDS[name](), key)
@@ -205,6 +206,7 @@ def test_pictures_show_the_most_likely_texts():
     assert float(env.measure(states)["text_length"]) == pytest.approx(5 / 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one", "several"])
 @pytest.mark.parametrize("network", ["causal", "mlp"])
 def test_ordinary_networks_train(key, name, network):
@@ -216,6 +218,7 @@ def test_ordinary_networks_train(key, name, network):
     assert jnp.isfinite(info.loss)
 
 
+@pytest.mark.slow
 def test_forced_tokens_are_what_is_sampled(key):
     env = letters(SEVERAL, forced=d_after_b)
     gfn = GFlowNet(env, causal_transformer_policy(env, 8, 2, 1), SubTB, batch_size=64)

@@ -48,6 +48,7 @@ def exported(gfn):
     return leaves, export.export(step, platforms=PLATFORMS)(leaves)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "variant"), PRESETS)
 def test_the_step_of_every_preset(name, variant):
     if name in DATA and not published.available(DATA[name]):

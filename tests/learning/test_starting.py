@@ -47,6 +47,7 @@ def describe(objective=TB, env=ENV, policy=POLICY, **options):
     return GFlowNet(env, policy, objective, backward=UniformBackward(), **options)
 
 
+@pytest.mark.slow
 def test_the_estimate_by_hand(key):
     # Uniform policies: log R + sum log P_B - sum log P_F is log 2 by 1 to 3, log 8 by 1 to 4, 0 by
     # 2 to 3, with probabilities 1/4, 1/4 and 1/2: log 2 on average, below log Z = log 3.
@@ -159,6 +160,7 @@ def test_rewards_that_are_not_finite_are_left_out(value, key):
     assert float(gfn.init(key).params.log_z) == 0
 
 
+@pytest.mark.slow
 def test_a_mixture_of_members_and_conditions_start_too(key):
     env = gfnjax.envs.temperature_conditional(GRID, 0.5, 2.0)
     for gfn in (
@@ -183,6 +185,7 @@ def test_a_teacher_starts_at_its_own_reward(key):
     assert float(untouched.teacher.params.log_z) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [TB, DB, SubTrajectoryBalance(0.9)], ids=["TB", "DB", "Sub"])
 def test_any_log_z_trains_as_well_as_another(objective):
     # The truth is moved by 0, 25, 305 and -300 nats in one vmapped run; from 0 none but the first

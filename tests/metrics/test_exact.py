@@ -68,6 +68,7 @@ def check_against_brute_force(env, graph, seed):
     assert tv <= 1 - np.exp(-2 * worst) + 1e-6
 
 
+@pytest.mark.slow
 @given(SEEDS)
 def test_random_dags_against_all_paths(seed):
     env = padded_dag(seed)
@@ -260,6 +261,7 @@ def test_a_uniform_policy_against_rewards_of_zero_by_hand():
     assert certificate(graph, log_pf, log_pb, jnp.zeros(())) == np.inf
 
 
+@pytest.mark.slow
 @given(SEEDS)
 def test_optimal_flow_with_rewards_of_zero_against_all_paths(seed):
     env = padded_dag(seed)

@@ -215,6 +215,7 @@ def test_noise_floor_of_the_reference_grids(num_dims, side, observed):
     np.testing.assert_allclose(noise_floor(log_p, num_samples=200_000), observed, atol=1.5e-3)
 
 
+@pytest.mark.slow
 def test_a_gflownet_in_place_of_its_model_is_told_so(key):
     params = GFN.init(key).params
     for call in (

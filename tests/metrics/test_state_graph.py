@@ -12,6 +12,7 @@ from gfnjax.metrics.state_graph import build_graph
 from gfnjax.testing import diamond
 
 
+@pytest.mark.slow
 def test_diamond_edges_and_levels():
     graph = build_graph(diamond())
     assert graph.num_states == 5

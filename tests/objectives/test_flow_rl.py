@@ -42,6 +42,7 @@ def test_residuals_by_hand(two):
     np.testing.assert_allclose(grad, np.zeros((2, 3)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_vanishes_at_a_target_of_its_own(x64):
     env = text_rules(2, 2)
     policy, network = tabular_policy(env), mlp_policy(env, (8,))

@@ -75,6 +75,7 @@ def trap(env):
     return Params({"params": table}, jnp.zeros(()))
 
 
+@pytest.mark.slow
 def test_the_trap_of_a_free_terminal_flow(key, x64):
     # On sets of a fixed size the uniform policy, which ignores R, has zero loss with a zero
     # gradient if the flow of terminal states is free; with the anchor it has neither.

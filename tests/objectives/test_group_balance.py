@@ -54,6 +54,7 @@ def flat(tree):
     return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_its_gradient_is_reinforce_with_the_mean_of_the_group(name, x64):
     gfn = describe(name)

@@ -53,6 +53,7 @@ def test_against_a_double_loop(random_scores, x64, lambda_):
     np.testing.assert_allclose(shares / shares.sum(), weights / weights.sum(), rtol=1e-10)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.floats(0.05, 3.0))
 def test_weights_normalise_to_one(random_scores, seed, lambda_):
     # Residuals that are all equal to c make a loss of c^2: contributions sum to one.
@@ -172,6 +173,7 @@ def test_trajectories_that_are_left_out_do_not_set_the_scale():
     assert loss_and_errors(SubTrajectoryBalance(1.9), square, scores, keep & False)[0] == 0
 
 
+@pytest.mark.slow
 def test_an_untrained_grid_of_130_cells_a_side(key):
     env = Hypergrid(2, 130)
     gfn = GFlowNet(env, mlp_policy(env, (8,)), SubTrajectoryBalance(1.9))

@@ -177,6 +177,7 @@ def test_samples_follow_the_scored_probabilities(key, params):
     np.testing.assert_allclose(np.bincount(second, minlength=4) / second.size, expected, atol=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [TrajectoryBalance(), TargetDetailedBalance()])
 def test_trains(key, objective):
     """log Z of this reward is log sum over lengths 1 to 2 of (2 + e)^n."""

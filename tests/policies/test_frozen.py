@@ -110,6 +110,7 @@ def test_frozen_arrays_are_leaves_of_the_description_alone(kind, key):
     assert len(heads) == (4 if env is GRID else 0)  # parameters, two moments, target
 
 
+@pytest.mark.slow
 def test_the_rest_alone_is_trained_and_training_uses_the_frozen_part(kind, key):
     env, make = kind
     gfn = describe(env, make())
@@ -145,6 +146,7 @@ def test_it_is_the_whole_module_with_both_parts(key):
     assert list(fine["params"]["base"]) == ["bias"]
 
 
+@pytest.mark.slow
 def test_a_sweep_holds_them_once(kind, key):
     env, make = kind
     gfn = describe(env, make())

@@ -58,6 +58,7 @@ def test_both_ends_of_an_edge_hear_of_it_and_nobody_else(params):
     np.testing.assert_array_equal(changed, [True, True, False, False])
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_parameter(params):
     policy = graph_policy(ENV, width=8)
 

@@ -248,6 +248,7 @@ def test_most_of_the_vocabulary_is_no_copy(key):
     np.testing.assert_allclose(log_softmax(said.forward_logits), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Written, Drawn])
 @pytest.mark.parametrize("fine_tune", [False, True])
 def test_samples_are_scored_as_each_state_on_its_own(kind, fine_tune, key):
@@ -270,6 +271,7 @@ def test_samples_are_scored_as_each_state_on_its_own(kind, fine_tune, key):
             assert scores.log_flow[row, t] == pytest.approx(float(said.log_flow[row, t]), abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Written, Drawn])
 def test_gradient_of_scores_is_that_of_one_pass_over_everything(kind, x64, key):
     env = written(kind)
@@ -398,6 +400,7 @@ def test_layers_may_be_computed_again_in_derivatives(key):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fine_tune", [False, True])
 def test_a_step_of_training_moves_what_is_trained(fine_tune, key):
     small = LanguageModel.random(replace(LLAMA, num_layers=1), jax.random.key(5))

@@ -32,6 +32,7 @@ def log_pb_of(gfn, params):
     return np.asarray(table.log_pb)
 
 
+@pytest.mark.slow
 def test_the_loss_by_hand(key):
     # P_B(1 | 3) = 3/4: the paths 0-1-3, 0-1-4 and 0-2-3 have P_B of 3/4, 1 and 1/4.
     env = diamond()
@@ -53,6 +54,7 @@ def test_the_diamond_by_hand(key):
     np.testing.assert_allclose(np.exp(log_pb_of(gfn, state.params)[3]), [2 / 3, 1 / 3], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_it_learns_the_distribution_of_trajectories_given_their_end(key):
     env = padded_dag(1)
     gfn = describe(env, partial(LikelihoodBackward, num_updates=300))
@@ -114,6 +116,7 @@ def test_of_a_batch_larger_than_the_memory_the_last_ones_stay(key):
     assert int(memory.size) == 2
 
 
+@pytest.mark.slow
 def test_only_what_is_there_is_recalled(remembering, key):
     gfn, paths = remembering
     memory = gfn.backward.observe(gfn.init(key).observed, rows(paths, [2, 2]))

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from backward_fitting import fit_backward
 from path_enumeration import all_paths, all_trajectories, padded_dag
 
@@ -27,6 +28,7 @@ def test_the_loss_by_hand(key):
     np.testing.assert_allclose(loss, (residuals**2).mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_counts_paths(key):
     env = padded_dag(1)
     policy = tabular_policy(env)

@@ -90,6 +90,7 @@ def losses(gfn, params, trajectories):
     )
 
 
+@pytest.mark.slow
 def test_equal_members_at_the_optimum_have_no_loss(key, x64):
     gfn, params = of_members([exact_optimum(diamond(), key)] * 3)
     paths = all_trajectories(diamond())
@@ -114,6 +115,7 @@ def test_the_loss_is_the_mean_over_members(key):
     np.testing.assert_allclose(losses(*of_members(pair), paths), alone.mean(axis=0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_one_is_the_plain_policy(key):
     step = jax.jit(GFlowNet.step)
     after = []
@@ -154,6 +156,7 @@ def model(gfn):
     return gfn.objective, gfn.regression
 
 
+@pytest.mark.slow
 def test_it_learns_the_diamond_with_a_backward_policy_that_learns_too(key):
     policy = ensemble_tabular_policy(ENV, 3, keep=0.5)
     gfn = GFlowNet(

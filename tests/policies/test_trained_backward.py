@@ -155,6 +155,7 @@ def test_it_has_a_rate_of_its_own_and_the_objective_follows_slowly(key):
     np.testing.assert_allclose(again, 0.75 * average + 0.25 * second, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_windows_of_rollouts_train_it_as_well(key):
     env = Hypergrid(2, 4)
     policy = tabular_policy(env)

@@ -15,6 +15,7 @@ SEQUENCES = {"a": "ACGTA?", "b": "ACGTTC", "c": "TCG-AA", "d": "TGGNCA", "e": "C
 PAIRS = list(itertools.combinations(range(5), 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read_sets", [True, False])
 def test_relabelled_species(key, read_sets):
     """Merge the same two species, closing slot 3 or slot 4; then compare pair by pair."""

@@ -241,6 +241,7 @@ def test_the_fraction_is_met_on_average(num_samples, fraction, size, num_top, ke
 BUFFERS = [Fifo(6), RewardPrioritised(6), RewardPrioritised(6, unique=True), ResidualPrioritised(6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replay", BUFFERS, ids=repr)
 def test_it_works_without_jit(replay, key):
     compiled, eager = replay.init(EXAMPLE), replay.init(EXAMPLE)

@@ -154,6 +154,7 @@ def test_unfinished_and_infinite_ones_are_not_kept():
     jax.tree.map(np.testing.assert_array_equal, store(replay, ENV, memory, new, keep), memory)
 
 
+@pytest.mark.slow
 def test_recalls_are_of_the_prompt_asked_for_and_uniform():
     replay = PromptReplay(NUM_PROMPTS, 4, 0.0)
     texts = [(0,), (0, 1), (2, 1, 0), (1, 1)]

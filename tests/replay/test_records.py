@@ -97,6 +97,7 @@ def test_trajectories_come_back_bit_for_bit(name, sampler, key):
         assert_same_bits(there_and_back(env, batch, False), batch)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**16), length=st.integers(1, 4), states=st.integers(4, 12))
 def test_any_graph(seed, length, states):
     env = random_dag(seed, states, 3)
@@ -142,6 +143,7 @@ def test_nothing_but_the_source_and_the_actions(key):
     assert set(found.source.length.tolist()) == {2}
 
 
+@pytest.mark.slow
 def test_an_empty_buffer_rebuilds_the_source(key):
     for name, env in ENVS.items():
         gfn = uniform(env, sampler=Mixed(Fifo(9)))
@@ -154,6 +156,7 @@ def test_an_empty_buffer_rebuilds_the_source(key):
 # ---------------------------------------------------------------- in runs
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_what_was_sampled(key):
     # The same batches, whether their states were kept or are built again.
     gfn = uniform(TREES, sampler=Mixed(Fifo(100)), objective=TrajectoryBalance())
@@ -282,6 +285,7 @@ def test_objects_are_compared_by_building_them_again(make, collide, key, monkeyp
     assert len(trees) <= int(buffer.size) <= 2 * len(trees) - 1
 
 
+@pytest.mark.slow
 def test_ways_to_one_object_share_its_slot(key):
     env = TREES
     gfn = uniform(env, objective=TrajectoryBalance())
@@ -303,6 +307,7 @@ def test_ways_to_one_object_share_its_slot(key):
 # ---------------------------------------------------------------- taken back
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "replay",
     [

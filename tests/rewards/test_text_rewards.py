@@ -178,6 +178,7 @@ def test_constraints(x64):
     check_paths(Constrained(base, without_d), expected)
 
 
+@pytest.mark.slow
 def test_continuations(x64):
     model = remembering()
 
@@ -211,6 +212,7 @@ SUFFIXES = [[5, 1], [0], [2, 2, 2]]
 KINDS = pytest.mark.parametrize("kind", [Remembering, Cuttable])
 
 
+@pytest.mark.slow
 @KINDS
 def test_infilling(x64, kind):
     model = remembering(kind)
@@ -221,6 +223,7 @@ def test_infilling(x64, kind):
     check_paths(Infilling(model, prompt_table(SUFFIXES)), expected)
 
 
+@pytest.mark.slow
 @KINDS
 def test_rationales_after_prompts_of_their_own(x64, kind):
     model, seen = remembering(kind), [[4, 4, 0], [1, 1], [2]]
@@ -276,6 +279,7 @@ def written(prompts, reward):
     return text(TOKENIZER, prompts, reward, stop=".", allowed="ab", max_length=2)
 
 
+@pytest.mark.slow
 def test_an_environment_conforms(key):
     likely = Infilling(remembering(Cuttable), encoded(TOKENIZER, ["e", "ab"]))
     reward = Constrained(likely, uniform_over(["ab"], TOKENIZER))

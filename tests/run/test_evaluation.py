@@ -58,6 +58,7 @@ def test_exact_metrics_are_those_of_the_distributions(key):
     assert found["log_z_error"] == pytest.approx(3.109061, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("objective", "relative"), [("rtb", True), ("flowrl", False)])
 def test_a_prior_is_a_factor_of_the_target_where_the_objective_says_so(
     objective, relative, key, monkeypatch
@@ -126,6 +127,7 @@ def test_samples_stand_in_where_states_are_too_many(key, monkeypatch):
     assert (np.abs(frequency - probability) < 5 * error).all()
 
 
+@pytest.mark.slow
 def test_an_evaluation_samples_as_many_as_it_is_told(key):
     config, gfn = described(side=64, num_dims=4, evaluation_samples=24)
     evaluator = make_evaluator(config, gfn)
@@ -146,6 +148,7 @@ def test_a_total_variation_that_cannot_be_computed_cannot_be_waited_for():
     assert isinstance(make_evaluator(patient, gfn), SampledEvaluator)
 
 
+@pytest.mark.slow
 def test_errors_of_marginals_exact_and_sampled(key):
     config = configure("dag", num_nodes=3, batch_size=4, hidden_sizes=(8,), objective="tb")
     gfn = build(config)
@@ -167,6 +170,7 @@ def test_errors_of_marginals_exact_and_sampled(key):
     assert found["part_error"] == pytest.approx(expected, abs=0.05)
 
 
+@pytest.mark.slow
 def test_learned_couplings_are_compared_with_the_truth_and_with_data(key):
     sizes = {"side": 2, "num_data": 40, "batch_size": 4, "hidden_sizes": (8,)}
     config = configure("ising-learned", **sizes)
@@ -187,6 +191,7 @@ def test_learned_couplings_are_compared_with_the_truth_and_with_data(key):
         make_evaluator(dataclasses.replace(config, training=waiting), model)
 
 
+@pytest.mark.slow
 def test_chains_are_compared_with_the_target_by_what_they_visit(key):
     config, chains = described(side=3, objective="mh")
     evaluator = make_evaluator(config, chains)

@@ -89,6 +89,7 @@ def test_all_results_are_in_one_table(whole):
     assert len(table.rows) == 12 * 3
 
 
+@pytest.mark.slow
 def test_a_second_search_of_the_same_seed_asks_the_same(whole, tmp_path):
     assert trials(go(tmp_path, seeds=(0, 1), trials=3)) == trials(whole)[:3]
     (tmp_path / "other").mkdir()
@@ -98,6 +99,7 @@ def test_a_second_search_of_the_same_seed_asks_the_same(whole, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("population", [1, 2])
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     whole, tmp_path, monkeypatch, population
@@ -169,6 +171,7 @@ def test_a_trial_that_nobody_owns_is_given_up(tmp_path, monkeypatch):
     assert {row["trial"] for row in finished.table.rows} == {0, 2, 3}
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_stops(tmp_path):
     # At the first visit the policies that have learned nothing have a TV of 0.41 and more.
     pruner = optuna.pruners.ThresholdPruner(upper=0.4)
@@ -191,6 +194,7 @@ def test_median_and_hyperband_are_given_the_steps_of_a_run():
     assert isinstance(make_pruner("median", 4, 8), optuna.pruners.MedianPruner)
 
 
+@pytest.mark.slow
 def test_a_trial_that_diverges_is_the_worst_and_breaks_nothing(tmp_path):
     found = go(tmp_path, spaces={"learning_rate": [1e38, 1e-2]}, trials=4, population=4)
     values = {t.params["learning_rate"]: t.value for t in found.study.trials}
@@ -203,11 +207,13 @@ def test_a_trial_that_diverges_is_the_worst_and_breaks_nothing(tmp_path):
     assert {1, None} == set(lost)
 
 
+@pytest.mark.slow
 def test_where_all_diverge_a_search_ends(tmp_path):
     found = go(tmp_path, spaces={"learning_rate": [1e38]}, metric="loss", trials=2, population=2)
     assert [t.value for t in found.study.trials] == [math.inf] * 2
 
 
+@pytest.mark.slow
 def test_ranges_are_in_order_and_keep_to_their_values(tmp_path):
     rates = Spaced((1e-4, 1e-3, 1e-2, 1e-1), log=True)
     spaces = {"learning_rate": rates, "epsilon": [0.0, 0.5], "hidden_sizes": [(8,), (4, 4)]}

@@ -92,6 +92,7 @@ input()
 """
 
 
+@pytest.mark.slow
 def test_trials_of_a_dead_process_are_given_up_where_they_would_be_missing(tmp_path, monkeypatch):
     def die(*args, **kwargs):
         raise KeyboardInterrupt

@@ -39,6 +39,7 @@ def one(found):
     return found
 
 
+@pytest.mark.slow
 def test_the_same_program_on_cpus():
     devices = jax.devices()
     found = {n: one(examine_on(members(n), ALL_AT_ONCE, 5, devices)) for n in (8, 16, 32)}
@@ -75,6 +76,7 @@ def test_members_that_fit():
     assert f"64, {more.members_per_chip} a chip" in text([more])
 
 
+@pytest.mark.slow
 def test_programs_are_told_apart():
     mixed = [*members(2), *members(1, objective="db"), *members(1)]
     found = examine_on(mixed, ALL_AT_ONCE, 5, jax.devices()[:1])

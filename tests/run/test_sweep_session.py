@@ -64,6 +64,7 @@ def assert_alike(a, b):
             assert same, (name, value, y[name])
 
 
+@pytest.mark.slow
 def test_a_member_is_what_training_alone_gives(config, whole, tmp_path):
     assert whole.ending == "finished"
     rows = [row for row in whole.table.rows if row["member"] == 5]
@@ -87,6 +88,7 @@ def test_the_table_is_written(whole):
     assert float(rows[7]["total_variation"]) == whole.table.rows[7]["total_variation"]
 
 
+@pytest.mark.slow
 def test_a_member_is_loaded_as_a_run(config, whole):
     run = gfnjax.load(whole.sweep.path, member=5)
     assert (run.config.training.seed, run.config.training.learning_rate) == (1, 1e-2)
@@ -103,6 +105,7 @@ def test_a_member_is_loaded_as_a_run(config, whole):
         gfnjax.load(whole.sweep.path, step=9, member=5)
 
 
+@pytest.mark.slow
 def test_a_divided_buffer_is_resumed_and_loaded(tmp_path):
     config = make({"epsilon": [0.1]}, replay="fifo", capacity=16, steps=8)
     path = tmp_path / "sweep"
@@ -149,6 +152,7 @@ def test_descriptions_survive_json(config):
     assert sweep_from_dict(json.loads(json.dumps(sweep_to_dict(config)))) == config
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on(config, whole, tmp_path, monkeypatch):
     path, chunks = tmp_path / "sweep", []
     save = kept.save
@@ -209,6 +213,7 @@ def test_divergence_and_goals_are_each_members_own(tmp_path):
     assert "lower the learning rate" in record["reason"] or "NaN" in record["reason"]
 
 
+@pytest.mark.slow
 def test_other_settings_are_other_rounds(tmp_path):
     config = make({"batch_size": [4, 8], "learning_rate": [1e-3, 1e-2]}, seeds=(3,), steps=4)
     outcome = session.start(config, tmp_path / "sweep", display=Silent())

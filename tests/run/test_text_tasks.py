@@ -73,6 +73,7 @@ TASKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", TASKS)
 def test_variants_are_built_from_files_and_survive_json(variant, folder, key):
     config = configured(folder, variant=variant, **TASKS[variant])
@@ -284,6 +285,7 @@ def uniform_prior(env):
     return FrozenPolicy(policy, policy.init(jax.random.key(0), observation))
 
 
+@pytest.mark.slow
 def test_what_is_listed_is_measured_exactly(model, key):
     words = ["a", "ba", "bbb", "abab"]
     gfn = described(model, uniform_over(words, model.tokenizer, log_floor=-2.0))
@@ -359,6 +361,7 @@ def test_a_prior_counts_where_the_target_is_relative_to_it(objective, relative, 
     assert found["log_ratio_std"] == pytest.approx(log_w.std(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_all_texts_are_listed_where_they_are_few(model, key):
     gfn = described(model, Continuation(model), max_length=2)
     warm = dataclasses.replace(gfn, env=tempered(gfn.env, 2.0))
@@ -402,6 +405,7 @@ def log_q(word, prompt="see: ", allowed="ab", max_length=3):
     return total
 
 
+@pytest.mark.slow
 def test_what_is_sampled_is_measured(model, key):
     constrained = Constrained(Continuation(model), uniform_over(["a", "ab"], model.tokenizer))
     gfn = described(model, constrained, max_length=4)
@@ -432,6 +436,7 @@ def test_what_is_sampled_is_measured(model, key):
     assert found["importance_log_z"] >= found["elbo"]
 
 
+@pytest.mark.slow
 def test_several_prompts_are_measured_one_by_one(folder, key):
     config = configured(folder, max_length=3, vocabulary="a,b", reward_temperature=0.5)
     gfn = build(config)
@@ -473,6 +478,7 @@ def test_a_mean_over_prompts_is_no_log_z_of_one(objective, folder, key):
     assert _results(3, ending).splitlines()[2] == f"log Z      {truth}"
 
 
+@pytest.mark.slow
 def test_likelihood_is_that_after_what_the_reward_shows(model, key):
     table = encoded(model.tokenizer, ["he "], "prompts")
     ends = encoded(model.tokenizer, [" ok"], "suffixes")

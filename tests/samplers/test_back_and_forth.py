@@ -138,6 +138,7 @@ def test_a_move_without_a_way_back_is_refused_whatever_is_drawn(key, monkeypatch
     np.testing.assert_array_equal(moved.accepted, possible)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_back", [1, 3])
 def test_a_causal_policy_moves_like_the_same_function_of_states(num_back, key):
     env = VariableSequence(4, 3, lambda tokens: (tokens == 2).sum().astype(float))

@@ -80,6 +80,7 @@ def test_prompts_must_be_said():
         trajectories_from_actions(env, TEXTS)
 
 
+@pytest.mark.slow
 def test_batches_are_drawn_uniformly_from_the_set(key):
     paths = trajectories_from_actions(ENV, TEXTS, sources([2, 0, 1]))
     sampler = Demonstrations.of(ENV, paths)
@@ -105,6 +106,7 @@ def test_batches_are_drawn_uniformly_from_the_set(key):
     assert info.loss < 0.3 * first
 
 
+@pytest.mark.slow
 def test_rewards_follow_the_exponent_in_force(key):
     env = tempered(RULES, optax.linear_schedule(2.0, 6.0, 2))
     paths = trajectories_from_actions(env, TEXTS)

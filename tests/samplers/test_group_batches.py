@@ -66,6 +66,7 @@ def decided(params):
 # ---------------------------------------------------------------- temperatures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", ["states", "causal", "ensemble"])
 def test_each_trajectory_acts_at_its_own_temperature(make):
     env = text_rules(3, 2)
@@ -131,6 +132,7 @@ def test_temperatures_are_uniform_and_of_a_share(key):
 # ---------------------------------------------------------------- groups and memory
 
 
+@pytest.mark.slow
 def test_groups_share_a_source(key):
     gfn = describe(Groups(4, replay=REPLAY), batch_size=40)
     state, seen = init(gfn, key), set()
@@ -210,6 +212,7 @@ def test_the_temperature_of_the_reward_may_be_a_schedule(key):
         describe(Mixed(Fifo(100)), env)
 
 
+@pytest.mark.slow
 def test_texts_bring_the_rewards_of_their_prefixes_along(key):
     reward = bigram(4, 3).reward
     prompts = prompt_table([[4], [0], [1]])
@@ -299,6 +302,7 @@ def lettered(forced=None):
     return text(Letters("abcd."), ["a", "c"], reward, forced=forced, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exponent", [None, 2.0])
 def test_demonstrations_must_be_allowed(exponent, key):
     env = lettered(d_after_b)
