@@ -300,7 +300,8 @@ def text(
         prompts: one string; or several strings or lists of ids, of which each trajectory draws one.
         reward: as in `Text`.
         stop: the token that stops, a string or its id.
-        allowed: the tokens that may be written, strings or ids; all but the stop without.
+        allowed: the tokens that may be written, strings or ids; without, all but the stop and what
+            is no text to the tokenizer: its `special` tokens, such as <|im_end|>.
         min_length: tokens needed before stopping.
         max_length: tokens at most.
         forced: as in `Text`; the states of such a text are not listed.
@@ -333,13 +334,19 @@ def _allowed_ids(
 ) -> list[int]:
     """The ids of allowed tokens in the order in which they are given, each once."""
     if allowed is None:
-        return [token for token in range(tokenizer.size) if token != stop]
+        marks = {stop, *getattr(tokenizer, "special", ())}
+        ids = [token for token in range(tokenizer.size) if token not in marks]
+        return _some(ids)
     ids = list(dict.fromkeys(one_token(tokenizer, token, "allowed") for token in allowed))
-    if not ids:
-        raise ArgumentError("allowed", "must hold at least one token, got none")
     if stop in ids:
         shown = repr(tokenizer.piece(stop))
         raise ArgumentError("allowed", f"must not hold the stop token {shown}", "leave it out")
+    return _some(ids)
+
+
+def _some(ids: list[int]) -> list[int]:
+    if not ids:
+        raise ArgumentError("allowed", "must hold at least one token, got none")
     return ids
 
 

@@ -22,6 +22,7 @@ class Tokenizer:
     Attributes:
         size: V, how many tokens there are.
         eos: the id of the token that ends a text; None where the files say nothing of it.
+        special: ids of tokens that are not text but marks of what begins, ends, or speaks.
     """
 
     def __init__(self, backend: Any, eos: int | None = None):
@@ -29,6 +30,8 @@ class Tokenizer:
         self._backend = backend
         self.eos = eos
         self.size: int = backend.get_vocab_size(with_added_tokens=True)
+        added = backend.get_added_tokens_decoder()
+        self.special = frozenset(token for token, about in added.items() if about.special)
         self._digest = hashlib.sha256(backend.to_str().encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:

@@ -5,9 +5,11 @@ import pickle
 import pytest
 from small_language_models import MERGES, TOKENS, small_tokenizer
 
+from gfnjax.envs.text import text
 from gfnjax.errors import ArgumentError
 from gfnjax.language import Tokenizer
 from gfnjax.language.tokenizer import byte_level, from_file
+from gfnjax.rewards.text import uniform_over
 
 SMALL = Tokenizer(small_tokenizer(), 0)
 
@@ -29,6 +31,19 @@ def test_what_tokens_are_called():
     bytewise = byte_level(["Ã", "©", "Ã©"], ["Ã ©"], "gpt-2")
     assert bytewise.encode("é") == [2]
     assert (bytewise.piece(2), bytewise.piece(0)) == ("é", "Ã")
+
+
+def test_marks_are_no_texts_unless_asked_for():
+    assert SMALL.special == {0}
+    assert pickle.loads(pickle.dumps(SMALL)).special == {0}
+
+    def ids(**options):
+        reward = uniform_over(["c"], SMALL)
+        return text(SMALL, "ab", reward, max_length=2, **options).token_ids.tolist()
+
+    assert ids(stop=3) == [1, 2, *range(4, 40), 3]
+    assert ids(stop="<|end|>") == [*range(1, 40), 0]
+    assert ids(stop=3, allowed=[0, 14]) == [0, 14, 3]
 
 
 def test_equal_where_the_same_is_said_of_every_text(tmp_path):
