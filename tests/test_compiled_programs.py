@@ -120,6 +120,7 @@ def test_the_traced_step_is_what_it_was(table, task):
     assert not found, report(found)
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.parametrize("task", TASKS)
 def test_the_compiled_step_is_what_it_was(table, task):

@@ -86,6 +86,7 @@ def test_the_key_decides(key):
     assert not np.allclose(*kernels)
 
 
+@pytest.mark.slow
 def test_reward_parameters_and_rates_share_one_compilation(key):
     traces = []
 

@@ -149,6 +149,7 @@ PARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_a_gflownet_samples_and_scores_as_its_model_does(name, key):
     parts = {"env": GRID, "policy": NETWORK} | PARTS[name]

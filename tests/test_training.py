@@ -97,6 +97,7 @@ def test_one_compilation_serves_all_chunks_and_all_runs_of_the_same_shapes(key):
     assert len(TRACES) > before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [3, 8])
 def test_nan_stops_with_the_state_right_before_the_step(key, chunk_size):
     finite = gfnjax.train(describe(log_z_init=0.0), key, 10, chunk_size=8)[1]

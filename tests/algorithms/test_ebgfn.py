@@ -73,6 +73,7 @@ def test_the_reward_moves_towards_the_data_and_l1_pulls_it_back(data, key):
     assert (np.asarray(pulled.reward.couplings) < 0.2).all()
 
 
+@pytest.mark.slow
 def test_steps_are_pure_and_the_sampler_follows_the_reward(data, key):
     description = describe(data)
     state = description.init(key)

@@ -92,6 +92,7 @@ def test_shares_are_exact(key):
     np.testing.assert_allclose(batch.trajectories.log_reward, [0] * 7 + [np.log(2)] * 3, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_frozen_student_is_taught_what_it_misses(key):
     # Rewards of the teacher as above: 1.987 and 72.98, so it goes right with .9735.
     rates = Hyperparameters(0.05, 0.05)
@@ -111,6 +112,7 @@ def test_a_frozen_student_is_taught_what_it_misses(key):
     assert jax.tree.structure(state) == jax.tree.structure(start)
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_it(key):
     env, traces = diamond(), []
     rates = Hyperparameters(0.05, 0.05)

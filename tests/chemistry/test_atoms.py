@@ -91,6 +91,7 @@ def own_words():
     return vocabulary(smiles, rows)
 
 
+@pytest.mark.slow
 def test_a_vocabulary_of_ones_own():
     pytest.importorskip("rdkit")
     words, rng = own_words(), np.random.default_rng(0)

@@ -108,6 +108,7 @@ def test_dags_of_a_users_data(tmp_path, capsys, monkeypatch):
     assert config["env"]["data"] == str(tmp_path / "rain.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_raw_data_of_a_data_frame(tmp_path, capsys):
     file = tmp_path / "frame.csv"

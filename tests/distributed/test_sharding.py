@@ -75,6 +75,7 @@ def test_vmapped_seeds_equal_single_runs(init, step, sweep_init, sweep_step, key
         assert_close(row(swept, i), take_steps(step, init(jax.random.clone(keys)[i])))
 
 
+@pytest.mark.slow
 def test_vmapped_hyperparameters_equal_single_runs(init, step, sweep_init, sweep_step, keys):
     def grid(rates, epsilons):
         return gfnjax.Hyperparameters.only(learning_rate=rates, epsilon=epsilons)

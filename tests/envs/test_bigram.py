@@ -113,6 +113,7 @@ def test_exact_metrics_of_the_library(x64):
         np.testing.assert_allclose(found.total_variation, tv, atol=6e-7)
 
 
+@pytest.mark.slow
 def test_modified_subtrajectory_balance_vanishes_at_the_best_policy(key):
     check_objective(ModifiedSubTrajectoryBalance(), key, tempered(bigram(4, 3), 1 / 0.8))
 

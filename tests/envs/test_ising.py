@@ -81,6 +81,7 @@ def test_the_target_is_known_where_all_neighbours_are_coupled_alike():
     assert Ising(11, lattice(11, 0.2)).target() is None
 
 
+@pytest.mark.slow
 def test_reference_samples_are_drawn_like_any_others():
     bars, heat = Ising(2, lattice(2, 0.3)).render_target()
     # Four spins in a ring, each bond counted twice: R = exp(2 sigma x sum of bonds).

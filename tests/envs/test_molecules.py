@@ -50,6 +50,7 @@ def is_finished(env):
     return np.asarray(jax.jit(jax.vmap(env.is_terminal))(all_states(env)))
 
 
+@pytest.mark.slow
 def test_conformance(key):
     there = "GFNJAX_DATA" in os.environ and published.available("seh/blocks_pdb_105.json")
     check_environment(molecules(size) if there else few(), key, 4)
@@ -73,6 +74,7 @@ def test_sizes_of_the_published_one():
     assert not isinstance(env, Enumerable)
 
 
+@pytest.mark.slow
 def test_by_hand():
     env = molecules(nothing, few_fragments(), max_blocks=4)
     step, V = env.step, env.num_entries
@@ -105,6 +107,7 @@ def test_a_molecule_without_stems_is_finished():
     assert np.asarray(env.backward_mask(ended)).tolist() == [False, True, False, False, False]
 
 
+@pytest.mark.slow
 def test_multiplicities_are_counts():
     env = molecules(nothing, few_fragments(), max_blocks=4)
     states = all_states(env)
@@ -142,6 +145,7 @@ def test_canonical_states_are_molecules():
     assert len(set(names)) > 100
 
 
+@pytest.mark.slow
 @needs_vocabulary
 def test_two_blocks_of_the_published_vocabulary(x64):
     """23,310 sequences, 5,565 molecules: corrected uniform, uncorrected .1939 away."""
@@ -167,6 +171,7 @@ def test_two_blocks_of_the_published_vocabulary(x64):
     assert float(np.log(count).std()) == pytest.approx(0.477, abs=5e-4)
 
 
+@pytest.mark.slow
 @needs_vocabulary
 def test_three_blocks_by_sampling(key):
     """A chi-square test of molecules that the exact optimum samples, of 7 published entries."""
@@ -199,6 +204,7 @@ def test_three_blocks_by_sampling(key):
     assert excess(count / count.sum()) > 25
 
 
+@pytest.mark.slow
 def test_every_state_of_a_molecule_is_the_same_object():
     env = molecules(nothing, few_fragments(), max_blocks=2)
     ends = (
@@ -210,6 +216,7 @@ def test_every_state_of_a_molecule_is_the_same_object():
     assert np.asarray(jax.vmap(env.log_multiplicity)(states)) == pytest.approx(np.log(5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda env: tempered(env, 3.0), lambda env: env])
 def test_the_multiplicity_is_not_tempered(make):
     env = make(molecules(size, few_fragments(), max_blocks=3))

@@ -104,6 +104,7 @@ def test_counts_of_forests(num_species):
     assert finished.sum() == math.prod(range(1, 2 * num_species - 2, 2))
 
 
+@pytest.mark.slow
 @given(st.randoms(use_true_random=False))
 def test_states_do_not_depend_on_the_order_of_merges(random):
     env = phylogeny(SEVEN, offset=20.0)

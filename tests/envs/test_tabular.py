@@ -12,6 +12,7 @@ from gfnjax.testing import check_environment
 SEEDS = st.integers(0, 2**32 - 1)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=2)
 @hypothesis.given(SEEDS, st.integers(2, 20), st.integers(1, 4))
 def test_random_dags_conform(seed, num_states, max_parents):

@@ -111,6 +111,7 @@ def test_optimisers_are_functions_of_the_rate():
                 GFlowNet(SMALL, mlp_policy(SMALL), TB, **{argument: wrong})
 
 
+@pytest.mark.slow
 def test_sizes_may_be_numpys(key):
     env = Hypergrid(2, 8)
     policy = mlp_policy(env)

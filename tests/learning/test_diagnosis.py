@@ -108,6 +108,7 @@ def test_a_reward_that_is_not_finite_is_named_and_counted(name, key):
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(error.state.params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tb", "prioritised", "windows", "teacher", "search"])
 def test_the_second_look_sees_the_batch_of_the_step(name, key):
     gfn = describe(-5.0, **SETTINGS[name])

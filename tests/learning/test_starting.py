@@ -60,6 +60,7 @@ def test_the_estimate_by_hand(key):
     np.testing.assert_allclose(found, 4 / 3 * np.log(2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_relative_to_a_prior_the_prior_takes_the_place_of_the_backward_policy(key):
     prior = FrozenPolicy(POLICY, POLICY.init(key, jnp.int32(0)))
     gfn = describe(RelativeTrajectoryBalance(), prior=prior)
@@ -172,6 +173,7 @@ def test_a_mixture_of_members_and_conditions_start_too(key):
         np.testing.assert_allclose(gfn.log_z(params), params.log_flow_start, atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_teacher_starts_at_its_own_reward(key):
     # The student's log Z is 300 more; the teacher's reward is about the student's residuals.
     rewards = np.log([1.0, 1.0, 1.0, 1.0, 2.0]) + 300

@@ -78,6 +78,7 @@ def test_its_gradient_is_reinforce_with_the_mean_of_the_group(name, x64):
     assert np.abs(expected).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_in_expectation_it_is_that_of_the_divergence(name, x64):
     """Of K = 2 trajectories, over all pairs: 2 (1 - 1 / K) = 1 times grad KL(P || R / Z)."""

@@ -159,6 +159,7 @@ def optimum(x64):
     return gfn, best, paths
 
 
+@pytest.mark.slow
 def test_without_backing_up_it_vanishes_at_the_optimum(optimum):
     gfn, best, paths = optimum
     value_and_grad = jax.jit(jax.value_and_grad(gfn.loss))

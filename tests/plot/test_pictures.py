@@ -229,6 +229,7 @@ assert os.environ["MPLBACKEND"] == {backend!r}
     assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.slow
 def test_importing_the_library_starts_neither_matplotlib_nor_a_backend():
     code = """
 import json, sys

@@ -30,6 +30,7 @@ def plain(query, key, value, mask, num_heads):
     return jnp.einsum("hqk,khd->qhd", weights, value).reshape(len(query), -1)
 
 
+@pytest.mark.slow
 def test_by_hand_in_numpy(key):
     query, keys, value, _ = (np.asarray(x, np.float64) for x in inputs(key))
     mask = np.arange(S)[None] <= np.arange(T)[:, None]

@@ -44,6 +44,7 @@ def test_the_loss_by_hand(key):
     np.testing.assert_allclose(loss, -(np.log(0.75) + np.log(0.25)) / 3, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_diamond_by_hand(key):
     # Paths in proportion 2 : 1 : 1, as P_F(1 | s_0) = 3/4 and P_F(3 | 1) = 2/3 draw them: of
     # those that end in 3 two in three come by 1.

@@ -41,6 +41,7 @@ def turning(env):
     return gfn, params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_samples", [200, 600])  # a vmap, and packed live rows
 def test_one_member_builds_a_whole_trajectory(num_samples, key):
     env = binary_tree(3)

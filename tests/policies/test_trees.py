@@ -39,6 +39,7 @@ def test_relabelled_species(key, read_sets):
     assert float(jnp.std(ours.forward_logits)) > 1e-3
 
 
+@pytest.mark.slow
 def test_closed_slots_are_not_seen(key):
     env = phylogeny(SEQUENCES)
     policy = forest_policy(env, width=8, num_heads=2, num_layers=2)

@@ -342,6 +342,7 @@ def init_bytes(env, replay, fresh=None):
     return num_bytes(state.memory.buffer)
 
 
+@pytest.mark.slow
 def test_ten_thousand_trajectories_of_ds8_are_megabytes():
     try:
         env = phylogeny_benchmark("DS8")

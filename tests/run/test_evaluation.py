@@ -101,6 +101,7 @@ def test_log_z_is_estimated_the_way_the_objective_does(key):
     assert np.isnan(make_evaluator(config, gfn).evaluate(state, None)["log_z"])
 
 
+@pytest.mark.slow
 def test_samples_stand_in_where_states_are_too_many(key, monkeypatch):
     config, gfn = described(side=4)
     state = gfn.init(key)

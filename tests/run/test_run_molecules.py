@@ -121,6 +121,7 @@ def test_the_best_of_a_sample(outcome):
     assert again.smiles == found.smiles
 
 
+@pytest.mark.slow
 def test_tables(outcome, tmp_path):
     found = find_molecules(outcome.gfn, outcome.state)
     log_p = np.full(len(found.log_r), np.nan)

@@ -187,6 +187,7 @@ def test_more_devices_than_chips():
         examine_on(members(1), Placement(num_devices=3), 5, jax.devices()[:2])
 
 
+@pytest.mark.slow
 def test_a_member_that_does_not_fit():
     with pytest.raises(UsageError, match="one member does not fit into the 1,000 bytes of a chip"):
         examine_on(members(4), ALL_AT_ONCE, 5, jax.devices()[:2], memory=1_000)

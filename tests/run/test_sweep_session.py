@@ -196,6 +196,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_used(config, whol
     assert_alike(finished.table, whole.table)
 
 
+@pytest.mark.slow
 def test_divergence_and_goals_are_each_members_own(tmp_path):
     settings = {**TINY, "steps": 400, "chunk_size": 100, "stop_at_tv": 0.3, "batch_size": 16}
     points = tuple(

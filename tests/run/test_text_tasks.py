@@ -320,6 +320,7 @@ def test_what_is_listed_is_measured_exactly(model, key):
     assert learned.x_ticks == target.x_ticks == ("a", "ba", "bbb")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "relative"),
     [(RelativeTrajectoryBalance("group"), True), (RapTB(log_z="learned"), False)],

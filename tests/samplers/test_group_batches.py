@@ -149,6 +149,7 @@ def test_groups_share_a_source(key):
     assert np.isfinite(info.loss)
 
 
+@pytest.mark.slow
 def test_replayed_ones_stand_last_and_come_from_their_prompt(key):
     gfn = describe(Groups(4, replay=REPLAY), batch_size=40)
     assert gfn.sampler.counts == (2, 1, 1)
@@ -175,6 +176,7 @@ def test_replayed_ones_stand_last_and_come_from_their_prompt(key):
     np.testing.assert_allclose(batch.trajectories.log_reward, again, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_only_fresh_ones_are_remembered(key):
     gfn = describe(Groups(4, replay=REPLAY), batch_size=40)
     state = init(gfn, key)

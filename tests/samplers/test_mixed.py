@@ -182,6 +182,7 @@ def test_one_compilation_and_a_run_that_is_resumed_is_the_same_run(key, tmp_path
     assert set(state.memory.buffer.items.index[:filled].tolist()) == {3, 4}
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side(residual_run):
     gfn, states, _ = residual_run
 
