@@ -24,6 +24,10 @@ class Actions(Protocol):
     The parameters are what a policy says (`PolicyOutput.forward_logits`), the support is what an
     environment allows (`Environment.forward_mask`): logits and a mask where actions are numbered.
     An environment has `actions` and `backward_actions`; without, they are `Categorical`.
+
+    A class says which numbers of `Hyperparameters` its `explore` heeds, `explores_by`: epsilon and
+    temperature without; others are refused. One whose `sample` is differentiable in the parameters
+    says `reparametrised = True`.
     """
 
     def neutral(self) -> PyTree:
@@ -43,7 +47,7 @@ class Actions(Protocol):
         ...
 
     def explore(self, params: PyTree, support: PyTree, values: Hyperparameters) -> PyTree:
-        """Parameters of what acts while exploring, given the run's epsilon and temperature."""
+        """Parameters of what acts while exploring, given the run's numbers in force."""
         ...
 
     def possible(self, support: PyTree) -> Array:

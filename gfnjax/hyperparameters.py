@@ -17,6 +17,7 @@ RANGES = {
     "epsilon": UNIT,
     "temperature": POSITIVE,
     "backward_learning_rate": NON_NEGATIVE,
+    "exploration_std": NON_NEGATIVE,
 }
 # Where a description says what a sweep may vary under these names.
 ELSEWHERE = {
@@ -43,6 +44,8 @@ class Hyperparameters(NamedTuple):
         epsilon: probability of a uniform action while exploring.
         temperature: of the policy while exploring.
         backward_learning_rate: of a backward policy with a training of its own.
+        exploration_std: standard deviation of noise added to each step while exploring, where
+            actions are `Gaussian`.
         reward_exponent: of an environment made by `gfnjax.envs.tempered`.
         target_rate: of the target network.
         max_grad_norm: that the gradient is clipped to.
@@ -56,6 +59,7 @@ class Hyperparameters(NamedTuple):
     epsilon: Any = 0.0
     temperature: Any = 1.0
     backward_learning_rate: Any = 1e-3
+    exploration_std: Any = 0.0
     reward_exponent: Any = None
     target_rate: Any = None
     max_grad_norm: Any = None

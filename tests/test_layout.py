@@ -19,6 +19,7 @@ ORDER = (
     "types",
     "spread",
     "actions",
+    "distributions",
     "language",
     "envs",
     "rollout",

@@ -5,9 +5,10 @@ from typing import Any, get_args
 import optax
 
 from gfnjax import hyperparameters
+from gfnjax.actions import Categorical, actions_of, backward_actions_of
 from gfnjax.envs.base import Conditioned
 from gfnjax.errors import ArgumentError, Use
-from gfnjax.exploration import Exploration, StopFlattening
+from gfnjax.exploration import StopFlattening
 from gfnjax.learning.starting import check_log_z_init
 from gfnjax.model import Model
 from gfnjax.numbers import POSITIVE, RATE, check_number
@@ -16,6 +17,8 @@ from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.base import check_made_for
 from gfnjax.samplers.base import Sampler
 
+# The numbers by which sampling departs from the policy, where it does not.
+NO_EXPLORATION = {"epsilon": 0.0, "temperature": 1.0, "exploration_std": 0.0}
 # What members of an ensemble can be trained with, each on its own.
 FOR_MEMBERS = Use(
     "use TrajectoryBalance, DetailedBalance or SubTrajectoryBalance",
@@ -49,7 +52,7 @@ def check_learning(model: Model, learning: Any) -> None:
     check_made_for(
         getattr(critic, "made_for", ()), model.env, "objective", "the objective's critic"
     )
-    _check_exploration(learning.exploration, model)
+    _check_exploration(learning, model)
     sampler.check(model, objective, learning.batch_size)
 
 
@@ -109,7 +112,8 @@ def check_objective(objective: Objective, model: Model, learning: Any) -> None:
         _check_on_policy(objective, name, learning)
     untrained = type(model.backward) is LearnedBackward and not objective.trains_backward
     # Off-policy ones without P_B in the loss (flow matching) may leave it as it is.
-    if untrained and objective.on_policy and model.env.num_backward_actions > 1:
+    choice = backward_actions_of(model.env) != Categorical(1)
+    if untrained and objective.on_policy and choice:
         raise ArgumentError(
             "backward",
             "must not be LearnedBackward()",
@@ -180,14 +184,31 @@ def _check_on_policy(objective: Objective, name: str, learning: Any) -> None:
             Use("EntropyPPO takes more", objective=lambda other: "previous" in other.needs),
             f"{name} takes one update a batch: {{num_updates}}",
         )
-    for field, plain in (("epsilon", 0.0), ("temperature", 1.0)):
-        value = getattr(learning.hyperparameters, field, plain)
-        if callable(value) or (isinstance(value, int | float) and value != plain):
-            subject = f"{name} learns from the policy's own trajectories: {{{field}}}"
-            raise ArgumentError(field, f"must be {plain}", subject=subject)
+    for field in _exploring(learning):
+        subject = f"{name} learns from the policy's own trajectories: {{{field}}}"
+        raise ArgumentError(field, f"must be {NO_EXPLORATION[field]}", subject=subject)
 
 
-def _check_exploration(exploration: Exploration, model: Model) -> None:
+def _exploring(learning: Any) -> list[str]:
+    """The numbers by which sampling departs from the policy, or may."""
+    given = {name: getattr(learning.hyperparameters, name) for name in NO_EXPLORATION}
+
+    def departs(name: str, value: Any) -> bool:
+        plain = NO_EXPLORATION[name]
+        return callable(value) or (isinstance(value, int | float) and value != plain)
+
+    return [name for name, value in given.items() if departs(name, value)]
+
+
+def _check_exploration(learning: Any, model: Model) -> None:
+    """Raise an error for exploration that the kind of action, or the environment, has none of."""
+    actions, exploration = actions_of(model.env), learning.exploration
+    heeded = getattr(actions, "explores_by", ("epsilon", "temperature"))
+    for name in _exploring(learning):
+        if name not in heeded:
+            kind = type(actions).__name__
+            problem = f"must be {NO_EXPLORATION[name]}: {kind} actions explore by "
+            raise ArgumentError(name, problem + (" and ".join(heeded) or "nothing"))
     if isinstance(exploration, StopFlattening) and not hasattr(type(model.env), "stop_action"):
         raise ArgumentError(
             "exploration",

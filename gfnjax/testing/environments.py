@@ -87,7 +87,10 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
 
 
 def _check_sizes(env: Environment) -> None:
-    for name in ("num_actions", "num_backward_actions", "max_steps"):
+    kinds = {"num_actions": "actions", "num_backward_actions": "backward_actions"}
+    # Actions that are not numbered are not counted.
+    counted = [name for name, kind in kinds.items() if not hasattr(env, kind)]
+    for name in (*counted, "max_steps"):
         value = getattr(env, name)
         whole = isinstance(value, int | np.integer)
         require(whole, f"{name} must be a Python int, got {value!r}")

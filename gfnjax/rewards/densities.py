@@ -1,0 +1,248 @@
+"""Targets over R^d whose log Z is known, and exact samples of them.
+
+A target is any callable pytree from `x` `[d]` to log R(x) in nats. Those here also say `dim`, what
+log Z is, where the modes are, and how to draw from R / Z: what samplers of densities are judged by
+(Sendera et al., 2402.05098; Midgley et al., 2208.01893).
+"""
+
+from functools import lru_cache
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gfnjax.arguments import whole
+from gfnjax.errors import ArgumentError
+from gfnjax.numbers import POSITIVE, check_number
+from gfnjax.pytree import pytree, static
+from gfnjax.shapes import check_shape
+from gfnjax.types import Array
+
+# The double well is below e^-500 of its top outside of this.
+WELL_RANGE = 6.0
+WELL_POINTS = 120_001
+
+
+@runtime_checkable
+class KnownDensity(Protocol):
+    """A target whose truth is known."""
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        ...
+
+    @property
+    def log_z(self) -> float:
+        """log of the integral of R, nats."""
+        ...
+
+    def sample(self, key: Array, num_samples: int) -> Array:
+        """`[num_samples, d]` exact draws from R / Z."""
+        ...
+
+
+@runtime_checkable
+class Modal(Protocol):
+    """A target that knows which of its modes a point belongs to."""
+
+    @property
+    def num_modes(self) -> int:
+        """How many there are."""
+        ...
+
+    def in_modes(self, x: Array) -> Array:
+        """`[num_modes]` bool, in which of the modes `x` `[d]` is; in none of them far from all."""
+        ...
+
+
+@pytree
+class GaussianMixture:
+    """log R = log mean_k N(x; mean_k, std^2 I): normalised, so log Z = 0.
+
+    Attributes:
+        means: `[k, d]`.
+        std: `[]` of each component in each coordinate.
+
+    Raises:
+        ValueError: for means that are no matrix, or a `std` that is not positive.
+    """
+
+    means: Array
+    std: Any = 1.0
+
+    def __post_init__(self) -> None:
+        means = np.asarray(self.means, dtype=float)
+        if means.ndim != 2 or 0 in means.shape:
+            raise ArgumentError("means", f"must be [k, d], got shape {means.shape}")
+        check_number("std", self.std, *POSITIVE)
+        object.__setattr__(self, "means", jnp.asarray(means))
+
+    @property
+    def dim(self) -> int:
+        return self.means.shape[1]
+
+    @property
+    def log_z(self) -> float:
+        return 0.0
+
+    @property
+    def num_modes(self) -> int:
+        return self.means.shape[0]
+
+    def __call__(self, x: Array) -> Array:
+        check_shape("x", x, (self.dim,), "[d]")
+        away = ((x[None] - self.means) / self.std) ** 2
+        log_scale = jnp.log(2 * jnp.pi) / 2 + jnp.log(self.std)
+        components = -away.sum(axis=1) / 2 - self.dim * log_scale
+        return jax.nn.logsumexp(components) - np.log(self.num_modes)
+
+    def sample(self, key: Array, num_samples: int) -> Array:
+        component_key, noise_key = jax.random.split(key)
+        component = jax.random.randint(component_key, (num_samples,), 0, self.num_modes)
+        noise = jax.random.normal(noise_key, (num_samples, self.dim))
+        return self.means[component] + self.std * noise
+
+    def in_modes(self, x: Array) -> Array:
+        """Within three standard deviations a coordinate, in the mean, of a component's mean."""
+        away = ((x[None] - self.means) / self.std) ** 2
+        return away.mean(axis=1) < 9.0
+
+
+def gaussian(dim: int, mean: float = 0.0, variance: float = 1.0) -> GaussianMixture:
+    """N(mean, variance I): what a Brownian sampler can reach exactly, see `Diffusion`."""
+    check_number("variance", variance, *POSITIVE)
+    return GaussianMixture(np.full((1, whole("dim", dim, least=1)), float(mean)), variance**0.5)
+
+
+def grid_mixture() -> GaussianMixture:
+    """25 Gaussians of variance .3 on the grid {-10, -5, 0, 5, 10}^2 (2402.05098)."""
+    axis = np.arange(-10.0, 11.0, 5.0)
+    return GaussianMixture(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), 0.3**0.5)
+
+
+def wide_mixture(num_modes: int = 40, width: float = 40.0, seed: int = 0) -> GaussianMixture:
+    """Gaussians at places drawn uniformly from [-width, width]^2, as in 2208.01893.
+
+    Their standard deviation is softplus(1) = 1.3133. The places there come from another generator
+    of random numbers: the task is of the same kind, not the same.
+    """
+    check_number("width", width, *POSITIVE)
+    rng = np.random.default_rng(seed)
+    means = rng.uniform(-width, width, (whole("num_modes", num_modes, least=1), 2))
+    return GaussianMixture(means, float(np.log1p(np.e)))
+
+
+@pytree
+class Funnel:
+    """x_0 ~ N(0, std^2) and the others N(0, e^{x_0}) given it (Neal, 2003): log Z = 0.
+
+    Attributes:
+        dim: d, at least 2.
+        std: of x_0: 3, or 1 for the easier one that most tables are about.
+    """
+
+    dim: int = static(default=10)
+    std: Any = 3.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dim", whole("dim", self.dim, least=2))
+        check_number("std", self.std, *POSITIVE)
+
+    @property
+    def log_z(self) -> float:
+        return 0.0
+
+    def __call__(self, x: Array) -> Array:
+        check_shape("x", x, (self.dim,), "[d]")
+        first = -((x[0] / self.std) ** 2) / 2 - jnp.log(self.std)
+        others = -(x[1:] ** 2).sum() * jnp.exp(-x[0]) / 2 - (self.dim - 1) * x[0] / 2
+        return first + others - self.dim * np.log(2 * np.pi) / 2
+
+    def sample(self, key: Array, num_samples: int) -> Array:
+        noise = jax.random.normal(key, (num_samples, self.dim))
+        first = self.std * noise[:, :1]
+        return jnp.concatenate([first, jnp.exp(first / 2) * noise[:, 1:]], axis=1)
+
+
+@pytree
+class ManyWell:
+    """log R = sum over pairs of -x_1^4 + 6 x_1^2 + x_1 / 2 - x_2^2 / 2 (2208.01893).
+
+    Each pair (x_1, x_2) has two wells, near x_1 = -1.7 and 1.7, of which the right one has .844307
+    of the mass; d / 2 pairs make 2^{d/2} modes. log Z = d/2 times 10.293480. Who finds the heavier
+    well of each pair alone, and covers it perfectly, is off by d/2 times .169235: 2.7078 for d =
+    32, which looks like a good sampler.
+
+    Attributes:
+        dim: d, even.
+    """
+
+    dim: int = static(default=32)
+
+    def __post_init__(self) -> None:
+        dim = whole("dim", self.dim, least=2)
+        if dim % 2:
+            raise ArgumentError("dim", f"must be even, got {dim}", subject="ManyWell: {dim}")
+        object.__setattr__(self, "dim", dim)
+
+    @property
+    def num_pairs(self) -> int:
+        return self.dim // 2
+
+    @property
+    def log_z(self) -> float:
+        return self.num_pairs * (_double_well().log_mass + np.log(2 * np.pi) / 2)
+
+    @property
+    def num_modes(self) -> int:
+        """Wells, two for each pair: their combinations are too many to count."""
+        return self.dim
+
+    def __call__(self, x: Array) -> Array:
+        check_shape("x", x, (self.dim,), "[d]")
+        first, second = x[::2], x[1::2]
+        return _log_well(first).sum() - (second**2).sum() / 2
+
+    def sample(self, key: Array, num_samples: int) -> Array:
+        first_key, second_key = jax.random.split(key)
+        well = _double_well()
+        shape = num_samples, self.num_pairs
+        uniform = jax.random.uniform(first_key, shape)
+        table = (jnp.asarray(x, uniform.dtype) for x in (well.cumulative, well.grid))
+        first = jnp.interp(uniform, *table)
+        second = jax.random.normal(second_key, shape)
+        return jnp.stack([first, second], axis=2).reshape(num_samples, self.dim)
+
+    def in_modes(self, x: Array) -> Array:
+        """Left wells of all pairs, then right ones."""
+        first = x[::2]
+        return jnp.concatenate([first < 0, first >= 0])
+
+
+class _Well:
+    """exp(-x^4 + 6 x^2 + x / 2) as a table: `log_mass`, `grid` `[n]` and `cumulative` `[n]`."""
+
+    def __init__(self) -> None:
+        self.grid = np.linspace(-WELL_RANGE, WELL_RANGE, WELL_POINTS)
+        density = np.exp(_log_well(self.grid))
+        pieces = (density[1:] + density[:-1]) / 2 * np.diff(self.grid)
+        self.cumulative = np.append(0.0, np.cumsum(pieces)) / pieces.sum()
+        self.log_mass = float(np.log(pieces.sum()))
+
+
+@lru_cache(maxsize=1)
+def _double_well() -> _Well:
+    return _Well()
+
+
+def _log_well(x: Any) -> Any:
+    return -(x**4) + 6 * x**2 + x / 2
+
+
+def collapse_gap(num_pairs: int) -> float:
+    """By how much log Z is missed with the heavier well of each pair alone: nats."""
+    well = _double_well()
+    left = np.interp(0.0, well.grid, well.cumulative)
+    return float(-num_pairs * np.log1p(-left))
