@@ -287,6 +287,19 @@ class Composite(Environment, Protocol):
 
 
 @runtime_checkable
+class Euclidean(Environment, Protocol):
+    """An environment whose objects are points of R^d, all of them, with a differentiable reward."""
+
+    def point(self, state: State) -> Array:
+        """`[d]` where a state is."""
+        ...
+
+    def at_point(self, x: Array) -> State:
+        """The terminal state at `x` `[d]`."""
+        ...
+
+
+@runtime_checkable
 class Measurable(Protocol):
     """An environment that judges a sample of its objects by more than their rewards."""
 

@@ -41,9 +41,9 @@ class Diffusion(Comparable):
     drift m; other targets need T large, or a variance that is learned.
 
     Args:
-        target: callable pytree `x [dim] -> log R(x)`, or any function of that form; see
+        reward: callable pytree `x [dim] -> log R(x)`, or any function of that form; see
             `gfnjax.rewards.densities`.
-        dim: number of coordinates; what `target.dim` says without.
+        dim: number of coordinates; what `reward.dim` says without.
         num_steps: T.
         variance: sigma^2.
 
@@ -51,24 +51,24 @@ class Diffusion(Comparable):
         ValueError: for a number out of range, or where nothing says how many coordinates there are.
     """
 
-    target: Callable[[Array], Array]
+    reward: Callable[[Array], Array]
     dim: int = static(default=None)
     num_steps: int = static(default=100)
     variance: Any = 1.0
 
     def __post_init__(self) -> None:
-        known = getattr(self.target, "dim", None)
+        known = getattr(self.reward, "dim", None)
         dim = known if self.dim is None else self.dim
-        if not callable(self.target):
-            raise ArgumentError("target", f"must be a function of x, got {self.target!r}")
+        if not callable(self.reward):
+            raise ArgumentError("reward", f"must be a function of x, got {self.reward!r}")
         if dim is None:
-            raise ArgumentError("dim", "must be given: the target does not say it")
+            raise ArgumentError("dim", "must be given: the reward does not say it")
         if known is not None and whole("dim", dim) != known:
-            raise ArgumentError("dim", f"must be {known}, that of the target, got {dim}")
+            raise ArgumentError("dim", f"must be {known}, that of the reward, got {dim}")
         check_number("variance", self.variance, *POSITIVE)
         object.__setattr__(self, "dim", whole("dim", dim, least=1))
         object.__setattr__(self, "num_steps", whole("num_steps", self.num_steps, least=1))
-        object.__setattr__(self, "target", as_node(self.target))
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def actions(self) -> Gaussian:
@@ -129,7 +129,7 @@ class Diffusion(Comparable):
         return state.t.astype(state.x.dtype) / self.num_steps
 
     def log_reward(self, state: DiffusionState) -> Array:
-        return self.target(state.x)
+        return self.reward(state.x)
 
     def log_partial_reward(self, state: DiffusionState) -> Array:
         time = self.time(state)
@@ -138,7 +138,7 @@ class Diffusion(Comparable):
         quadratic = (state.x**2).sum() / variance
         brownian = -(quadratic + self.dim * (jnp.log(variance) + np.log(2 * np.pi))) / 2
         # The reward has no weight at s_0, but may be -inf there.
-        mixed = (1 - time) * brownian + time * self.target(state.x)
+        mixed = (1 - time) * brownian + time * self.reward(state.x)
         return jnp.where(state.t > 0, mixed, 0.0)
 
     def point(self, state: DiffusionState) -> Array:
