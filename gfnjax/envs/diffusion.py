@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.arguments import whole
 from gfnjax.distributions.gaussian import Gaussian, Proposal
+from gfnjax.envs.drawing import NUM_BINS, Panel, Target
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.numbers import POSITIVE, check_number
 from gfnjax.pytree import as_node, pytree, static
+from gfnjax.rewards.densities import KnownDensity, Modal, modes_found
 from gfnjax.types import Array
+
+NUM_DRAWN = 20_000
 
 
 class DiffusionState(NamedTuple):
@@ -149,3 +154,46 @@ class Diffusion(Comparable):
         """The terminal state at `x` `[dim]`."""
         x = jnp.asarray(x, jnp.result_type(float))
         return DiffusionState(x, jnp.asarray(self.num_steps, jnp.int32))
+
+    def measure(self, states: DiffusionState) -> dict[str, Array]:
+        """How many of the modes are found, where the reward knows them."""
+        if not isinstance(self.reward, Modal):
+            return {}
+        return {"modes_found": modes_found(jax.vmap(self.reward.in_modes)(states.x))}
+
+    def target(self) -> Target | None:
+        """log Z, where the reward knows it."""
+        known = isinstance(self.reward, KnownDensity)
+        return Target(self.reward.log_z) if known else None
+
+    def render(self, states: DiffusionState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """The first two coordinates as a heat map; one coordinate as bars."""
+        return self._panels(np.asarray(states.x), weights)
+
+    def render_target(self) -> tuple[Panel, ...] | None:
+        """The same of exact samples, where they are to be had."""
+        x = self._exact()
+        return None if x is None else self._panels(x, np.full(len(x), 1 / len(x)))
+
+    def _exact(self) -> np.ndarray | None:
+        if not isinstance(self.reward, KnownDensity):
+            return None
+        return np.asarray(self.reward.sample(jax.random.key(0), NUM_DRAWN))
+
+    def _panels(self, x: np.ndarray, weights: np.ndarray) -> tuple[Panel, ...]:
+        exact = self._exact()
+        low, high = _range(x if exact is None else exact)
+        edges = [np.linspace(*ends, NUM_BINS + 1) for ends in zip(low, high, strict=True)]
+        if self.dim == 1:
+            mass, _ = np.histogram(x[:, 0], edges[0], weights=weights)
+            return (Panel(mass, "x", bounds=(low[0], high[0])),)
+        mass, _, _ = np.histogram2d(x[:, 1], x[:, 0], edges[1::-1], weights=weights)
+        bounds = low[0], high[0], low[1], high[1]
+        return (Panel(mass, "first coordinate", "second coordinate", bounds=bounds),)
+
+
+def _range(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where nearly all of `x` `[n, d]` is, and a little more, in each coordinate: `[d]` twice."""
+    low, high = np.quantile(x, (0.005, 0.995), axis=0)
+    margin = 0.15 * np.maximum(high - low, 1e-3)
+    return low - margin, high + margin

@@ -32,7 +32,8 @@ class Panel(NamedTuple):
         quantity: what the values are; heat maps of one quantity share their colours.
         x_ticks: names of the columns or bars; their numbers if empty.
         y_ticks: names of the rows.
-        bounds: values at the left end of the first bar and the right end of the last.
+        bounds: values at the left end of the first bar and the right end of the last; of heat maps
+            also those at the bottom and at the top.
     """
 
     values: np.ndarray
@@ -41,7 +42,7 @@ class Panel(NamedTuple):
     quantity: str = "probability"
     x_ticks: Sequence[str] = ()
     y_ticks: Sequence[str] = ()
-    bounds: tuple[float, float] | None = None
+    bounds: tuple[float, ...] | None = None
 
 
 @runtime_checkable
