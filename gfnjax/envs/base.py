@@ -106,6 +106,11 @@ def source_state(env: Environment) -> State:
     return jax.tree.map(jnp.asarray, env.initial_state())
 
 
+def equal_lengths(env: Environment) -> bool:
+    """Whether all trajectories take `max_steps`, as a class says by `equal_lengths = True`."""
+    return getattr(type(env), "equal_lengths", False)
+
+
 def log_reward_of(env: Environment, state: State) -> Array:
     """`[]` nats, what a state is sampled in proportion to: log R, a float whatever it counts in.
 

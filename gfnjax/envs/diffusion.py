@@ -1,7 +1,7 @@
 """Diffusion samplers: a point moves from the origin in a fixed number of noisy steps."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,7 @@ class Diffusion(Comparable):
         ValueError: for a number out of range, or where nothing says how many coordinates there are.
     """
 
+    equal_lengths: ClassVar[bool] = True
     reward: Callable[[Array], Array]
     dim: int = static(default=None)
     num_steps: int = static(default=100)
