@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gfnjax import GFlowNet, Hyperparameters, Hypergrid, TrajectoryBalance, tabular_policy
+from gfnjax import GFlowNet, Hypergrid, Hyperparameters, TrajectoryBalance, tabular_policy
 from gfnjax.distributions.gaussian import Gaussian, Proposal, Step
 from gfnjax.envs.diffusion import Diffusion
 from gfnjax.policies.backward import UniformBackward
