@@ -16,8 +16,12 @@ from gfnjax.testing import check_environment
 
 @pytest.mark.parametrize(
     "make",
-    [grid_mixture, lambda: Funnel(3), lambda: ManyWell(4), lambda: gaussian(1, 1.0, 0.25)],
-    ids=["gmm25", "funnel", "many-well", "gaussian"],
+    [
+        pytest.param(grid_mixture, marks=pytest.mark.slow, id="gmm25"),
+        pytest.param(lambda: Funnel(3), marks=pytest.mark.slow, id="funnel"),
+        pytest.param(lambda: ManyWell(4), marks=pytest.mark.slow, id="many-well"),
+        pytest.param(lambda: gaussian(1, 1.0, 0.25), id="gaussian"),
+    ],
 )
 def test_conformance(make, key):
     check_environment(Diffusion(make(), num_steps=4), key, num_trajectories=8)
@@ -43,6 +47,7 @@ def test_any_function_is_a_reward(key):
     assert np.isfinite(history.info.loss).all()
 
 
+@pytest.mark.slow
 def test_paths_are_taken_back_exactly(key):
     env = Diffusion(gaussian(3), num_steps=6, variance=2.0)
     policy = diffusion_policy(env, width=8)

@@ -101,6 +101,7 @@ def test_one_step_has_the_gradient_of_the_divergence(key, x64):
         np.testing.assert_allclose(found["tb"][name], 2 * slopes[name], atol=0.1)
 
 
+@pytest.mark.slow
 def test_zero_gradient_at_the_closed_form(key, x64):
     env = Diffusion(gaussian(2, 1.0, 0.25), num_steps=4)
     policy = gaussian_optimum(env, 1.0, 0.25)

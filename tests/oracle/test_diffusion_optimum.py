@@ -145,6 +145,7 @@ UNTRAINED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNTRAINED)
 def test_bounds_of_the_untrained_sampler(name, x64):
     reward, variance, elbo_gap, eubo_gap = UNTRAINED[name]
