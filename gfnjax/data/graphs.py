@@ -38,7 +38,8 @@ def from_edges(edges: Edges, num_nodes: int | None = None) -> np.ndarray:
     pairs = np.asarray(list(edges), object).reshape(-1, 2)
     nodes = np.array([[whole("edges", x, 0) for x in pair] for pair in pairs], int).reshape(-1, 2)
     size = int(nodes.max(initial=-1)) + 1 if num_nodes is None else whole("num_nodes", num_nodes, 1)
-    require(nodes.max(initial=-1) < size, "edges", f"must join nodes below {size}", nodes.max())
+    largest = nodes.max(initial=-1)
+    require(largest < size, "edges", f"must join nodes below {size}", largest)
     adjacency = np.zeros((size, size), bool)
     adjacency[nodes[:, 0], nodes[:, 1]] = adjacency[nodes[:, 1], nodes[:, 0]] = True
     return as_adjacency(adjacency)
