@@ -12,6 +12,7 @@ import pytest
 from gfnjax import masking
 from gfnjax.data import graphs
 from gfnjax.envs.base import Conditioned, Enumerable, PartialReward, Stoppable
+from gfnjax.envs.conditional import temperature_conditional
 from gfnjax.envs.graph_problems import MAX_LISTED_SETS, graph_problem
 from gfnjax.envs.tempered import tempered
 from gfnjax.metrics import exact
@@ -366,6 +367,20 @@ def test_abilities_and_one_graph_of_several():
     keys = jax.random.split(jax.random.key(0), 40)
     drawn = np.asarray(jax.vmap(env.draw_initial_state)(keys).graph)
     assert set(drawn.tolist()) == {0, 1}
+
+
+def test_a_temperature_on_top_of_several_graphs(key):
+    env = graph_problem("independent-set", [graphs.path(3), graphs.star(3)], 2.0)
+    both = temperature_conditional(env, 0.5, 2.0)
+    for one, fixed in ((both, False), (both.at(1.5), True)):
+        states = jax.vmap(one.draw_initial_state)(jax.random.split(key, 30))
+        assert set(np.asarray(states.inner.graph).tolist()) == {0, 1}
+        assert (np.ptp(np.asarray(states.condition)) == 0) == fixed
+    middle = both.at(1.5).step(both.at(1.5).initial_state(), jnp.int32(1))
+    assert float(both.log_reward(middle)) == 3.0
+    alone = temperature_conditional(env.at(0), 0.5, 2.0)
+    assert isinstance(alone.at(1.0), Enumerable)
+    assert not isinstance(alone.at(1.0), Conditioned)
 
 
 def test_too_many_sets_are_not_listed():
