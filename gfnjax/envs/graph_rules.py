@@ -11,7 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from gfnjax.data.graphs import clique_cover_size
-from gfnjax.types import Array
+
+# Of JAX or of NumPy.
+Array = Any
 
 
 class Rules(Protocol):
