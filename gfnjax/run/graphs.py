@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from gfnjax.chemistry.exports import write_table
@@ -57,7 +58,8 @@ def find_solutions(env_config: Any, gfn: Any, state: RunState) -> Columns | None
         problem = tempered(problem, env.reward_exponent)
     model = replace(model, env=problem)
     # Compiled once before the clock is read.
-    sample_solutions(model, state.params, key, num)
+    first, key = jax.random.split(key)
+    sample_solutions(model, state.params, first, num)
     started = time.perf_counter()
     parts, scores = sample_solutions(model, state.params, key, num)
     seconds = (time.perf_counter() - started) / len(parts)
