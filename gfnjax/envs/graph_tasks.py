@@ -18,9 +18,8 @@ from gfnjax.errors import ArgumentError, require
 from gfnjax.types import Array
 
 Family = Literal[
-    "er", "ba", "rb", "rb-small", "path", "cycle", "star", "complete", "grid", "cube", "petersen",
-    "dodecahedron",
-]  # fmt: skip
+    "er", "ba", "rb", "rb-small", "path", "cycle", "grid", "cube", "petersen", "dodecahedron"
+]
 RANDOM = "er", "ba", "rb", "rb-small"
 NUM_NODES, NUM_GRAPHS = 24, 200
 
@@ -171,10 +170,7 @@ class GraphConfig:
         if self.family == "grid":
             require(isqrt(size) ** 2 == size, "num_nodes", "must be a square number", size)
             return graphs.grid(isqrt(size), isqrt(size))
-        if self.family == "star":
-            return graphs.star(size - 1)
-        made = {"path": graphs.path, "cycle": graphs.cycle, "complete": graphs.complete}
-        return made[self.family](size)
+        return {"path": graphs.path, "cycle": graphs.cycle}[self.family](size)
 
 
 def _rising(start: Array, num_steps: Array, step: Array) -> Array:

@@ -33,8 +33,6 @@ def test_random_graphs_to_train_on_and_others_to_report():
         ("grid", {}, graphs.grid(4, 4)),
         ("path", {"num_nodes": 5}, graphs.path(5)),
         ("cycle", {}, graphs.cycle(12)),
-        ("star", {"num_nodes": 7}, graphs.star(6)),
-        ("complete", {"num_nodes": 3}, graphs.complete(3)),
     ],
 )
 def test_named_graphs(family, options, expected):
