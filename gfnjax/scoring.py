@@ -312,7 +312,7 @@ def _map(
 
 
 def _weighted(weight: Array, drawn: Array, known: Array) -> Array:
-    """`[N, ...]` values as they are known, with `weight` `[N]` times the gradient of those drawn."""
+    """`[N, ...]` values as known, with `weight` `[N]` times the gradient of those drawn."""
     scale = weight.reshape(weight.shape + (1,) * (drawn.ndim - 1)).astype(drawn.dtype)
     return known + scale * (drawn - jax.lax.stop_gradient(drawn))
 
