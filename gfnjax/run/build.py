@@ -34,7 +34,7 @@ from gfnjax.run.schedules import hyperparameters_of
 from gfnjax.run.settings import Training
 from gfnjax.run.state_graphs import make_environment
 from gfnjax.run.writing import judge_of, text_rules
-from gfnjax.samplers import Groups, LangevinSearch, Mixed, OnPolicy, Sampler, Windows
+from gfnjax.samplers import Groups, LangevinSearch, Mixed, OnPolicy, Sampler, Subsampled, Windows
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.training import RunState, Trainable
 from gfnjax.types import Array
@@ -310,6 +310,11 @@ def _is_judged(env: Environment) -> bool:
 
 
 def _sampler(env: Environment, config: Config) -> Sampler:
+    fresh, number = _all_of(env, config), config.sampling.gradient_states
+    return fresh if number is None else Subsampled(number, fresh)
+
+
+def _all_of(env: Environment, config: Config) -> Sampler:
     sampling = config.sampling
     if sampling.group_size is not None:
         return _groups(env, config, sampling.group_size)

@@ -95,6 +95,8 @@ class Config(Generic[E]):
         replayed = self.replay.name != "none"
         if not replayed and self.sampling.replay_share != Sampling.replay_share:
             raise ArgumentError("replay_share", "does nothing without {replay}")
+        if replayed and self.sampling.gradient_states is not None:
+            raise ArgumentError("gradient_states", "cannot be used together with {replay}")
         if replayed and self.sampling.teacher_share > 0:
             raise ArgumentError("teacher_share", WITHOUT_TEACHER)
         if isinstance(self.env, ChecksNetwork):

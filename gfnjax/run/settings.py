@@ -182,9 +182,11 @@ class Sampling:
     """of these, drawn uniformly for each trajectory"""
     highest_temperature: float = 2.0
     """of these"""
+    gradient_states: int | None = None
+    """visited states of a batch whose gradient is computed, drawn at random; all of them without"""
 
     def __post_init__(self) -> None:
-        for name in ("thompson", "window", "group_size"):
+        for name in ("thompson", "window", "group_size", "gradient_states"):
             _settle(self, name, least=1)
         for name in ("local_search", "langevin_search"):
             _settle(self, name)
@@ -205,7 +207,7 @@ class Sampling:
         self._check_groups()
 
     def _check_groups(self) -> None:
-        """Raise a `ValueError` for groups that cannot be, or another sampler beside them."""
+        """Raise a `ValueError` for groups that cannot be, or another sampler beside one."""
         share, low, high = self.tempered_share, self.lowest_temperature, self.highest_temperature
         _require(0 <= share <= 1, "tempered_share", "in [0, 1]", share)
         _require(0 < low < math.inf, "lowest_temperature", "positive and finite", low)
@@ -218,8 +220,12 @@ class Sampling:
             "window": self.window is not None,
         }
         for name, used in others.items():
-            if self.group_size is not None and used:
-                raise ArgumentError("group_size", f"cannot be used together with {{{name}}}")
+            own = {"group_size": self.group_size}
+            if name != "window":  # of windows rollouts record as much
+                own["gradient_states"] = self.gradient_states
+            for option, value in own.items():
+                if value is not None and used:
+                    raise ArgumentError(option, f"cannot be used together with {{{name}}}")
 
     def _require_use(self) -> None:
         """Raise a `ValueError` for an option of something that is switched off."""

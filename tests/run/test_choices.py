@@ -362,6 +362,8 @@ def test_every_objective_fits_the_other_settings(objective, key):
     ("training", "sampling"),
     [
         ({"objective": "db"}, {"window": 3}),
+        ({"objective": "db"}, {"window": 3, "gradient_states": 5}),
+        ({"objective": "fl-subtb"}, {"gradient_states": 5}),
         ({"objective": "fl-subtb"}, {"window": 3, "replay": "residual"}),
         ({}, {"replay": "fifo", "unique": True, "exploration": "stop-flattening"}),
         ({}, {"replay": "prioritised", "local_search": 2, "acceptance": "metropolis"}),
@@ -402,6 +404,8 @@ def test_ways_of_sampling_fit_together(training, sampling, key):
         ({"objective": "mh"}, {"chain_back": 0}, "chain_back must be at least 1"),
         ({}, {"teacher_share": 0.5, "replay": "fifo"}, "teacher_share must be 0"),
         ({}, {"replay": "fifo", "capacity": 0}, "capacity must be at least 1"),
+        ({}, {"replay": "fifo", "gradient_states": 9}, "gradient_states cannot be used together"),
+        ({"objective": "ent-ppo"}, {"gradient_states": 9}, "compares whole policies"),
         ({"network": "graph"}, {"thompson": 3}, "thompson needs network mlp, got graph"),
     ],
 )
@@ -417,6 +421,8 @@ def test_what_does_not_fit_together_is_refused(training, sampling, message):
         ({"thompson_keep": 0.0}, "thompson_keep"),
         ({"thompson_keep": 0.5}, "thompson_keep does nothing without thompson"),
         ({"search_share": 0.5}, "search_share does nothing without local_search"),
+        ({"gradient_states": 0}, "gradient_states must be at least 1, got 0"),
+        ({"gradient_states": 9, "local_search": 1}, "cannot be used together with local_search"),
         ({"window": 0}, "window must be at least 1"),
         ({"local_search": -1}, "local_search"),
         ({"teacher_share": 1.0}, "teacher_share"),
