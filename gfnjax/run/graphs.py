@@ -101,8 +101,15 @@ def summary_of(columns: Columns, num: int) -> dict[str, Any]:
     if proven:
         best, known = ([columns[name][i] for i in proven] for name in ("best", "optimum"))
         means["gap_to_proven"] = gap(best, known)
+    means["gap_to_best_known"] = gap(columns["best"], best_known(columns))
     means["gap_to_greedy"] = gap(columns["best"], columns["greedy"])
     return means
+
+
+def best_known(columns: Columns) -> list[int]:
+    """The best score of each graph that anything here has found."""
+    found = [columns[name] for name in ("best", "optimum", *NAMES) if name in columns]
+    return [max(x for x in row if x is not None) for row in zip(*found, strict=True)]
 
 
 def write_solutions(folder: Path, columns: Columns, num: int) -> list[Path]:
@@ -135,6 +142,8 @@ def sentence(found: dict[str, Any]) -> str:
         parts.append(
             f"{100 * found['gap_to_proven']:.1f}% below the optimum where proven ({share})"
         )
+    if found["num_proven"] < found["num_graphs"]:
+        parts.append(f"{100 * found['gap_to_best_known']:.1f}% below the best known")
     return "; ".join(parts)
 
 

@@ -13,7 +13,14 @@ from gfnjax.metrics.graph_baselines import greedy_solutions, random_solutions
 from gfnjax.metrics.graph_solutions import gap, sample_solutions, summarise
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.node_network import node_policy
-from gfnjax.run.graphs import find_solutions, told, write_solutions
+from gfnjax.run.graphs import (
+    best_known,
+    find_solutions,
+    sentence,
+    summary_of,
+    told,
+    write_solutions,
+)
 
 SMALL = GraphConfig(
     "max-cut", "er", num_nodes=9, num_graphs=3, held_out=2, first_beta=1.0, num_solutions=6
@@ -55,6 +62,8 @@ def test_files_and_words(found, tmp_path):
     assert means["best"] == pytest.approx(np.mean(found["best"]))
     expected = np.mean([1 - b / o for b, o in zip(found["best"], found["optimum"], strict=True)])
     assert means["gap_to_proven"] == pytest.approx(expected)
+    # All is proven here.
+    assert means["gap_to_best_known"] == means["gap_to_proven"]
     words = told(tmp_path)
     assert f"best of 6 {means['best']:.2f} (mean {means['mean']:.2f}, " in words
     assert "on 2 graphs held out; best of as many by greedy" in words
@@ -73,6 +82,22 @@ def test_a_single_graph_without_a_solver(tmp_path):
     assert "on the graph; best of as many by greedy 2.00, local search 2.00, chance 2.00" in told(
         tmp_path
     )
+
+
+def test_the_best_known_is_the_best_that_anything_has_found():
+    columns = {
+        "best": [9, 5, 7],
+        "greedy": [8, 6, 7],
+        "local_search": [10, 6, 7],
+        "chance": [1, 1, 1],
+        "optimum": [None, 5, 8],
+    }
+    assert best_known(columns) == [10, 6, 8]
+    shared = {"distinct": [1] * 3, "distinct_best": [1] * 3, "mean": [4] * 3}
+    found = summary_of(columns | shared | {"proven": [False, False, True]}, 20)
+    assert found["gap_to_best_known"] == pytest.approx((0.1 + 1 / 6 + 1 / 8) / 3)
+    assert found["gap_to_proven"] == pytest.approx(1 / 8)
+    assert sentence(found).endswith("where proven (1 of 3); 13.1% below the best known")
 
 
 def test_nothing_is_said_of_other_environments():
