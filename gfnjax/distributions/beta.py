@@ -8,13 +8,13 @@ of Beta(.1, .1) below EDGE. So levelled, what is drawn has exactly this density.
 """
 
 import math
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import betaln
 
 from gfnjax.distributions.proposals import component_of, first_accepted
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array
 
 EDGE = 1e-6
@@ -23,26 +23,13 @@ LEAST, MOST = 0.1, 100.0  # concentrations
 NUM_ROWS = 3
 # A zero stands for the concentration 1.
 _SHIFT = math.log(math.log(1 / LEAST) / math.log(MOST))
+# Half the distance of uniform numbers in single precision.
+HALF = 2.0**-25
 # Each is accepted with a probability above .95: all are refused once in 10^8.
 PROPOSALS = 6
-
-
-class BetaNoise(NamedTuple):
-    """All that is random in one u: uniform numbers, but for `normal`.
-
-    Attributes:
-        component: `[]` which component.
-        normal: `[2, PROPOSALS]` for two Gamma variables.
-        accept: `[2, PROPOSALS]` whether a proposal is accepted.
-        power: `[2]` takes them from a + 1 to a.
-        edge: `[]` where in an end.
-    """
-
-    component: Array
-    normal: Array
-    accept: Array
-    power: Array
-    edge: Array
+# Uniform numbers that one draw takes: which component, where in an end, and for two Gamma variables
+# a power, proposals, and whether these are accepted.
+NUM_NOISE = 2 + 2 * (1 + 2 * PROPOSALS)
 
 
 def concentration(raw: Array) -> Array:
@@ -62,38 +49,29 @@ def log_density(params: Array, u: Array) -> Array:
     return jax.nn.logsumexp(jax.nn.log_softmax(params[0]) + each)
 
 
-def noise(key: Array, shape: tuple[int, ...]) -> BetaNoise:
-    """Of `shape` draws."""
-    keys = jax.random.split(key, len(BetaNoise._fields))
-    two = (*shape, 2, PROPOSALS)
-    return BetaNoise(
-        jax.random.uniform(keys[0], shape),
-        jax.random.normal(keys[1], two),
-        jax.random.uniform(keys[2], two),
-        jax.random.uniform(keys[3], two[:-1], minval=jnp.finfo(jnp.float32).tiny),
-        jax.random.uniform(keys[4], shape),
-    )
-
-
-def sample(params: Array, temperature: Array, noise: BetaNoise) -> Array:
+def sample(params: Array, temperature: Array, noise: Array) -> Array:
     """`[]` u from `params` `[3, k]`, with weights and each component raised to 1 / temperature.
 
-    As g_a / (g_a + g_b) for g_a ~ Gamma(a) and g_b ~ Gamma(b). Without gradient.
+    As g_a / (g_a + g_b) for g_a ~ Gamma(a) and g_b ~ Gamma(b), from uniform numbers in [0, 1),
+    `noise` `[NUM_NOISE]`. Without gradient.
     """
-    component = component_of(params[0] / temperature, noise.component)
+    check_shape("noise", noise, (NUM_NOISE,), "[NUM_NOISE]")
+    component = component_of(params[0] / temperature, noise[0])
     # The power of a Beta density is another one.
     raised = 1 + (concentration(params[1:, component]) - 1) / temperature
     raised = jnp.clip(raised, LEAST, MOST)
-    log_gamma = jax.vmap(_log_gamma)(raised, noise.normal, noise.accept, noise.power)
+    log_gamma = jax.vmap(_log_gamma)(raised, noise[2:].reshape(2, -1))
     logit, at_edge = log_gamma[0] - log_gamma[1], math.log(1 / EDGE - 1)
     u = jnp.clip(jax.nn.sigmoid(logit), EDGE, 1 - EDGE)
-    u = jnp.where(logit > at_edge, 1 - EDGE * noise.edge, u)
-    return jnp.where(logit < -at_edge, EDGE * noise.edge, u)
+    u = jnp.where(logit > at_edge, 1 - EDGE * noise[1], u)
+    return jnp.where(logit < -at_edge, EDGE * noise[1], u)
 
 
-def _log_gamma(a: Array, normal: Array, accept: Array, power: Array) -> Array:
+def _log_gamma(a: Array, noise: Array) -> Array:
     """`[]` log of a Gamma(a) variable: one of a + 1 (Marsaglia and Tsang, 2000) times U^(1 / a)."""
-    d = a + 2 / 3
+    noise = noise + HALF  # none is 0
+    power, proposed, accept = noise[0], noise[1 : 1 + PROPOSALS], noise[1 + PROPOSALS :]
+    normal, d = jax.scipy.special.ndtri(proposed), a + 2 / 3
     v = 1 + normal / jnp.sqrt(9 * d)
     log_v = 3 * jnp.log(jnp.where(v > 0, v, 1.0))
     log_ratio = normal**2 / 2 + d * (1 - v**3 + log_v)

@@ -44,14 +44,6 @@ class BoxParams(NamedTuple):
     moves: Array
 
 
-class BoxNoise(NamedTuple):
-    """Uniform numbers `[]` for whether the policy decides and for the leap, noise `[d]` of moves."""
-
-    undecided: Array
-    leap: Array
-    moves: beta.BetaNoise
-
-
 class Choice(NamedTuple):
     """`[]` bools: whether anything is allowed, whether a leap is, and whether nothing else is."""
 
@@ -107,10 +99,10 @@ class CartesianStep:
     def neutral(self) -> BoxParams:
         return _neutral(self.size, self.num_components)
 
-    def noise(self, key: Array, shape: tuple[int, ...]) -> BoxNoise:
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
         return _noise(key, shape, self.size)
 
-    def sample(self, params: BoxParams | Explored, support: Interval, noise: BoxNoise) -> BoxAction:
+    def sample(self, params: BoxParams | Explored, support: Interval, noise: Array) -> BoxAction:
         leap, u = _decide(self, params, support.choice, noise)
         move = support.low + u * (support.high - support.low)
         return BoxAction(leap, jnp.where(leap, 0.0, move))
@@ -122,9 +114,7 @@ class CartesianStep:
         density = jax.vmap(beta.log_density)(params.moves, u) - jnp.log(width)
         return _choice_log_prob(params, support.choice, action, density.sum())
 
-    def explore(
-        self, params: BoxParams, support: Interval, values: Hyperparameters
-    ) -> Explored:
+    def explore(self, params: BoxParams, support: Interval, values: Hyperparameters) -> Explored:
         return explored(params, values)
 
     def possible(self, support: Interval) -> Array:
@@ -168,10 +158,10 @@ class PolarStep:
     def neutral(self) -> BoxParams:
         return _neutral(self.size, self.num_components)
 
-    def noise(self, key: Array, shape: tuple[int, ...]) -> BoxNoise:
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
         return _noise(key, shape, self.size)
 
-    def sample(self, params: BoxParams | Explored, support: Quadrant, noise: BoxNoise) -> BoxAction:
+    def sample(self, params: BoxParams | Explored, support: Quadrant, noise: Array) -> BoxAction:
         leap, u = _decide(self, params, support.choice, noise)
         low, high = angle_limits(support)
         angle = jnp.pi / 2 * (low + u[0] * (high - low))
@@ -197,9 +187,7 @@ class PolarStep:
             density += jnp.where(support.any_length, of_length - jnp.log(radius), 0.0)
         return _choice_log_prob(params, support.choice, action, density)
 
-    def explore(
-        self, params: BoxParams, support: Quadrant, values: Hyperparameters
-    ) -> Explored:
+    def explore(self, params: BoxParams, support: Quadrant, values: Hyperparameters) -> Explored:
         return explored(params, values)
 
     def possible(self, support: Quadrant) -> Array:
@@ -230,19 +218,18 @@ def _neutral(size: int, num_components: int) -> BoxParams:
     return BoxParams(jnp.zeros((), dtype), jnp.zeros((size, beta.NUM_ROWS, num_components), dtype))
 
 
-def _noise(key: Array, shape: tuple[int, ...], size: int) -> BoxNoise:
-    keys = jax.random.split(key, 3)
-    undecided, leap = (jax.random.uniform(k, shape) for k in keys[:2])
-    return BoxNoise(undecided, leap, beta.noise(keys[2], (*shape, size)))
+def _noise(key: Array, shape: tuple[int, ...], size: int) -> Array:
+    """Uniform numbers: for whether the policy decides, for the leap, and for each of `size`."""
+    return jax.random.uniform(key, (*shape, 2 + size * beta.NUM_NOISE))
 
 
-def _decide(actions: Any, params: Any, choice: Choice, noise: BoxNoise) -> tuple[Array, Array]:
+def _decide(actions: Any, params: Any, choice: Choice, noise: Array) -> tuple[Array, Array]:
     """Whether to leap, and the numbers `[size]` in [0, 1] that would make a move."""
-    params, temperature = deciding(actions, params, noise.undecided)
-    leap = noise.leap < jax.nn.sigmoid(params.leap / temperature)
+    params, temperature = deciding(actions, params, noise[0])
+    leap = noise[1] < jax.nn.sigmoid(params.leap / temperature)
     leap = choice.must_leap | (choice.may_leap & leap)
     sample = jax.vmap(beta.sample, (0, None, 0))
-    return leap, sample(params.moves, temperature, noise.moves)
+    return leap, sample(params.moves, temperature, noise[2:].reshape(actions.size, -1))
 
 
 def _choice_log_prob(params: BoxParams, choice: Choice, action: BoxAction, move: Array) -> Array:

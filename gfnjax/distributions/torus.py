@@ -31,13 +31,6 @@ class Turns(NamedTuple):
     only: Array
 
 
-class TurnNoise(NamedTuple):
-    """A uniform number `[]` for whether the policy decides, and the noise `[d]` of the turns."""
-
-    undecided: Array
-    turns: von_mises.CircleNoise
-
-
 @dataclass(frozen=True)
 class Turn:
     """Increments `[d]` of angles in [-pi, pi], each from a von Mises mixture of its own.
@@ -67,14 +60,14 @@ class Turn:
         """`[d, 3, k]` zeros: uniform on the torus."""
         return jnp.zeros(self._shape, jnp.result_type(float))
 
-    def noise(self, key: Array, shape: tuple[int, ...]) -> TurnNoise:
-        first, second = jax.random.split(key)
-        turns = von_mises.noise(second, (*shape, self.size))
-        return TurnNoise(jax.random.uniform(first, shape), turns)
+    def noise(self, key: Array, shape: tuple[int, ...]) -> Array:
+        """Uniform numbers: for whether the policy decides, and for each turn."""
+        return jax.random.uniform(key, (*shape, 1 + self.size * von_mises.NUM_NOISE))
 
-    def sample(self, params: Array | Explored, support: Turns, noise: TurnNoise) -> Array:
-        params, temperature = deciding(self, params, noise.undecided)
-        drawn = jax.vmap(von_mises.sample, (0, None, 0))(params, temperature, noise.turns)
+    def sample(self, params: Array | Explored, support: Turns, noise: Array) -> Array:
+        params, temperature = deciding(self, params, noise[0])
+        sample = jax.vmap(von_mises.sample, (0, None, 0))
+        drawn = sample(params, temperature, noise[1:].reshape(self.size, -1))
         return jnp.where(support.free, drawn, support.only)
 
     def log_prob(self, params: Array, support: Turns, action: Array) -> Array:

@@ -5,13 +5,12 @@
 with natural parameters z = kappa (cos mu, sin mu): at z = 0 the density is uniform.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import i0e
 
 from gfnjax.distributions.proposals import component_of, first_accepted
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array
 
 MOST = 500.0  # concentration
@@ -21,20 +20,8 @@ NUM_ROWS = 3
 TINY = 1e-10
 # Each is accepted with a probability of at least .66: all are refused once in 10^8.
 PROPOSALS = 17
-
-
-class CircleNoise(NamedTuple):
-    """All that is random in one x, uniform numbers.
-
-    Attributes:
-        component: `[]` which component.
-        place: `[PROPOSALS]` the proposals.
-        accept: `[PROPOSALS]` whether each is accepted.
-    """
-
-    component: Array
-    place: Array
-    accept: Array
+# Uniform numbers that one draw takes: which component, proposals, and whether each is accepted.
+NUM_NOISE = 1 + 2 * PROPOSALS
 
 
 def wrap(angle: Array) -> Array:
@@ -50,27 +37,23 @@ def log_density(params: Array, x: Array) -> Array:
     return jax.nn.logsumexp(jax.nn.log_softmax(params[0]) + each)
 
 
-def noise(key: Array, shape: tuple[int, ...]) -> CircleNoise:
-    """Of `shape` draws."""
-    keys, many = jax.random.split(key, len(CircleNoise._fields)), (*shape, PROPOSALS)
-    shapes = shape, many, many
-    return CircleNoise(*(jax.random.uniform(k, s) for k, s in zip(keys, shapes, strict=True)))
-
-
-def sample(params: Array, temperature: Array, noise: CircleNoise) -> Array:
+def sample(params: Array, temperature: Array, noise: Array) -> Array:
     """`[]` x from `params` `[3, k]`, with weights and each component raised to 1 / temperature.
 
-    By rejection from a wrapped Cauchy density (Best and Fisher, 1979). Without gradient.
+    By rejection from a wrapped Cauchy density (Best and Fisher, 1979), from uniform numbers in
+    [0, 1), `noise` `[NUM_NOISE]`. Without gradient.
     """
-    component = component_of(params[0] / temperature, noise.component)
+    check_shape("noise", noise, (NUM_NOISE,), "[NUM_NOISE]")
+    component = component_of(params[0] / temperature, noise[0])
+    place, accept = noise[1:].reshape(2, -1)
     z, kappa = (x[..., component] for x in _natural(params))
     kappa = jnp.minimum(kappa / temperature, MOST)
     # 1 - rho, and r - 1 below, are small for large kappa: no differences of large numbers.
     tau = 1 + jnp.sqrt(1 + 4 * kappa**2)
     rho = 2 * kappa / (tau + jnp.sqrt(2 * tau))
-    x = 2 * jnp.arctan((1 - rho) / (1 + rho) * jnp.tan(jnp.pi * (noise.place - 0.5)))
+    x = 2 * jnp.arctan((1 - rho) / (1 + rho) * jnp.tan(jnp.pi * (place - 0.5)))
     c = kappa * ((1 - rho) ** 2 / (2 * rho) + 2 * jnp.sin(x / 2) ** 2)
-    found = first_accepted(x, noise.accept < c * jnp.exp(1 - c))
+    found = first_accepted(x, accept < c * jnp.exp(1 - c))
     return wrap(found + jnp.arctan2(z[1], z[0]))
 
 

@@ -83,7 +83,9 @@ class Box(Comparable):
         if known not in (None, dim):
             raise ArgumentError("dim", f"must be {known}, that of the reward, got {dim}")
         object.__setattr__(self, "dim", dim)
-        require(self.kind in ("cartesian", "polar"), "kind", "must be cartesian or polar", self.kind)
+        require(
+            self.kind in ("cartesian", "polar"), "kind", "must be cartesian or polar", self.kind
+        )
         require(self.kind == "cartesian" or dim == 2, "dim", "must be 2 with kind polar", dim)
         require(0 < self.delta < 1, "delta", "must be in (0, 1)", self.delta)
         object.__setattr__(self, "delta", float(self.delta))
@@ -121,9 +123,7 @@ class Box(Comparable):
     def backward_step(self, state: BoxState, backward_action: BoxAction) -> BoxState:
         leap = backward_action.leap | ~state.started
         there = jnp.clip(state.position - backward_action.move, 0.0, 1.0)
-        before = BoxState(
-            jnp.where(leap, jnp.zeros_like(there), there), ~leap, jnp.zeros((), bool)
-        )
+        before = BoxState(jnp.where(leap, jnp.zeros_like(there), there), ~leap, jnp.zeros((), bool))
         resumed = state._replace(stopped=jnp.zeros((), bool))
         return jax.tree.map(lambda x, y: jnp.where(state.stopped, x, y), resumed, before)
 

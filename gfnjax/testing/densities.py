@@ -49,30 +49,24 @@ def _support(env: Environment, forward: bool, state: PyTree) -> PyTree:
 def _check_side(env: Environment, states: PyTree, key: Array, name: str, forward: bool) -> None:
     kind, other = _kind(env, forward), _kind(env, not forward)
 
-    def log_prob(params: PyTree, support: PyTree, action: PyTree) -> Array:
-        return kind.log_prob(params, support, action)
-
     def look(state: PyTree, elsewhere: PyTree, key: Array) -> dict[str, Array]:
         params_key, noise_key = jax.random.split(key)
         params, noise = _random(kind.neutral(), params_key), kind.noise(noise_key, (2,))
-        support = _support(env, forward, state)
-        action, strange = (
-            kind.sample(params, at, jax.tree.map(lambda x, i=i: x[i], noise))
-            for i, at in enumerate((support, _support(env, forward, elsewhere)))
-        )
+        support, strange = (_support(env, forward, s) for s in (state, elsewhere))
+        both = jax.tree.map(lambda *x: jnp.stack(x), support, strange)
+        drawn = jax.vmap(kind.sample, (None, 0, 0))(params, both, noise)
+        found = jax.vmap(jax.value_and_grad(kind.log_prob), (None, None, 0))(params, support, drawn)
+        action = jax.tree.map(lambda x: x[0], drawn)
         if forward:
             reached, back = env.step(state, action), env.backward_action(state, action)
         else:
             reached = env.backward_step(state, action)
             back = env.forward_action(state, action)
-        value, slope = jax.value_and_grad(log_prob)(params, support, action)
-        foreign = jax.value_and_grad(log_prob)(params, support, strange)
         again = other.log_prob(other.neutral(), _support(env, not forward, reached), back)
         possible = kind.possible(support)
         return {
             "sample: must give what `allows` allows": kind.allows(support, action) | ~possible,
-            "log_prob: of what is sampled, and its gradient, must be finite": _finite(value, slope),
-            "log_prob: must be finite, with its gradient, of any action": _finite(foreign),
+            "log_prob: must be finite, with its gradient, of any action": _finite(found),
             "log_prob: of the way back must be finite": _finite(again) | ~possible,
         }
 
@@ -116,5 +110,5 @@ def _random(neutral: PyTree, key: Array) -> PyTree:
     return structure.unflatten([x + SPREAD * n for x, n in zip(leaves, noise, strict=True)])
 
 
-def _finite(*trees: Any) -> Array:
-    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(trees)]).all()
+def _finite(tree: Any) -> Array:
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
