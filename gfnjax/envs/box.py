@@ -190,7 +190,7 @@ class Box(Comparable):
     def measure(self, states: BoxState) -> dict[str, Array]:
         """How far terminal states `[n, ...]` of a plane are from R / Z; nothing of other boxes.
 
-        `jsd`, in nats, is that of a Gaussian kernel density of bandwidth .02 and R / Z on 100 x 100
+        `kernel_jsd`, in nats, is that of a Gaussian kernel density of bandwidth .02 and R / Z on 100 x 100
         cells: 10,000 exact samples have .015, the uniform density .155. `sampled_tv` is the total
         variation of how many fall into each of 20 x 20 cells, and `noise_floor` what as many
         independent draws from R / Z would show.
@@ -201,7 +201,7 @@ class Box(Comparable):
         fine = self._density() / FINE**2
         cells = planar.merged(fine, CELLS)
         return {
-            "jsd": planar.jensen_shannon(planar.smoothed(points, FINE), fine),
+            "kernel_jsd": planar.jensen_shannon(planar.smoothed(points, FINE), fine),
             "sampled_tv": jnp.abs(planar.counted(points, CELLS) - cells).sum() / 2,
             "noise_floor": planar.noise_floor(cells, points.shape[0]),
         }
