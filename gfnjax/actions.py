@@ -28,7 +28,7 @@ class Actions(Protocol):
 
     A class says which numbers of `Hyperparameters` its `explore` heeds, `explores_by`: epsilon and
     temperature without; others are refused. One whose `sample` is differentiable in the parameters
-    says `reparametrised = True`.
+    says `reparametrised = True`, and has its inverse, `noise_of(params, support, action)`.
     """
 
     def neutral(self) -> PyTree:

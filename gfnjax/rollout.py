@@ -15,7 +15,7 @@ from jax import lax
 
 from gfnjax import log_rewards, packing, spread
 from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, tempered, usual
-from gfnjax.envs.base import Conditioned, Environment, State, source_state
+from gfnjax.envs.base import Conditioned, Environment, State, equal_lengths, source_state
 from gfnjax.shapes import check_shape, check_states, check_trajectories
 from gfnjax.tuning import tuning
 from gfnjax.types import Array, PyTree, Trajectory
@@ -114,6 +114,7 @@ def sample_forward(
     """
 
     def act(memory: PyTree, t: Array, turns: Turn, live: Array, finish: Finish) -> Any:
+        live = None if equal_lengths(env) else live
         return memory, act_live(lambda turn: finish(turn, decide(turn.state)), turns, live)
 
     given = batch_size, window, record, sources, temperature
@@ -360,10 +361,10 @@ def choose(condition: Array, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(pick, new, old)
 
 
-def act_live(behaviour: Callable[[PyTree], PyTree], state: PyTree, live: Array) -> PyTree:
-    """`behaviour` in a batch of states, in a large batch in the live ones only."""
+def act_live(behaviour: Callable[[PyTree], PyTree], state: PyTree, live: Array | None) -> PyTree:
+    """`behaviour` in a batch of states, in a large batch in the live ones only; None for all."""
     least = tuning().packed_batch
-    if least is None or live.size < least:
+    if live is None or least is None or live.size < least:
         return jax.vmap(behaviour)(state)
     return packing.evaluate_live(behaviour, state, live, live.size // 4)
 

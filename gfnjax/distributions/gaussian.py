@@ -76,6 +76,13 @@ class Gaussian:
         deviation = params.shift + jnp.exp(params.log_variance / 2) * noise
         return support.center + support.scale * deviation
 
+    def noise_of(self, params: Step, support: Proposal, action: Array) -> Array:
+        """`[d]` the noise that `sample` makes `action` of; zeros where there is one way to go."""
+        self._check(params, support)
+        free = support.scale > 0
+        away = (action - support.center) / jnp.where(free, support.scale, 1.0) - params.shift
+        return jnp.where(free, away * jnp.exp(-params.log_variance / 2), 0.0)
+
     def log_prob(self, params: Step, support: Proposal, action: Array) -> Array:
         self._check(params, support)
         free = support.allowed & (support.scale > 0)

@@ -1,5 +1,6 @@
 """Environments: one file each, and the functions that build the published ones."""
 
+from gfnjax.envs import diffusion_tasks as diffusion_tasks
 from gfnjax.envs.amp import VariableSequence, antimicrobial_peptides
 from gfnjax.envs.base import (
     Conditioned,
@@ -18,6 +19,7 @@ from gfnjax.envs.conditional import (
     temperature_conditional,
 )
 from gfnjax.envs.dags import DAGs
+from gfnjax.envs.diffusion import Diffusion
 from gfnjax.envs.drawing import Renderable
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.ising import Ising
@@ -37,6 +39,7 @@ __all__ = [
     "Conditional",
     "Conditioned",
     "DAGs",
+    "Diffusion",
     "Enumerable",
     "Environment",
     "FixedSequence",

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -16,7 +17,29 @@ State = Any
 MAX_INDEXED_STATES = 2**31 - 1
 
 
-class Environment(Protocol):
+class _Ability(type(Protocol)):  # pyrefly: ignore[invalid-inheritance]
+    """Of `Environment` and the protocols that add an ability to it.
+
+    Who has an ability is told by what it adds, of which there may be little: environments whose
+    actions are not numbered have no number of them.
+    """
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        if not getattr(cls, "_is_protocol", False):
+            return super().__instancecheck__(instance)
+        if not all(hasattr(instance, name) for name in _added(cls)):
+            return False
+        return cls is not Enumerable or not _too_many(instance.num_states)
+
+
+@lru_cache
+def _added(ability: type) -> tuple[str, ...]:
+    """Names that a protocol and those it builds on add to `Environment`."""
+    own = [base for base in ability.__mro__ if base not in Environment.__mro__]
+    return tuple(name for base in own for name in vars(base) if not name.startswith("_"))
+
+
+class Environment(Protocol, metaclass=_Ability):
     """Rules of a game that builds objects step by step. A frozen pytree; batching is `vmap`.
 
     Sizes are static fields, reward parameters are leaves. States are pytrees of arrays (few of
@@ -24,8 +47,9 @@ class Environment(Protocol):
     be traceable by JAX. `gfnjax.testing.check_environment` checks an implementation.
 
     Attributes:
-        num_actions: forward actions, "stop" included where the environment has one.
-        num_backward_actions: backward actions.
+        num_actions: forward actions, "stop" included where the environment has one. One whose
+            actions are not numbered has `actions` instead (`gfnjax.actions.Actions`).
+        num_backward_actions: backward actions, or `backward_actions` alike.
         max_steps: transitions in the longest trajectory.
     """
 
@@ -82,6 +106,11 @@ def source_state(env: Environment) -> State:
     return jax.tree.map(jnp.asarray, env.initial_state())
 
 
+def equal_lengths(env: Environment) -> bool:
+    """Whether all trajectories take `max_steps`, as a class says by `equal_lengths = True`."""
+    return getattr(type(env), "equal_lengths", False)
+
+
 def log_reward_of(env: Environment, state: State) -> Array:
     """`[]` nats, what a state is sampled in proportion to: log R, a float whatever it counts in.
 
@@ -123,17 +152,8 @@ def _one_float(name: str, value: Any) -> Array:
     return jnp.asarray(value).astype(jnp.result_type(float))
 
 
-class _Counted(type(Protocol)):  # pyrefly: ignore[invalid-inheritance]
-    """Of protocols that only hold where an int32 tells all states apart."""
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        if not super().__instancecheck__(instance):
-            return False
-        return cls is not Enumerable or not _too_many(getattr(instance, "num_states", 0))
-
-
 @runtime_checkable
-class Enumerable(Environment, Protocol, metaclass=_Counted):
+class Enumerable(Environment, Protocol):
     """An environment whose states can all be listed: exact metrics work on it.
 
     One with more than `MAX_INDEXED_STATES` states is none, whatever methods it has.
@@ -283,6 +303,19 @@ class Composite(Environment, Protocol):
 
     def parts(self, state: State) -> Array:
         """`[...]` bool, which parts a terminal state has."""
+        ...
+
+
+@runtime_checkable
+class Euclidean(Environment, Protocol):
+    """An environment whose objects are points of R^d, all of them, with a differentiable reward."""
+
+    def point(self, state: State) -> Array:
+        """`[d]` where a state is."""
+        ...
+
+    def at_point(self, x: Array) -> State:
+        """The terminal state at `x` `[d]`."""
         ...
 
 

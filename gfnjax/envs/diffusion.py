@@ -1,18 +1,23 @@
 """Diffusion samplers: a point moves from the origin in a fixed number of noisy steps."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.arguments import whole
 from gfnjax.distributions.gaussian import Gaussian, Proposal
+from gfnjax.envs.drawing import NUM_BINS, Panel, Target
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.numbers import POSITIVE, check_number
 from gfnjax.pytree import as_node, pytree, static
+from gfnjax.rewards.densities import KnownDensity, Modal, modes_found
 from gfnjax.types import Array
+
+NUM_DRAWN = 20_000
 
 
 class DiffusionState(NamedTuple):
@@ -41,9 +46,9 @@ class Diffusion(Comparable):
     drift m; other targets need T large, or a variance that is learned.
 
     Args:
-        target: callable pytree `x [dim] -> log R(x)`, or any function of that form; see
+        reward: callable pytree `x [dim] -> log R(x)`, or any function of that form; see
             `gfnjax.rewards.densities`.
-        dim: number of coordinates; what `target.dim` says without.
+        dim: number of coordinates; what `reward.dim` says without.
         num_steps: T.
         variance: sigma^2.
 
@@ -51,24 +56,25 @@ class Diffusion(Comparable):
         ValueError: for a number out of range, or where nothing says how many coordinates there are.
     """
 
-    target: Callable[[Array], Array]
+    equal_lengths: ClassVar[bool] = True
+    reward: Callable[[Array], Array]
     dim: int = static(default=None)
     num_steps: int = static(default=100)
     variance: Any = 1.0
 
     def __post_init__(self) -> None:
-        known = getattr(self.target, "dim", None)
+        known = getattr(self.reward, "dim", None)
         dim = known if self.dim is None else self.dim
-        if not callable(self.target):
-            raise ArgumentError("target", f"must be a function of x, got {self.target!r}")
+        if not callable(self.reward):
+            raise ArgumentError("reward", f"must be a function of x, got {self.reward!r}")
         if dim is None:
-            raise ArgumentError("dim", "must be given: the target does not say it")
+            raise ArgumentError("dim", "must be given: the reward does not say it")
         if known is not None and whole("dim", dim) != known:
-            raise ArgumentError("dim", f"must be {known}, that of the target, got {dim}")
+            raise ArgumentError("dim", f"must be {known}, that of the reward, got {dim}")
         check_number("variance", self.variance, *POSITIVE)
         object.__setattr__(self, "dim", whole("dim", dim, least=1))
         object.__setattr__(self, "num_steps", whole("num_steps", self.num_steps, least=1))
-        object.__setattr__(self, "target", as_node(self.target))
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def actions(self) -> Gaussian:
@@ -129,7 +135,7 @@ class Diffusion(Comparable):
         return state.t.astype(state.x.dtype) / self.num_steps
 
     def log_reward(self, state: DiffusionState) -> Array:
-        return self.target(state.x)
+        return self.reward(state.x)
 
     def log_partial_reward(self, state: DiffusionState) -> Array:
         time = self.time(state)
@@ -138,7 +144,7 @@ class Diffusion(Comparable):
         quadratic = (state.x**2).sum() / variance
         brownian = -(quadratic + self.dim * (jnp.log(variance) + np.log(2 * np.pi))) / 2
         # The reward has no weight at s_0, but may be -inf there.
-        mixed = (1 - time) * brownian + time * self.target(state.x)
+        mixed = (1 - time) * brownian + time * self.reward(state.x)
         return jnp.where(state.t > 0, mixed, 0.0)
 
     def point(self, state: DiffusionState) -> Array:
@@ -149,3 +155,46 @@ class Diffusion(Comparable):
         """The terminal state at `x` `[dim]`."""
         x = jnp.asarray(x, jnp.result_type(float))
         return DiffusionState(x, jnp.asarray(self.num_steps, jnp.int32))
+
+    def measure(self, states: DiffusionState) -> dict[str, Array]:
+        """How many of the modes are found, where the reward knows them."""
+        if not isinstance(self.reward, Modal):
+            return {}
+        return {"modes_found": modes_found(jax.vmap(self.reward.in_modes)(states.x))}
+
+    def target(self) -> Target | None:
+        """log Z, where the reward knows it."""
+        known = isinstance(self.reward, KnownDensity)
+        return Target(self.reward.log_z) if known else None
+
+    def render(self, states: DiffusionState, weights: np.ndarray) -> tuple[Panel, ...]:
+        """The first two coordinates as a heat map; one coordinate as bars."""
+        return self._panels(np.asarray(states.x), weights)
+
+    def render_target(self) -> tuple[Panel, ...] | None:
+        """The same of exact samples, where they are to be had."""
+        x = self._exact()
+        return None if x is None else self._panels(x, np.full(len(x), 1 / len(x)))
+
+    def _exact(self) -> np.ndarray | None:
+        if not isinstance(self.reward, KnownDensity):
+            return None
+        return np.asarray(self.reward.sample(jax.random.key(0), NUM_DRAWN))
+
+    def _panels(self, x: np.ndarray, weights: np.ndarray) -> tuple[Panel, ...]:
+        exact = self._exact()
+        low, high = _range(x if exact is None else exact)
+        edges = [np.linspace(*ends, NUM_BINS + 1) for ends in zip(low, high, strict=True)]
+        if self.dim == 1:
+            mass, _ = np.histogram(x[:, 0], edges[0], weights=weights)
+            return (Panel(mass, "x", bounds=(low[0], high[0])),)
+        mass, _, _ = np.histogram2d(x[:, 1], x[:, 0], edges[1::-1], weights=weights)
+        bounds = low[0], high[0], low[1], high[1]
+        return (Panel(mass, "first coordinate", "second coordinate", bounds=bounds),)
+
+
+def _range(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where nearly all of `x` `[n, d]` is, and a little more, in each coordinate: `[d]` twice."""
+    low, high = np.quantile(x, (0.005, 0.995), axis=0)
+    margin = 0.15 * np.maximum(high - low, 1e-3)
+    return low - margin, high + margin

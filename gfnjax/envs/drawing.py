@@ -34,8 +34,8 @@ class Panel(NamedTuple):
         quantity: what the values are; heat maps of one quantity share their colours.
         x_ticks: names of the columns or bars; their numbers if empty.
         y_ticks: names of the rows.
-        bounds: values at the left end of the first bar and the right end of the last; of a heat
-            map those of the sides of its first and last column, and of its rows alike.
+        bounds: values at the left end of the first bar and the right end of the last; of heat maps
+            also those at the bottom and at the top.
         points: `[n, 2]` drawn on a heat map that has `bounds`: what the values are a background of.
     """
 
@@ -45,7 +45,7 @@ class Panel(NamedTuple):
     quantity: str = "probability"
     x_ticks: Sequence[str] = ()
     y_ticks: Sequence[str] = ()
-    bounds: tuple[float, float] | None = None
+    bounds: tuple[float, ...] | None = None
     points: np.ndarray | None = None
 
 
@@ -156,7 +156,7 @@ def plane_panel(density: Any, bounds: tuple[float, float], points: Any = None) -
     if points is not None:
         points = np.asarray(points)[:MAX_POINTS]
     labels = "$x_1$", "$x_2$", "density of the target"
-    return Panel(np.asarray(density).T, *labels, bounds=bounds, points=points)
+    return Panel(np.asarray(density).T, *labels, bounds=bounds + bounds, points=points)
 
 
 def marginal(x: np.ndarray, weights: np.ndarray, bounds: tuple[float, float], axis: int) -> Panel:

@@ -9,6 +9,7 @@ from gfnjax.actions import Categorical, actions_of, backward_actions_of
 from gfnjax.envs.base import Conditioned
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.exploration import StopFlattening
+from gfnjax.learning.pathwise import check_pathwise
 from gfnjax.learning.starting import check_log_z_init
 from gfnjax.model import Model
 from gfnjax.numbers import POSITIVE, RATE, check_number
@@ -110,6 +111,8 @@ def check_objective(objective: Objective, model: Model, learning: Any) -> None:
         _check_members(objective, name)
     if objective.on_policy:
         _check_on_policy(objective, name, learning)
+    if objective.pathwise:
+        check_pathwise(model, name)
     untrained = type(model.backward) is LearnedBackward and not objective.trains_backward
     # Off-policy ones without P_B in the loss (flow matching) may leave it as it is.
     choice = backward_actions_of(model.env) != Categorical(1)

@@ -10,6 +10,7 @@ from jax import lax
 from gfnjax import groups, rollout, spread
 from gfnjax.envs.base import Conditioned
 from gfnjax.errors import ArgumentError
+from gfnjax.learning import pathwise
 from gfnjax.model import Model, nowhere, score_inflow, score_policies, score_prior
 from gfnjax.objectives.base import (
     Objective,
@@ -106,8 +107,12 @@ def adapted(
 
     Of an `EnsemblePolicy` with `members` that of each member: `[K, B, ...]`.
     """
-    options: Any = {"chunk_size": chunk_size, "rows": rows, "members": members}
-    scores = score_policies(model, params, policy, trajectories, needs=objective.needs, **options)
+    if objective.pathwise:
+        scores = pathwise.score(model, params, policy, trajectories)
+    else:
+        options: Any = {"chunk_size": chunk_size, "rows": rows, "members": members}
+        given = model, params, policy, trajectories
+        scores = score_policies(*given, needs=objective.needs, **options)
     if params.objective is not None:
         assist = partial(objective.assist, params.objective, model.env)
         num_keys = spread.whole(trajectories.length.size)

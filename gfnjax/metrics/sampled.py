@@ -9,6 +9,7 @@ w = R(x) P_B(tau | x) / P_F(tau) for a trajectory tau that ends in x, and any ba
 with equality exactly where P_F = R P_B / Z on all trajectories.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -121,6 +122,29 @@ def log_weights(model: Model, params: Params, trajectories: Trajectory) -> Array
     log_reference = scores.log_pb if model.prior is None else scores.log_prior
     assert log_reference is not None
     return scores.log_reward + log_reference.sum(axis=1) - scores.log_pf.sum(axis=1)
+
+
+def importance_log_z(log_weights: Array) -> Array:
+    """`[]` log of the mean of w: nats, of an unbiased estimate of Z.
+
+    Args:
+        log_weights: `[n]` from `log_weights`.
+    """
+    check_shape("log_weights", log_weights, (None,), "[n]")
+    return jax.nn.logsumexp(log_weights) - math.log(log_weights.size)
+
+
+def effective_sample_size(log_weights: Array) -> Array:
+    """`[]` (sum w)^2 / (n sum w^2), in (0, 1]: the share of n samples that counts.
+
+    Near 1 where P_F covers few modes perfectly, too: it says nothing of what was not sampled.
+
+    Args:
+        log_weights: `[n]` from `log_weights`.
+    """
+    check_shape("log_weights", log_weights, (None,), "[n]")
+    total = 2 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2 * log_weights)
+    return jnp.exp(total - math.log(log_weights.size))
 
 
 @jax.jit

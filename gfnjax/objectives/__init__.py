@@ -14,6 +14,7 @@ from gfnjax.objectives.learned_decomposition import LEDGFN
 from gfnjax.objectives.maximum_likelihood import MaximumLikelihood
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
 from gfnjax.objectives.modified_subtrajectory_balance import ModifiedSubTrajectoryBalance
+from gfnjax.objectives.path_integral import PathIntegral
 from gfnjax.objectives.policy_gradient import PolicyGradient
 from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
 from gfnjax.objectives.rooted_absorbed_prefix import RapTB
@@ -39,6 +40,7 @@ __all__ = [
     "ModifiedDetailedBalance",
     "ModifiedSubTrajectoryBalance",
     "Objective",
+    "PathIntegral",
     "PolicyGradient",
     "RapTB",
     "RelativeTrajectoryBalance",

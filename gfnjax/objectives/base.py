@@ -60,6 +60,8 @@ class Objective(Numbered):
         needs: fields of `Scores` to fill besides, keys of `NEEDS`.
         incomplete: whether windows of unfinished trajectories are enough to learn from.
         on_policy: whether it is only meant for trajectories of the current policy.
+        pathwise: whether its gradient goes through the sampling too; the scores it sees are then
+            functions of the noise behind the trajectories (`gfnjax.learning.pathwise`).
         trains_backward: whether a `LearnedBackward` learns from it; others take P_B as given, or
             do not look at it.
         least_batch: trajectories that it takes to compare them with each other.
@@ -75,6 +77,7 @@ class Objective(Numbered):
     needs: ClassVar[frozenset[str]] = frozenset()
     incomplete: ClassVar[bool] = False
     on_policy: ClassVar[bool] = False
+    pathwise: ClassVar[bool] = False
     trains_backward: ClassVar[bool] = True
     least_batch: ClassVar[int] = 1
     stops_everywhere: ClassVar[bool] = False

@@ -15,7 +15,7 @@ import numpy as np
 
 from gfnjax.envs.base import canonical_of
 from gfnjax.envs.drawing import Drawable, Panel
-from gfnjax.plot import curves
+from gfnjax.plot import curves, densities
 from gfnjax.plot.curves import BLUE, ORANGE
 from gfnjax.plot.found_molecules import draw_found
 from gfnjax.plot.found_texts import draw_texts
@@ -200,7 +200,7 @@ def _figures(trained: TrainedRun | Outcome, records: Sequence[Record]) -> list[t
     env = getattr(gfn, "env", None)
     if isinstance(env, Drawable):
         figures.append(("objects", objects(env, evaluator.distributions(state), title)))
-    return figures
+    return figures + densities.figures(gfn, state, title)
 
 
 def _quality_text(records: Sequence[Record]) -> str:
@@ -265,11 +265,10 @@ def _heat_map(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
     rows, columns = panel.values.shape
     aspect = "equal" if rows == columns else "auto"
     low, high = scale
-    extent = None if panel.bounds is None else (*panel.bounds, *panel.bounds)
-    scaled = {"vmin": low, "vmax": high, "cmap": shades(), "extent": extent}
-    ax.imshow(panel.values, origin="lower", aspect=aspect, **scaled)
+    where = {"origin": "lower", "aspect": aspect, "extent": panel.bounds}
+    ax.imshow(panel.values, cmap=shades(), vmin=low, vmax=high, **where)
     if panel.points is not None:
-        ax.plot(*panel.points.T, ".", color=ORANGE, markersize=2, markeredgewidth=0, alpha=0.7)
+        ax.plot(*panel.points.T, ".", color=ORANGE, markersize=2.5, markeredgewidth=0, alpha=0.7)
 
 
 def _colorbars(figure: Figure | SubFigure, axes: np.ndarray, panels: Sequence[Panel]) -> None:

@@ -8,6 +8,7 @@ from gfnjax.policies.backward import (
 )
 from gfnjax.policies.base import FrozenPolicy, Policy, from_flax
 from gfnjax.policies.causal import CausalPolicy, causal_transformer_policy
+from gfnjax.policies.diffusion import diffusion_policy
 from gfnjax.policies.ensemble import (
     EnsemblePolicy,
     ensemble_mlp_policy,
@@ -39,6 +40,7 @@ __all__ = [
     "TrainedBackward",
     "UniformBackward",
     "causal_transformer_policy",
+    "diffusion_policy",
     "ensemble_mlp_policy",
     "ensemble_tabular_policy",
     "forest_policy",

@@ -181,7 +181,7 @@ def _policy(
     return from_flax(module, see_gradient if langevin else see, made_for)
 
 
-@registry.network("diffusion")
+@registry.network("drift")
 @dataclass(frozen=True)
 class DiffusionNetworkConfig:
     """drift of a diffusion sampler, from place and time"""

@@ -5,6 +5,7 @@ from gfnjax.replay.base import Buffer, Replay, Sample
 from gfnjax.replay.experience import Experience, Recalled
 from gfnjax.replay.fifo import Fifo
 from gfnjax.replay.prompts import PromptReplay
+from gfnjax.replay.rank_prioritised import RankPrioritised
 from gfnjax.replay.records import Record, rebuild, record
 from gfnjax.replay.residual_prioritised import ResidualPrioritised
 from gfnjax.replay.reward_prioritised import RewardPrioritised
@@ -15,6 +16,7 @@ __all__ = [
     "Experience",
     "Fifo",
     "PromptReplay",
+    "RankPrioritised",
     "Recalled",
     "Record",
     "Replay",

@@ -22,6 +22,8 @@ from gfnjax.types import Array
 # The double well is below e^-500 of its top outside of this.
 WELL_RANGE = 6.0
 WELL_POINTS = 120_001
+# Of its fair share of the samples: with less a mode counts as missed.
+LEAST_SHARE = 0.1
 
 
 @runtime_checkable
@@ -239,6 +241,17 @@ def _double_well() -> _Well:
 
 def _log_well(x: Any) -> Any:
     return -(x**4) + 6 * x**2 + x / 2
+
+
+def modes_found(in_modes: Array) -> Array:
+    """`[]` int32, how many modes have at least a tenth of their fair share of the samples.
+
+    Args:
+        in_modes: `[n, num_modes]` bool, which sample is in which.
+    """
+    check_shape("in_modes", in_modes, (None, None), "[n, num_modes]")
+    share = in_modes.astype(jnp.result_type(float)).mean(axis=0)
+    return (share >= LEAST_SHARE / in_modes.shape[1]).sum(dtype=jnp.int32)
 
 
 def collapse_gap(num_pairs: int) -> float:

@@ -8,8 +8,6 @@ from dataclasses import fields
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
-from jax.tree_util import Partial
 
 from gfnjax import registry, training
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
@@ -32,10 +30,11 @@ from gfnjax.policies.uniform import uniform_policy
 from gfnjax.replay import Experience, PromptReplay
 from gfnjax.run.backward import Setting, make_backward
 from gfnjax.run.config import CHOICES, Choice, Config, UsageError
+from gfnjax.run.schedules import hyperparameters_of
 from gfnjax.run.settings import Training
 from gfnjax.run.state_graphs import make_environment
 from gfnjax.run.writing import judge_of, text_rules
-from gfnjax.samplers import Groups, Mixed, OnPolicy, Sampler, Windows
+from gfnjax.samplers import Groups, LangevinSearch, Mixed, OnPolicy, Sampler, Windows
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.training import RunState, Trainable
 from gfnjax.types import Array
@@ -130,6 +129,8 @@ def describe(config: Config) -> Described:
         return build(config)
     except (TypeError, ValueError, OverflowError, OSError) as error:
         raise UsageError.of(error) from error
+    except MissingExtraError as error:
+        raise UsageError(str(error)) from error
 
 
 def require_device() -> None:
@@ -164,7 +165,7 @@ def _gflownet(config: Config) -> GFlowNet:
         policy=_policy(env, config),
         objective=objective,
         backward=_backward(env, config, objective),
-        hyperparameters=_hyperparameters(settings),
+        hyperparameters=hyperparameters_of(settings),
         prior=_prior(env, objective),
         log_z_init=settings.log_z_init,
         regression=_regression(settings),
@@ -196,7 +197,7 @@ def _chains(config: Config, options: MakesChains) -> MarkovChains:
     def network() -> Policy:
         return _state_network(env, config, f"objective {config.objective.name}")
 
-    rate = _hyperparameters(settings).learning_rate
+    rate = hyperparameters_of(settings).learning_rate
     return options.make_chains(env, network, settings.batch_size, rate)
 
 
@@ -320,11 +321,13 @@ def _sampler(env: Environment, config: Config) -> Sampler:
     if not isinstance(replay, Experience | None):
         problem = f"must be a gfnjax.replay.Replay or make one, got {type(replay).__name__}"
         raise ArgumentError("replay", problem, subject=f"replay {config.replay.name}")
-    search = None
+    search: LocalSearch | LangevinSearch | None = None
     if sampling.local_search > 0:
         search = LocalSearch(
             sampling.local_search, sampling.search_back, acceptance=sampling.acceptance
         )
+    if sampling.langevin_search > 0:
+        search = LangevinSearch(sampling.langevin_search)
     if replay is None and search is None:
         return fresh
     return Mixed(replay, sampling.replay_share, search, sampling.search_share, fresh)
@@ -354,38 +357,3 @@ def _teacher_network(env: Environment, config: Config) -> Policy:
 def _regression(settings: Training) -> Regression:
     entry = registry.find("regression", settings.regression)
     return entry.make(delta=settings.huber_delta) if entry.cls is Huber else entry.make()
-
-
-def _hyperparameters(settings: Training) -> Hyperparameters:
-    learning_rate, epsilon = settings.learning_rate, settings.epsilon
-    if settings.final_learning_rate is not None:
-        end = settings.final_learning_rate
-        learning_rate = Partial(_cosine_decay, learning_rate, end, settings.planned_steps)
-    if settings.epsilon_decay is not None:
-        end = settings.final_epsilon if epsilon > 0 else 0.0
-        epsilon = Partial(_linear_decay, epsilon, end, settings.epsilon_decay)
-    return Hyperparameters(
-        learning_rate,
-        settings.log_z_learning_rate,
-        epsilon,
-        settings.temperature,
-        settings.backward_learning_rate,
-    )
-
-
-# Schedules as functions of their numbers, which are then leaves: runs that differ in these alone
-# share compiled code, which the closures of optax cannot.
-
-
-def _linear_decay(start: Array, end: Array, num_steps: Array, step: Array) -> Array:
-    """From `start` to `end` in a straight line, and then constant."""
-    return end + (start - end) * (1 - _share_of(step, num_steps))
-
-
-def _cosine_decay(start: Array, end: Array, num_steps: Array, step: Array) -> Array:
-    """From `start` to `end` along half a wave, and then constant."""
-    return end + (start - end) * 0.5 * (1 + jnp.cos(jnp.pi * _share_of(step, num_steps)))
-
-
-def _share_of(step: Array, num_steps: Array) -> Array:
-    return jnp.minimum(step, num_steps) / num_steps

@@ -71,6 +71,10 @@ class Training:
     """steps that schedules are laid out for; all without, and as before when a run is extended"""
     temperature: float = 1.0
     """of the policy while exploring; above 1 is flatter"""
+    exploration_std: float = 0.0
+    """standard deviation of noise on top of each step while exploring (Gaussian actions)"""
+    exploration_share: float | None = None
+    """share of the steps over which that noise falls to 0, linearly; constant without"""
     max_grad_norm: float | None = None
     """clip the gradient to this norm"""
     target_rate: float | None = None
@@ -92,7 +96,10 @@ class Training:
     @property
     def has_schedule(self) -> bool:
         """Whether anything depends on `planned_steps`."""
-        return self.epsilon_share is not None or self.final_learning_rate is not None
+        return any(
+            x is not None
+            for x in (self.epsilon_share, self.exploration_share, self.final_learning_rate)
+        )
 
     @property
     def epsilon_decay(self) -> int | None:
@@ -100,6 +107,12 @@ class Training:
         if self.epsilon_steps is not None or self.epsilon_share is None:
             return self.epsilon_steps
         return max(round(self.epsilon_share * self.planned_steps), 1)
+
+    @property
+    def exploration_decay(self) -> int | None:
+        """Steps over which `exploration_std` falls; None where it is constant."""
+        share = self.exploration_share
+        return None if share is None else max(round(share * self.planned_steps), 1)
 
     def __post_init__(self) -> None:
         counts = "steps", "batch_size", "chunk_size", "log_every", "num_updates", "backward_updates"
@@ -120,8 +133,11 @@ class Training:
         _require(0 <= self.seed < 2**31, "seed", "in [0, 2^31)", self.seed)
         for name in ("epsilon", "final_epsilon"):
             _require(0 <= getattr(self, name) <= 1, name, "in [0, 1]", getattr(self, name))
-        share, final = self.epsilon_share, self.final_learning_rate
-        _require(share is None or 0 < share <= 1, "epsilon_share", "in (0, 1]", share)
+        std, final = self.exploration_std, self.final_learning_rate
+        _require(0 <= std < math.inf, "exploration_std", "finite and not negative", std)
+        for name in ("epsilon_share", "exploration_share"):
+            share = getattr(self, name)
+            _require(share is None or 0 < share <= 1, name, "in (0, 1]", share)
         _require(
             final is None or 0 <= final <= self.learning_rate,
             "final_learning_rate",
@@ -154,6 +170,8 @@ class Sampling:
     """share of a batch that is searched"""
     search_back: float = 0.5
     """share of a trajectory that a round takes back"""
+    langevin_search: int = 0
+    """steps of a local search by the gradient of log R (MALA), where objects are points"""
     acceptance: AcceptanceName = "greedy"
     """when a round of local search accepts"""
     group_size: int | None = None
@@ -168,14 +186,21 @@ class Sampling:
     def __post_init__(self) -> None:
         for name in ("thompson", "window", "group_size"):
             _settle(self, name, least=1)
-        _settle(self, "local_search")
+        for name in ("local_search", "langevin_search"):
+            _settle(self, name)
         keep = self.thompson_keep
         _require(0 < keep <= 1, "thompson_keep", "in (0, 1]", keep)
         _require(self.local_search >= 0, "local_search", "at least 0", self.local_search)
+        chain = self.langevin_search
+        _require(chain == 0 or chain >= 2, "langevin_search", "0, or at least 2", chain)
+        if chain > 0 and self.local_search > 0:
+            problem = "cannot be used together with {local_search}"
+            raise ArgumentError("langevin_search", problem)
         self._require_use()
         share = self.teacher_share
         _require(0 <= share < 1, "teacher_share", "in [0, 1)", share)
-        if share > 0 and (self.local_search > 0 or self.window is not None):
+        searches = self.local_search > 0 or self.langevin_search > 0
+        if share > 0 and (searches or self.window is not None):
             raise ArgumentError("teacher_share", WITHOUT_TEACHER)
         self._check_groups()
 
@@ -189,6 +214,7 @@ class Sampling:
         others = {
             "teacher_share": self.teacher_share > 0,
             "local_search": self.local_search > 0,
+            "langevin_search": self.langevin_search > 0,
             "window": self.window is not None,
         }
         for name, used in others.items():
@@ -197,16 +223,16 @@ class Sampling:
 
     def _require_use(self) -> None:
         """Raise a `ValueError` for an option of something that is switched off."""
-        switches = {
-            "local_search": (self.local_search > 0, ("search_share", "search_back", "acceptance")),
-            "thompson": (self.thompson > 1, ("thompson_keep",)),
-            "group_size": (
-                self.group_size is not None,
-                ("tempered_share", "lowest_temperature", "highest_temperature"),
-            ),
-        }
+        local, chains = self.local_search > 0, self.langevin_search > 0
+        groups = "tempered_share", "lowest_temperature", "highest_temperature"
+        switches = (
+            ("local_search", local, ("search_back", "acceptance")),
+            ("local_search", local or chains, ("search_share",)),
+            ("thompson", self.thompson > 1, ("thompson_keep",)),
+            ("group_size", self.group_size is not None, groups),
+        )
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for switch, (on, names) in switches.items():
+        for switch, on, names in switches:
             for name in names:
                 if not on and getattr(self, name) != defaults[name]:
                     raise ArgumentError(name, f"does nothing without {{{switch}}}")

@@ -3,6 +3,7 @@
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler
 from gfnjax.samplers.demonstrations import Demonstrations, trajectories_from_actions
 from gfnjax.samplers.groups import Groups
+from gfnjax.samplers.langevin_search import LangevinSearch
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.mixed import Mixed
 from gfnjax.samplers.windows import Windows
@@ -11,6 +12,7 @@ __all__ = [
     "Batch",
     "Demonstrations",
     "Groups",
+    "LangevinSearch",
     "LocalSearch",
     "Mixed",
     "OnPolicy",

@@ -16,6 +16,7 @@ from gfnjax.replay import Experience
 from gfnjax.replay.experience import Divisible
 from gfnjax.rollout import choose
 from gfnjax.samplers.base import Batch, OnPolicy, Sampler, check_divides
+from gfnjax.samplers.langevin_search import LangevinSearch
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.windows import Windows
 from gfnjax.state import Params, settle
@@ -48,6 +49,7 @@ class Mixed:
 
         Mixed(RewardPrioritised(10_000), local_search=LocalSearch(), search_share=.25)
         Mixed(ResidualPrioritised(10_000), fresh=Windows(8))
+        Mixed(TerminalReplay(RankPrioritised(100_000)), local_search=LangevinSearch())
 
     Attributes:
         replay: a buffer, of `gfnjax.replay` or a class of your own; None for no replay.
@@ -64,7 +66,7 @@ class Mixed:
     divides: ClassVar[bool] = True
     replay: Experience | None = None
     replay_share: float = 0.5
-    local_search: LocalSearch | None = None
+    local_search: LocalSearch | LangevinSearch | None = None
     search_share: float = 0.25
     fresh: Sampler = OnPolicy()
 
@@ -79,8 +81,9 @@ class Mixed:
             raise ArgumentError(
                 "replay", f"must be a buffer such as Fifo(10_000), got {self.replay!r}"
             )
-        if not isinstance(self.local_search, LocalSearch | None):
-            raise ArgumentError("local_search", f"must be a LocalSearch, got {self.local_search!r}")
+        if not isinstance(self.local_search, LocalSearch | LangevinSearch | None):
+            problem = f"must be a LocalSearch or LangevinSearch, got {self.local_search!r}"
+            raise ArgumentError("local_search", problem)
         for name, share in self._shares.items():
             if not 0 < share < 1:
                 raise ArgumentError(name, f"must be in (0, 1), got {share}")

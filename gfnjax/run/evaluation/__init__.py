@@ -3,6 +3,7 @@
 from gfnjax.run.evaluation.base import Distributions, Evaluator, Views
 from gfnjax.run.evaluation.chains import ChainEvaluator
 from gfnjax.run.evaluation.conditional import ConditionalEvaluator
+from gfnjax.run.evaluation.densities import DensityEvaluator
 from gfnjax.run.evaluation.energy import EnergyEvaluator
 from gfnjax.run.evaluation.exact import ExactEvaluator
 from gfnjax.run.evaluation.make import make_evaluator
@@ -12,6 +13,7 @@ from gfnjax.run.evaluation.texts import TextEvaluator
 __all__ = [
     "ChainEvaluator",
     "ConditionalEvaluator",
+    "DensityEvaluator",
     "Distributions",
     "EnergyEvaluator",
     "Evaluator",

@@ -20,6 +20,7 @@ from gfnjax.run.config import Config, UsageError
 from gfnjax.run.evaluation.base import Evaluator
 from gfnjax.run.evaluation.chains import ChainEvaluator
 from gfnjax.run.evaluation.conditional import ConditionalEvaluator
+from gfnjax.run.evaluation.densities import DensityEvaluator, is_known
 from gfnjax.run.evaluation.energy import EnergyEvaluator
 from gfnjax.run.evaluation.exact import ExactEvaluator
 from gfnjax.run.evaluation.samples import SampledEvaluator
@@ -108,7 +109,8 @@ def _of_policy(
     gfn: GFlowNet, config: Config | None, num_samples: int, number: int = 0
 ) -> ExactEvaluator | SampledEvaluator:
     if not is_exact(gfn.env):
-        return SampledEvaluator(gfn, _known(gfn.env), number, num_samples)
+        kind = DensityEvaluator if is_known(gfn.env) else SampledEvaluator
+        return kind(gfn, _known(gfn.env), number, num_samples)
     assert isinstance(gfn.env, Enumerable)
     return ExactEvaluator(gfn, build_graph(gfn.env) if config is None else state_graph(config.env))
 

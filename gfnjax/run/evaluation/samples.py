@@ -33,7 +33,8 @@ from gfnjax.types import Array
 class SampledEvaluator:
     """Estimates from trajectories of the current policy, with a key that follows from the state.
 
-    `elbo` <= log Z; `importance_log_z` is the logarithm of an unbiased estimate of Z;
+    `elbo` <= log Z; `importance_log_z` is the logarithm of an unbiased estimate of Z, and
+    `effective_share` the share of the samples that counts in it;
     `log_reward` and `length` are means; whatever the environment measures comes with them. Where
     the truth is known: `true_log_z`, `log_z_error` and `part_error`, as in `ExactEvaluator`. See
     `gfnjax.metrics.sampled`. Evaluators of one state with different `number`s draw independently.
@@ -99,7 +100,8 @@ def _sampled_metrics(
     return {
         **own,
         "elbo": log_weights.mean(),
-        "importance_log_z": jax.nn.logsumexp(log_weights) - np.log(num_samples),
+        "importance_log_z": sampled.importance_log_z(log_weights),
+        "effective_share": sampled.effective_sample_size(log_weights),
         "log_reward": trajectories.log_reward.mean(),
         "length": trajectories.length.astype(log_weights.dtype).mean(),
     }

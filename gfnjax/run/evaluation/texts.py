@@ -14,7 +14,7 @@ from gfnjax.envs.drawing import Panel
 from gfnjax.envs.tempered import exponent_in_force
 from gfnjax.envs.text import ListedText, Text, TextState
 from gfnjax.gflownet import GFlowNet
-from gfnjax.metrics import distances
+from gfnjax.metrics import distances, sampled
 from gfnjax.metrics.texts import log_probabilities, ngram_diversity
 from gfnjax.model import Model
 from gfnjax.policies.backward import UniformBackward
@@ -246,7 +246,7 @@ def _measured(model: Model, samples: Samples) -> dict[str, Array]:
     return {
         **found,
         "elbo": weights.mean(),
-        "importance_log_z": jax.nn.logsumexp(weights) - math.log(weights.size),
+        "importance_log_z": sampled.importance_log_z(weights),
         "log_reward": samples.log_reward.mean(),
         "length": samples.length.astype(weights.dtype).mean(),
         "log_ratio_std": weights.std(),
