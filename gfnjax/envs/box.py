@@ -190,10 +190,10 @@ class Box(Comparable):
     def measure(self, states: BoxState) -> dict[str, Array]:
         """How far terminal states `[n, ...]` of a plane are from R / Z; nothing of other boxes.
 
-        `kernel_jsd`, in nats, is that of a Gaussian kernel density of bandwidth .02 and R / Z on 100 x 100
-        cells: 10,000 exact samples have .015, the uniform density .155. `sampled_tv` is the total
-        variation of how many fall into each of 20 x 20 cells, and `noise_floor` what as many
-        independent draws from R / Z would show.
+        `kernel_jsd`, in nats, is that of a Gaussian kernel density of bandwidth .02 and R / Z on
+        100 x 100 cells: 10,000 exact samples have .015, the uniform density .155. `sampled_tv` is
+        the total variation of how many fall into each of 20 x 20 cells, and `noise_floor` what as
+        many independent draws from R / Z would show.
         """
         if self.dim != 2:
             return {}

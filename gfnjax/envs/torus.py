@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +54,7 @@ class Torus(Comparable):
     dim: int = static(default=None)
     num_steps: int = static(default=5)
     num_components: int = static(default=2)
+    equal_lengths: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         known = getattr(self.reward, "dim", None)

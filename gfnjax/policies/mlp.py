@@ -7,7 +7,6 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-
 from jax.flatten_util import ravel_pytree
 
 from gfnjax import registry
