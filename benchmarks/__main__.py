@@ -15,6 +15,10 @@ COMMANDS = {
     "diffusion": ("benchmarks.diffusion", "samplers of densities, bounds of log Z from both sides"),
     "language": ("benchmarks.language", "samplers of texts, exact distances and tokens a second"),
     "molecules": ("benchmarks.molecules", "methods at equal numbers of molecules visited"),
+    "graph-problems": (
+        "benchmarks.graph_problems",
+        "independent sets, cliques, dominating sets and cuts: exact distances, gaps to the optimum",
+    ),
     "peers": ("benchmarks.peers.install", "install the peers, each in an environment of its own"),
 }
 
@@ -22,7 +26,7 @@ COMMANDS = {
 def main() -> int:
     name, *arguments = sys.argv[1:] or ["--help"]
     if name not in COMMANDS:
-        lines = [f"  {name:10} {summary}" for name, (_, summary) in COMMANDS.items()]
+        lines = [f"  {name:14} {summary}" for name, (_, summary) in COMMANDS.items()]
         usage = "\n".join(["usage: python -m benchmarks COMMAND [--help]", *lines])
         if name in ("-h", "--help"):
             print(usage)

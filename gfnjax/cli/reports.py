@@ -6,6 +6,7 @@ from pathlib import Path
 from gfnjax import run
 from gfnjax.plot import pictures
 from gfnjax.run.display import duration
+from gfnjax.run.graphs import told
 
 # What some environments measure besides, and how it is printed.
 OTHERS = {
@@ -16,6 +17,7 @@ OTHERS = {
     "parsimony": ("changes on average", ".1f"),
     "proxy": ("proxy on average", ".3f"),
     "best_proxy": ("best proxy", ".3f"),
+    "score": ("score on average", ".2f"),
     "neg_log_rmse": ("-log RMSE of the couplings", ".3f"),
     "acceptance": ("acceptance", ".3f"),
     "valid_mass": ("probability of what is valid", ".4f"),
@@ -41,7 +43,10 @@ def conclude(outcome: run.Outcome) -> int:
         print(_results(step, outcome))
         return 0
     print(_results(step, outcome), flush=True)
-    print(f"pictures   {names(pictures.draw(outcome))}")
+    written = pictures.draw(outcome)
+    if (solutions := told(directory)) is not None:
+        print(f"solutions  {solutions}")
+    print(f"pictures   {names(written)}")
     return 0
 
 

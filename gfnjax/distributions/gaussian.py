@@ -85,6 +85,7 @@ class Gaussian:
 
     def log_prob(self, params: Step, support: Proposal, action: Array) -> Array:
         self._check(params, support)
+        check_shape("action", action, (self.size,), "[d]")
         free = support.allowed & (support.scale > 0)
         scale = jnp.where(free, support.scale, 1.0)
         # Where nothing is drawn, numbers may be anything: they must not reach the gradient.

@@ -21,6 +21,8 @@ from gfnjax.envs.conditional import (
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.diffusion import Diffusion
 from gfnjax.envs.drawing import Renderable
+from gfnjax.envs.graph_problems import GraphProblem, graph_problem
+from gfnjax.envs.graph_tasks import GraphConfig
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.ising import Ising
 from gfnjax.envs.molecule_tasks import molecules
@@ -43,6 +45,8 @@ __all__ = [
     "Enumerable",
     "Environment",
     "FixedSequence",
+    "GraphConfig",
+    "GraphProblem",
     "Hypergrid",
     "Ising",
     "ListedText",
@@ -62,6 +66,7 @@ __all__ = [
     "additive_set",
     "antimicrobial_peptides",
     "bit_sequence",
+    "graph_problem",
     "left_to_right_bits",
     "molecules",
     "phylogeny",

@@ -18,6 +18,7 @@ from flax import struct
 from gfnjax.actions import Actions, actions_of, backward_actions_of
 from gfnjax.envs.base import (
     Canonical,
+    Conditioned,
     Enumerable,
     Environment,
     Measurable,
@@ -107,8 +108,10 @@ class Conditional:
 
     def initial_state(self) -> ConditionalState:
         """The source of the fixed condition, or of a typical one."""
-        condition = self.conditions.centre() if self.condition is None else self.condition
-        return ConditionalState(source_state(self.rules), condition)
+        return ConditionalState(source_state(self.rules), self._fixed())
+
+    def _fixed(self) -> Array:
+        return self.conditions.centre() if self.condition is None else self.condition
 
     def step(self, state: ConditionalState, action: Array) -> ConditionalState:
         return state._replace(inner=self.rules.step(state.inner, action))
@@ -149,6 +152,15 @@ class Conditional:
 class _Draw:
     def draw_initial_state(self: Any, key: Array) -> ConditionalState:
         return ConditionalState(source_state(self.rules), self.conditions.draw(key))
+
+
+class _DrawBoth:
+    """Of rules that draw their source themselves: a graph, say."""
+
+    def draw_initial_state(self: Any, key: Array) -> ConditionalState:
+        inner_key, key = jax.random.split(key)
+        condition = self.conditions.draw(key) if self.condition is None else self.condition
+        return ConditionalState(self.rules.draw_initial_state(inner_key), condition)
 
 
 class _Value:
@@ -227,8 +239,11 @@ def _reduce(self: Any) -> tuple:
 
 def _build(envs: tuple[Any, ...], conditions: Any, reward: Any, condition: Any) -> Any:
     found = [own for ability, own in ABILITIES if all(isinstance(env, ability) for env in envs)]
+    drawn = isinstance(envs[0], Conditioned)
     if condition is None:
-        found = [_Draw, *(own for own in found if own is not _Enumerate)]
+        found = [own for own in found if own is not _Enumerate]
+    if condition is None or drawn:
+        found = [_DrawBoth if drawn else _Draw, *found]
     return _kind(tuple(found))(envs, conditions, reward, condition)
 
 

@@ -43,8 +43,10 @@ def score(model: Model, params: Params, policy: PyTree, trajectories: Trajectory
     """`Scores` `[B, ...]` of trajectories, as functions of `policy` by way of their states.
 
     Values are those of `Model.score`. The gradient is that of what the policy would have sampled
-    from the noise behind each action: x_{t+1}(theta) depends on theta and on x_t(theta). States
-    are visited in order, all trajectories together, and nothing is kept of a visit but its state.
+    from the noise behind each action: x_{t+1}(theta) depends on theta and on x_t(theta). That of
+    log P_F is by way of the states alone; the rest, its score, is 0 in the mean, and without it the
+    gradient of KL(P_F || R P_B / Z) is 0 on every path at the optimum (Roeder et al., 1703.09194).
+    Nothing is kept of a visit but its state.
 
     Args:
         model: with a reward that can be differentiated in the states.
@@ -63,7 +65,8 @@ def score(model: Model, params: Params, policy: PyTree, trajectories: Trajectory
         support = env.forward_mask(state)
         noise = lax.stop_gradient(forward.noise_of(output.forward_logits, support, taken))
         action = forward.sample(output.forward_logits, support, noise)
-        log_pf = forward.log_prob(output.forward_logits, support, action)
+        seen = policies.evaluate(lax.stop_gradient(policy), env, state)
+        log_pf = forward.log_prob(seen.forward_logits, support, action)
         logits = backward(env, state, output)  # pyrefly: ignore
         log_pb = undoing.log_prob(logits, env.backward_mask(state), place.undo)
         after = _Place(env.step(state, action), env.backward_action(state, action))

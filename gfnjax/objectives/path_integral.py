@@ -19,7 +19,8 @@ class PathIntegral(Objective):
     Its expectation is KL(P_F || R P_B / Z) - log Z, so that minus the loss is a lower bound of
     log Z. The gradient goes through the states: they are functions of the parameters and of noise,
     so actions must be reparametrised, and log R must have a gradient (PIS: Zhang & Chen,
-    2111.15141). Trajectory balance has the same optimum without either, off-policy too.
+    2111.15141; of the divergence `gfnjax.learning.pathwise` leaves out what is 0 in the mean).
+    Trajectory balance has the same optimum without either, off-policy too.
     """
 
     log_z: ClassVar[LogZ] = "batch"

@@ -25,6 +25,7 @@ from gfnjax.run.config import UsageError
 from gfnjax.run.directory import Record, RunDirectory
 from gfnjax.run.evaluation import Distributions, Views
 from gfnjax.run.frontier import find_frontier, write_frontier
+from gfnjax.run.graphs import find_solutions, write_solutions
 from gfnjax.run.molecules import find_molecules, write_tables
 from gfnjax.run.session import Outcome
 from gfnjax.run.texts import find_texts, write_texts
@@ -45,7 +46,8 @@ def draw(source: Path | Outcome) -> list[Path]:
 
     Of molecules it writes tables beside them, into the folder of the run: `molecules.csv`,
     `molecules.sdf` and `scaffolds.csv`; a warning says what is missing without RDKit. Of texts
-    `texts.csv` and, where a language model says how likely they are, `frontier.csv`.
+    `texts.csv` and, where a language model says how likely they are, `frontier.csv`. Of graph
+    problems `solutions.csv` and `solutions.json`.
 
     Args:
         source: a folder, whose files have all it takes; or how a run has ended, from which nothing
@@ -80,6 +82,10 @@ def draw(source: Path | Outcome) -> list[Path]:
     points = find_frontier(trained.gfn, trained.state)
     if points is not None:
         written += [*draw_frontier(run.pictures, points), *write_frontier(run.path, points)]
+    env_config = run.read_config().env
+    solutions = find_solutions(env_config, trained.gfn, trained.state)
+    if solutions is not None:
+        written += write_solutions(run.path, solutions, env_config.num_solutions)
     return written
 
 

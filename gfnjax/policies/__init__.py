@@ -21,6 +21,7 @@ from gfnjax.policies.language import LanguageModel, language_policy, load_langua
 from gfnjax.policies.likelihood import LikelihoodBackward, PessimisticBackward
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.nnx import from_nnx
+from gfnjax.policies.node_network import node_policy
 from gfnjax.policies.path_counts import LearnedMaximumEntropyBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.policies.transformer import transformer_policy
@@ -51,6 +52,7 @@ __all__ = [
     "language_policy",
     "load_language_model",
     "mlp_policy",
+    "node_policy",
     "tabular_policy",
     "transformer_policy",
     "uniform_policy",

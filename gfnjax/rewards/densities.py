@@ -79,7 +79,7 @@ class GaussianMixture:
         if means.ndim != 2 or 0 in means.shape:
             raise ArgumentError("means", f"must be [k, d], got shape {means.shape}")
         check_number("std", self.std, *POSITIVE)
-        object.__setattr__(self, "means", jnp.asarray(means))
+        object.__setattr__(self, "means", means)
 
     @property
     def dim(self) -> int:
@@ -95,7 +95,7 @@ class GaussianMixture:
 
     def __call__(self, x: Array) -> Array:
         check_shape("x", x, (self.dim,), "[d]")
-        away = ((x[None] - self.means) / self.std) ** 2
+        away = self._away(x)
         log_scale = jnp.log(2 * jnp.pi) / 2 + jnp.log(self.std)
         components = -away.sum(axis=1) / 2 - self.dim * log_scale
         return jax.nn.logsumexp(components) - np.log(self.num_modes)
@@ -104,12 +104,15 @@ class GaussianMixture:
         component_key, noise_key = jax.random.split(key)
         component = jax.random.randint(component_key, (num_samples,), 0, self.num_modes)
         noise = jax.random.normal(noise_key, (num_samples, self.dim))
-        return self.means[component] + self.std * noise
+        return jnp.asarray(self.means, noise.dtype)[component] + self.std * noise
 
     def in_modes(self, x: Array) -> Array:
         """Within three standard deviations a coordinate, in the mean, of a component's mean."""
-        away = ((x[None] - self.means) / self.std) ** 2
-        return away.mean(axis=1) < 9.0
+        return self._away(x).mean(axis=1) < 9.0
+
+    def _away(self, x: Array) -> Array:
+        """`[k, d]` squared distances from the means, in standard deviations."""
+        return ((x[None] - jnp.asarray(self.means, x.dtype)) / self.std) ** 2
 
 
 def gaussian(dim: int, mean: float = 0.0, variance: float = 1.0) -> GaussianMixture:

@@ -68,32 +68,34 @@ class LangevinSearch:
             key: a typed PRNG key.
             trajectories: `[B, ...]` complete ones, to start from the objects they end in.
         """
-        env: Any = model.env
         chain_key, path_key = jax.random.split(key)
+        env: Any = model.env
         start = jax.vmap(env.point)(terminal_states(trajectories))
-        keys = jax.random.split(chain_key, spread.whole(start.shape[0]))
-        ends = jax.vmap(partial(self._chain, env))(spread.rows(keys), start)
+        keys = jax.random.split(chain_key, (self.num_steps, spread.whole(start.shape[0])))
+        ends = self._chains(env, spread.rows(keys, axis=1), start)
         return model.sample_backward(params, path_key, jax.vmap(env.at_point)(ends))
 
-    def _chain(self, env: Any, key: Array, start: Array) -> Array:
-        """`[d]` where a chain from `start` `[d]` has come to."""
+    def _chains(self, env: Any, keys: Array, start: Array) -> Array:
+        """`[B, d]` where chains from `start` `[B, d]` have come to."""
         mala = _mala()
         kernel = mala.build_kernel()
 
         def log_density(x: Array) -> Array:
             return log_reward_of(env, env.at_point(x))
 
-        def move(carry: tuple[Any, Array], given: tuple[Array, Array]) -> tuple[Any, None]:
-            (chain, log_step), (key, adapts) = carry, given
+        def move(chain: Any, log_step: Array, key: Array, rate: Array) -> tuple[Any, Array]:
             chain, info = kernel(key, chain, log_density, jnp.exp(log_step))
-            error = jnp.where(adapts, info.acceptance_rate - BEST_ACCEPTANCE, 0.0)
-            return (chain, log_step + ADAPTATION * error), None
+            return chain, log_step + rate * (info.acceptance_rate - BEST_ACCEPTANCE)
 
-        adapts = jnp.arange(self.num_steps, dtype=jnp.int32) < self.num_steps // 2
-        first = jnp.log(jnp.asarray(self.step_size, start.dtype))
-        given = jax.random.split(key, self.num_steps), adapts
-        (chain, _), _ = lax.scan(move, (mala.init(start, log_density), first), given)
-        return chain.position
+        def move_all(carry: tuple[Any, Array], given: tuple[Array, Array]) -> tuple[Any, None]:
+            return jax.vmap(move, (0, 0, 0, None))(*carry, *given), None
+
+        settling = jnp.arange(self.num_steps, dtype=jnp.int32) < self.num_steps // 2
+        rate = jnp.where(settling, jnp.asarray(ADAPTATION, start.dtype), 0.0)
+        chains = jax.vmap(lambda x: mala.init(x, log_density))(start)
+        log_step = jnp.full(start.shape[0], jnp.log(self.step_size), start.dtype)
+        (chains, _), _ = lax.scan(move_all, (chains, log_step), (keys, rate))
+        return chains.position
 
 
 def _mala() -> Any:

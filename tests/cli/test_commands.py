@@ -48,6 +48,16 @@ def test_training_ends_with_a_summary_and_pictures(tmp_path, capsys, monkeypatch
 
 
 @pytest.mark.slow
+def test_graph_problems_end_with_their_solutions(tmp_path, capsys):
+    flags = "--family path --num-nodes 4 --width 4 --num-layers 1 --num-solutions 3"
+    assert run("train independent-set --steps 2", flags, "--output", tmp_path / "run") == 0
+    out, _ = capsys.readouterr()
+    assert "solutions  best of 3 2.00 (mean 2.00, " in out
+    assert "0.0% below the optimum where proven (1 of 1)" in out
+    assert (tmp_path / "run" / "solutions.csv").exists()
+
+
+@pytest.mark.slow
 def test_flags_reach_the_configuration(tmp_path):
     flags = "--num-dims 3 --variant easy --objective subtb --subtb-lambda 0.5 --backward uniform"
     more = "--regression huber --steps 1 --log-every 2 --hidden-sizes 8 4 --epsilon 0.5 --seed 7"

@@ -30,7 +30,9 @@ from gfnjax import (
     corners,
     tabular_policy,
 )
+from gfnjax.data.graphs import path
 from gfnjax.envs.dags import DAGs
+from gfnjax.envs.graph_problems import graph_problem
 from gfnjax.envs.molecule_tasks import molecules
 from gfnjax.envs.sets import additive_set
 from gfnjax.metrics import exact
@@ -229,8 +231,10 @@ def test_sampled_trajectories_of_grids(grid, x64):
         lambda: DAGs(3, edge_reward),
         lambda: additive_set(np.array([0.3, -1.0, 0.5, 0.9]), 2),
         lambda: molecules(blocks_differ, two_fragments(), max_blocks=4),
+        lambda: graph_problem("dominating-set", path(6), 0.7),
+        pytest.param(lambda: graph_problem("max-cut", path(5), 0.7), marks=pytest.mark.slow),
     ],
-    ids=["dags", "sets", "molecules"],
+    ids=["dags", "sets", "molecules", "dominating-sets", "cuts"],
 )
 def test_sampled_trajectories_with_partial_rewards(make, x64):
     check(*with_trajectories(make()))
