@@ -12,6 +12,7 @@ from gfnjax.envs.base import (
     Stoppable,
 )
 from gfnjax.envs.bits import BitSequence, bit_sequence
+from gfnjax.envs.box import Box
 from gfnjax.envs.conditional import (
     Conditional,
     preference_conditional,
@@ -32,9 +33,11 @@ from gfnjax.envs.sets import Set, additive_set, published_set
 from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
 from gfnjax.envs.tempered import tempered
 from gfnjax.envs.text import ListedText, PromptedText, Text
+from gfnjax.envs.torus import Torus
 
 __all__ = [
     "BitSequence",
+    "Box",
     "Conditional",
     "Conditioned",
     "DAGs",
@@ -58,6 +61,7 @@ __all__ = [
     "Stoppable",
     "TabularDAG",
     "Text",
+    "Torus",
     "VariableSequence",
     "additive_set",
     "antimicrobial_peptides",

@@ -29,8 +29,8 @@ def any_of(actions: Actions, support: PyTree) -> PyTree:
     """All actions, allowed or not; some that are allowed, if they have no numbers."""
     if isinstance(actions, Categorical):
         return jnp.arange(actions.size, dtype=jnp.int32)
-    sample = jax.vmap(lambda u: actions.sample(actions.neutral(), support, u))
-    return sample(actions.noise(jax.random.key(0), (DRAWS,)))
+    rows = np.zeros(DRAWS, int)
+    return _some(actions, jax.tree.map(lambda x: x[None], support), rows, jax.random.key(0))
 
 
 def _some(actions: Actions, support: PyTree, rows: np.ndarray, key: Array) -> PyTree:

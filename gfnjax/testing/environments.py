@@ -26,6 +26,7 @@ from gfnjax.envs.base import (
 from gfnjax.envs.contract import REWARDS, calls, outside_of_jax, trace
 from gfnjax.testing.claims import ConformanceError, agree, each, equal, first, require
 from gfnjax.testing.conditional import broken_promise
+from gfnjax.testing.densities import check_densities, is_continuous
 from gfnjax.testing.edges import (
     any_of,
     check_absorbing,
@@ -48,6 +49,8 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     equality under jit and vmap, a batch of one included; finite rewards and reward gradients;
     and, where the environment has these abilities, a consistent enumeration, a sparse observation,
     sources whose condition every step keeps and rewards of whole paths that are those of states.
+    Where actions are no numbers, densities that are finite, with finite gradients, both ways along
+    all edges, and steps back that come to s_0 exactly.
 
     Args:
         env: the environment.
@@ -61,7 +64,7 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     _check_sizes(env)
     _check_traceable(env)
     _check_initial_state(env)
-    walk_key, source_key, path_key = jax.random.split(key, 3)
+    walk_key, source_key, path_key, *density_key = jax.random.split(key, 3 + is_continuous(env))
     states = _walk(env, walk_key, num_trajectories)
     visited = _subsample(states)
     _check_masks(env, visited)
@@ -69,6 +72,8 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
         _check_canonical(env, visited)
     check_forward_edges(env, visited)
     check_backward_edges(env, visited)
+    if density_key:
+        check_densities(env, visited, density_key[0])
     # After the edges: an idle action or a missing one is the better explanation.
     _check_termination(env, states)
     check_absorbing(env, states)
