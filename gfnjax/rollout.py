@@ -114,8 +114,8 @@ def sample_forward(
     """
 
     def act(memory: PyTree, t: Array, turns: Turn, live: Array, finish: Finish) -> Any:
-        live = None if equal_lengths(env) else live
-        return memory, act_live(lambda turn: finish(turn, decide(turn.state)), turns, live)
+        known = None if equal_lengths(env) else live
+        return memory, act_live(lambda turn: finish(turn, decide(turn.state)), turns, known)
 
     given = batch_size, window, record, sources, temperature
     return rollout(env, act, lambda states: (), key, *given)

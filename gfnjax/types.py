@@ -44,13 +44,14 @@ class PolicyOutput(NamedTuple):
     """What a policy says about one state, before masking.
 
     Attributes:
-        forward_logits: `[num_actions]`.
-        backward_logits: `[num_backward_actions]`.
+        forward_logits: `[num_actions]`; of actions that are not numbered whatever their kind
+            takes for parameters (`gfnjax.actions.Actions.neutral`).
+        backward_logits: `[num_backward_actions]`, or alike.
         log_flow: `[]` log F(s) in nats.
     """
 
-    forward_logits: Array
-    backward_logits: Array
+    forward_logits: PyTree
+    backward_logits: PyTree
     log_flow: Array
 
 
