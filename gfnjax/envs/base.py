@@ -3,7 +3,7 @@
 import math
 import operator
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, _ProtocolMeta, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,8 @@ State = Any
 MAX_INDEXED_STATES = 2**31 - 1
 
 
-if TYPE_CHECKING:
-    from typing import _ProtocolMeta as _OfProtocols
-else:
-    _OfProtocols = type(Protocol)
-
-
-class _Ability(_OfProtocols):
+# A private name, that type checkers know, of `type(Protocol)`.
+class _Ability(_ProtocolMeta):
     """Of `Environment` and the protocols that add an ability to it.
 
     Who has an ability is told by what it adds, of which there may be little: environments whose
