@@ -26,7 +26,7 @@ class _Ability(_ProtocolMeta):
     """
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        if not getattr(cls, "_is_protocol", False):
+        if cls is Environment or not getattr(cls, "_is_protocol", False):
             return super().__instancecheck__(instance)
         if not all(hasattr(instance, name) for name in _added(cls)):
             return False
