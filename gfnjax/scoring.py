@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gfnjax import log_rewards, masking, packing
 from gfnjax.actions import Action, Categorical, actions_of, backward_actions_of
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, RandomSource, State, at_source, is_acyclic
 from gfnjax.shapes import check_one, check_trajectories
 from gfnjax.types import Array, Number, PolicyOutput, PyTree, Scores, Trajectory
 
@@ -82,7 +82,7 @@ class Reading(NamedTuple):
 
     def num_states(self, num_visits: int) -> int:
         """How many of so many states of a trajectory are read at most: the last if any is."""
-        whole = num_visits == self.env.max_steps + 1
+        whole = is_acyclic(self.env) and num_visits == self.env.max_steps + 1
         return num_visits - (whole and not self.ends)
 
 
@@ -205,8 +205,13 @@ def assemble(
     partial_reward = None
     if "log_partial_reward" in needs:
         partial_reward = log_rewards.partial_rewards(env, trajectories, live & ~terminal)
+    first = jax.tree.map(lambda x: x[:, 0], trajectories.states)
+    from_source = None if is_acyclic(env) else jax.vmap(partial(at_source, env))(first)
+    log_pf = rows.log_pf[:, :-1]
+    if isinstance(env, RandomSource):
+        log_pf = log_pf.at[:, 0].add(jax.vmap(partial(_log_source, env))(first))
     return Scores(
-        log_pf=jnp.where(live[:, 1:], rows.log_pf[:, :-1], 0.0),
+        log_pf=jnp.where(live[:, 1:], log_pf, 0.0),
         log_pb=jnp.where(live[:, 1:], log_pb[:, 1:], 0.0),
         log_flow=log_flow,
         log_reward=log_reward,
@@ -219,7 +224,19 @@ def assemble(
         log_value=interior(rows.log_value, log_reward[:, None]),
         raw_flow=jnp.where(live, rows.log_flow, 0.0) if "raw_flow" in needs else None,
         log_policy=rows.log_policy,
+        from_source=from_source,
     )
+
+
+def is_whole(scores: Scores) -> Array:
+    """Whether a trajectory, or each of a batch, goes all the way from s_0 to a terminal state."""
+    start = scores.from_source
+    return scores.complete if start is None else scores.complete & start
+
+
+def _log_source(env: RandomSource, state: State) -> Array:
+    """`[]` nats that the first step has besides log P_F, zero in all states but s_0."""
+    return jnp.where(at_source(env, state), env.log_source(state), 0.0)
 
 
 def is_complete(env: Environment, trajectories: Trajectory) -> Array:
@@ -276,7 +293,8 @@ def log_inflow(
         output = policy.evaluate(params, env, parent)
         log_pf = masking.log_softmax(output.forward_logits, env.forward_mask(parent))
         action = env.forward_action(state, backward_action)
-        return output.log_flow + masking.select(log_pf, action)
+        drawn = _log_source(env, parent) if isinstance(env, RandomSource) else 0.0
+        return output.log_flow + masking.select(log_pf, action) + drawn
 
     rows = (
         jax.tree.map(lambda x: jnp.repeat(x, undo.size, axis=0), states),

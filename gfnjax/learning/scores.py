@@ -18,7 +18,7 @@ from gfnjax.objectives.base import (
     name_of,
     resolve_log_z,
 )
-from gfnjax.scoring import VisitScores, from_start
+from gfnjax.scoring import VisitScores, from_start, is_whole
 from gfnjax.state import Params
 from gfnjax.types import Array, PyTree, Scores, Trajectory
 
@@ -164,12 +164,20 @@ def loss(
     known["chunk_size"] = model.chunk_size_for(trajectories)
     if model.policy.num_members is None:
         scores = score(*given, key=key, **known)
-        value, errors = loss_and_errors(objective, regression, scores)
-        return value, scores, errors
+        keep = _learned_from(objective, scores)
+        value, errors = loss_and_errors(objective, regression, scores, keep)
+        return value, scores, errors if keep is None else jnp.where(keep, errors, 0.0)
     score_key, keep_key = (None, None) if key is None else jax.random.split(key)
     scores = score(*given, key=score_key, members=True, **known)
     value, errors = mean_loss(model.policy, objective, regression, scores, keep_key)
     return value, jax.tree.map(lambda x: x[0], scores), errors
+
+
+def _learned_from(objective: Objective, scores: Scores) -> Array | None:
+    """Which trajectories count where there are cycles; None where all of them do."""
+    if scores.from_source is None or objective.cycles == "all":
+        return None
+    return is_whole(scores)
 
 
 def mean_loss(
@@ -191,6 +199,8 @@ def mean_loss(
     if key is not None and policy.keep < 1:
         shape = keep.shape[0], spread.whole(keep.shape[1])
         keep = spread.rows(jax.random.bernoulli(key, policy.keep, shape), axis=1)
+    if (whole := _learned_from(objective, scores)) is not None:
+        keep &= whole
     judge = partial(loss_and_errors, objective, regression)
     losses, errors = jax.vmap(judge)(scores, keep)
     return losses.mean(), errors.mean(axis=0)

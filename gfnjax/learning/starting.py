@@ -18,6 +18,7 @@ from gfnjax.errors import ArgumentError
 from gfnjax.learning.scores import path_scores
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective
+from gfnjax.scoring import is_whole
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
 
@@ -65,8 +66,11 @@ def first_log_flow(env: Environment, objective: Objective, log_z: Array) -> Arra
 
 def estimate(model: Model, objective: Objective, params: Params, trajectories: Trajectory) -> Array:
     """`[]` the mean of `Objective.first_log_z` over trajectories `[B, ...]`, of the finite ones."""
-    found = jax.vmap(objective.first_log_z)(path_scores(model, objective, params, trajectories))
+    scores = path_scores(model, objective, params, trajectories)
+    found = jax.vmap(objective.first_log_z)(scores)
     finite = jnp.isfinite(found)
+    if scores.from_source is not None:  # of what was cut there is no log R
+        finite &= is_whole(scores)
     total = jnp.where(finite, found, 0.0).sum()
     total, count = spread.total((total, finite.sum()))
     count = jnp.maximum(count, 1).astype(found.dtype)

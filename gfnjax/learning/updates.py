@@ -17,7 +17,7 @@ from gfnjax.objectives.base import Objective
 from gfnjax.policies.backward import TrainedBackward
 from gfnjax.policies.base import Behaviour
 from gfnjax.samplers.base import Sampler
-from gfnjax.scoring import VisitScores
+from gfnjax.scoring import VisitScores, is_whole
 from gfnjax.state import Params, StepInfo, TrainState
 from gfnjax.types import Array, PyTree, Scores, Trajectory
 
@@ -36,12 +36,16 @@ class OptStates(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a step reports of its batch, `[]` each: means, but sums of `complete` trajectories."""
+    """What a step reports of its batch, `[]` each: means, but sums of `complete` trajectories.
+
+    `cut` is None where there are no cycles.
+    """
 
     log_z: Array
     log_reward: Array
     complete: Array
     length: Array
+    cut: Array | None
 
 
 def seen_in(scores: Scores, dtype: Any) -> Seen:
@@ -52,6 +56,7 @@ def seen_in(scores: Scores, dtype: Any) -> Seen:
         log_reward=jnp.where(scores.complete, scores.log_reward, 0.0).sum(),
         complete=scores.complete.astype(dtype).sum(),
         length=spread.share(scores.length.astype(dtype).mean()),
+        cut=None if scores.from_source is None else spread.share((~is_whole(scores)).mean(dtype=dtype)),
     )
 
 
@@ -64,7 +69,7 @@ class Fit(NamedTuple):
     grad_norm: Array
     seen: Seen
 
-    def info(self, log_z: Array | None) -> StepInfo:
+    def info(self, log_z: Array | None, windows: bool = False) -> StepInfo:
         """What a step reports; the mean of the scores' log Z where none is given."""
         seen = self.seen
         return StepInfo(
@@ -73,6 +78,7 @@ class Fit(NamedTuple):
             log_reward=seen.log_reward / jnp.maximum(seen.complete, 1),
             length=seen.length,
             grad_norm=self.grad_norm,
+            cut=None if windows else seen.cut,
         )
 
 

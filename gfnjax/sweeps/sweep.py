@@ -133,7 +133,7 @@ def _row(
     about = {"member": number, "point": point, "seed": seed, **found.points[point]}
     status = population.status[place]
     diverged = status == "diverged"
-    numbers = {_named(name): float(np.mean(x)) for name, x in info._asdict().items()}
+    numbers = {_named(name): float(np.mean(x)) for name, x in info._asdict().items() if x is not None}
     if diverged:
         numbers = dict.fromkeys(numbers, float("nan"))
     elif evaluate is not None:
