@@ -14,7 +14,7 @@ from gfnjax import log_rewards, masking, packing
 from gfnjax.actions import Action, Categorical, actions_of, backward_actions_of
 from gfnjax.envs.base import Environment, RandomSource, State, at_source, is_acyclic
 from gfnjax.shapes import check_one, check_trajectories
-from gfnjax.types import Array, Number, PolicyOutput, PyTree, Scores, Trajectory
+from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
 class StatePolicy(Protocol):
@@ -206,8 +206,9 @@ def assemble(
     if "log_partial_reward" in needs:
         partial_reward = log_rewards.partial_rewards(env, trajectories, live & ~terminal)
     first = jax.tree.map(lambda x: x[:, 0], trajectories.states)
-    from_source = None if is_acyclic(env) else jax.vmap(partial(at_source, env))(first)
-    log_pf = rows.log_pf[:, :-1]
+    log_pf, from_source = rows.log_pf[:, :-1], None
+    if not is_acyclic(env) or isinstance(env, RandomSource):
+        from_source = jax.vmap(partial(at_source, env))(first)
     if isinstance(env, RandomSource):
         log_pf = log_pf.at[:, 0].add(jax.vmap(partial(_log_source, env))(first))
     return Scores(
@@ -269,8 +270,11 @@ def log_inflow(
     trajectories: Trajectory,
     *,
     chunk_size: int | None = None,
+    log_z: Array | float = 0.0,
 ) -> Array:
     """log sum over parents s of F(s) P_F(s' | s), for every visited state s' but s_0.
+
+    Where s_1 is drawn F(s_0) is `log_z`; else it is what the network says.
 
     Returns:
         `[B, T + 1]` nats, zero at s_0 and after the end.
@@ -293,8 +297,10 @@ def log_inflow(
         output = policy.evaluate(params, env, parent)
         log_pf = masking.log_softmax(output.forward_logits, env.forward_mask(parent))
         action = env.forward_action(state, backward_action)
-        drawn = _log_source(env, parent) if isinstance(env, RandomSource) else 0.0
-        return output.log_flow + masking.select(log_pf, action) + drawn
+        log_flow = output.log_flow + masking.select(log_pf, action)
+        if not isinstance(env, RandomSource):
+            return log_flow
+        return jnp.where(at_source(env, parent), log_z + env.log_source(parent), log_flow)
 
     rows = (
         jax.tree.map(lambda x: jnp.repeat(x, undo.size, axis=0), states),
@@ -372,20 +378,3 @@ def terminal_step(scores: Scores) -> Array:
     check_one(scores)
     step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
     return (step == scores.length) & scores.complete
-
-
-def from_start(scores: Scores, start: Array | None, value_scale: Number | None = None) -> Scores:
-    """Scores of one trajectory with the flows of the network shifted to where they started.
-
-    Flows that are read off the forward logits, `value_scale` times `log_value`, are shifted alike;
-    what is known is not: log R at the terminal state.
-    """
-    check_one(scores)
-    if start is None:
-        return scores
-    visited = jnp.pad(scores.mask, (1, 0), constant_values=True)
-    shift = jnp.where(visited & ~terminal_step(scores), jax.lax.stop_gradient(start), 0.0)
-    value = scores.log_value
-    if value is not None:
-        value = value + shift / (1.0 if value_scale is None else value_scale)
-    return scores._replace(log_flow=scores.log_flow + shift, log_value=value)

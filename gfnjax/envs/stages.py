@@ -16,7 +16,10 @@ SOURCE, INSIDE, STOPPED = 0, 1, 2
 class Stages:
     """Stages of a state, `state.stage` `[]` int32, for environments with `num_moves`."""
 
-    num_moves: Any
+    @property
+    def num_moves(self) -> int:
+        """M."""
+        raise NotImplementedError
 
     @property
     def num_actions(self) -> int:

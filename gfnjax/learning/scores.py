@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import groups, rollout, spread
-from gfnjax.envs.base import Conditioned
+from gfnjax.envs.base import Conditioned, RandomSource
 from gfnjax.errors import ArgumentError
+from gfnjax.log_flows import from_start
 from gfnjax.model import Model, nowhere, score_inflow, score_policies, score_prior
 from gfnjax.objectives.base import (
     Objective,
@@ -18,7 +19,7 @@ from gfnjax.objectives.base import (
     name_of,
     resolve_log_z,
 )
-from gfnjax.scoring import VisitScores, from_start, is_whole
+from gfnjax.scoring import VisitScores, is_whole
 from gfnjax.state import Params
 from gfnjax.types import Array, PyTree, Scores, Trajectory
 
@@ -117,7 +118,9 @@ def adapted(
         scores = scores._replace(auxiliary=_repeat(auxiliary, scores) if members else auxiliary)
 
     def adapt(scores: Scores) -> Scores:
-        return objective.adapt(from_start(scores, params.log_flow_start, objective.value_scale))
+        start, scale = params.log_flow_start, objective.value_scale
+        drawn = isinstance(model.env, RandomSource)
+        return objective.adapt(from_start(scores, start, scale, drawn))
 
     adapt_all = jax.vmap(jax.vmap(adapt)) if members else jax.vmap(adapt)
     return adapt_all(scores)

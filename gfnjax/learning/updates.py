@@ -50,13 +50,16 @@ class Seen(NamedTuple):
 
 def seen_in(scores: Scores, dtype: Any) -> Seen:
     """What this device's scores `[b, ...]` contribute to what is reported of the whole batch."""
+    cut = None
+    if scores.from_source is not None:
+        cut = spread.share((~is_whole(scores)).astype(dtype).mean())
     return Seen(
         log_z=spread.share(scores.log_z.mean()),
         # No product: 0 * inf of a window that has not ended would be NaN.
         log_reward=jnp.where(scores.complete, scores.log_reward, 0.0).sum(),
         complete=scores.complete.astype(dtype).sum(),
         length=spread.share(scores.length.astype(dtype).mean()),
-        cut=None if scores.from_source is None else spread.share((~is_whole(scores)).mean(dtype=dtype)),
+        cut=cut,
     )
 
 

@@ -19,7 +19,7 @@ from jax import lax
 
 from gfnjax import masking
 from gfnjax.actions import require_categorical
-from gfnjax.envs.base import check_indexable
+from gfnjax.envs.base import RandomSource, at_source, check_indexable
 from gfnjax.errors import ArgumentError
 from gfnjax.metrics import chains, distances
 from gfnjax.metrics.state_graph import StateGraph
@@ -96,10 +96,13 @@ def _policy_table(model: Model, params: Params, batch_size: int) -> PolicyTable:
     def row(index: Array) -> PolicyTable:
         state = env.state_at(index)
         output = model.policy.evaluate(params.policy, env, state)
+        log_flow = output.log_flow + start
+        if isinstance(env, RandomSource):
+            log_flow = jnp.where(at_source(env, state), params.log_z, log_flow)
         return PolicyTable(
             masking.log_softmax(output.forward_logits, env.forward_mask(state)),
             masking.log_softmax(backward(env, state, output), env.backward_mask(state)),
-            output.log_flow + start,
+            log_flow,
         )
 
     return lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=batch_size)

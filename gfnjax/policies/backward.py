@@ -56,7 +56,8 @@ class SourceBackward:
     reads_output: ClassVar[bool] = False
 
     def __call__(self, env: Environment, state: State, output: PolicyOutput | None) -> Array:
-        undos, mask = jnp.arange(env.num_backward_actions, dtype=jnp.int32), env.backward_mask(state)
+        undos = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
+        mask = env.backward_mask(state)
         parents = jax.vmap(env.backward_step, (None, 0))(state, undos)
         home = mask & jax.vmap(lambda parent: at_source(env, parent))(parents)
         others = jnp.maximum((mask & ~home).sum(), 1).astype(jnp.result_type(float))

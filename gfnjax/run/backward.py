@@ -57,7 +57,7 @@ def _uniform(setting: Setting) -> BackwardPolicy:
     return UniformBackward()
 
 
-@registry.backward("source", summary="to the source wherever it is near; for state graphs with cycles")
+@registry.backward("source", summary="to s_0 wherever that is a parent, for cycles")
 def _source(setting: Setting) -> BackwardPolicy:
     return SourceBackward()
 

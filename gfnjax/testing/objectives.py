@@ -52,7 +52,8 @@ def _optimal_tables(graph: StateGraph, key: Array) -> tuple[Array, Array, Array]
     if graph.log_source is None:
         logits = jax.random.normal(key, graph.parents.shape, dtype)
         log_pb = masking.log_softmax(logits, graph.backward_mask)
-        return *exact.optimal_flow(graph, log_pb), log_pb
+        log_flow, log_pf = exact.optimal_flow(graph, log_pb)
+        return log_flow, log_pf, log_pb
     some = jax.random.uniform(key, graph.children.shape, minval=0.1, maxval=1.0)
     edges = jnp.asarray(least_flow(graph, np.asarray(some) / graph.num_states).flow, dtype)
     log_z = exact.target_distribution(graph)[1]
