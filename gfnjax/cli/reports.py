@@ -26,6 +26,10 @@ OTHERS = {
     "log_likelihood": ("log-likelihood on average", ".2f"),
     "distinct_2": ("different pairs of tokens", ".3f"),
     "worst_total_variation": ("at the worst condition TV", ".4f"),
+    "expected_length": ("states on the way", ".3f"),
+    "cut": ("share cut", ".4f"),
+    "fixed_points_l1": ("L1 of fixed points", ".4f"),
+    "mean_reward_error": ("relative error of the mean reward", ".4f"),
 }
 
 

@@ -7,6 +7,7 @@ from gfnjax.envs.base import (
     Environment,
     PartialReward,
     PathReward,
+    RandomSource,
     SparselyObserved,
     Stoppable,
 )
@@ -16,16 +17,18 @@ from gfnjax.envs.conditional import (
     preference_conditional,
     temperature_conditional,
 )
+from gfnjax.envs.cyclic_hypergrid import CyclicHypergrid, UniformSourceHypergrid
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.drawing import Renderable
 from gfnjax.envs.hypergrid import Hypergrid
 from gfnjax.envs.ising import Ising
 from gfnjax.envs.molecule_tasks import molecules
 from gfnjax.envs.molecules import Molecules
+from gfnjax.envs.permutations import Permutations
 from gfnjax.envs.phylogeny import Phylogeny, phylogeny, phylogeny_benchmark
 from gfnjax.envs.sequences import FixedSequence, left_to_right_bits, qm9_small, tfbind8
 from gfnjax.envs.sets import Set, additive_set, published_set
-from gfnjax.envs.tabular import TabularDAG, random_dag, tabular_dag
+from gfnjax.envs.tabular import TabularDAG, TabularGraph, random_dag, tabular_dag, tabular_graph
 from gfnjax.envs.tempered import tempered
 from gfnjax.envs.text import ListedText, PromptedText, Text
 
@@ -33,6 +36,7 @@ __all__ = [
     "BitSequence",
     "Conditional",
     "Conditioned",
+    "CyclicHypergrid",
     "DAGs",
     "Enumerable",
     "Environment",
@@ -43,14 +47,18 @@ __all__ = [
     "Molecules",
     "PartialReward",
     "PathReward",
+    "Permutations",
     "Phylogeny",
     "PromptedText",
+    "RandomSource",
     "Renderable",
     "Set",
     "SparselyObserved",
     "Stoppable",
     "TabularDAG",
+    "TabularGraph",
     "Text",
+    "UniformSourceHypergrid",
     "VariableSequence",
     "additive_set",
     "antimicrobial_peptides",
@@ -64,6 +72,7 @@ __all__ = [
     "qm9_small",
     "random_dag",
     "tabular_dag",
+    "tabular_graph",
     "temperature_conditional",
     "tempered",
     "tfbind8",
