@@ -290,8 +290,8 @@ def log_inflow(
     undo = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
     valid = jax.vmap(env.backward_mask)(states) & _fold(live)[:, None]
 
-    def edge(params: PyTree, context: PyTree, row: tuple[State, Array]) -> Array:
-        env, policy = context
+    def edge(held: PyTree, context: PyTree, row: tuple[State, Array]) -> Array:
+        (params, log_z), (env, policy) = held, context
         state, backward_action = row
         parent = env.backward_step(state, backward_action)
         output = policy.evaluate(params, env, parent)
@@ -306,7 +306,8 @@ def log_inflow(
         jax.tree.map(lambda x: jnp.repeat(x, undo.size, axis=0), states),
         jnp.tile(undo, valid.shape[0]),
     )
-    edges = _map(edge, params, (env, policy), rows, valid.reshape(-1), chunk_size)
+    held = params, jnp.asarray(log_z, jnp.result_type(float))
+    edges = _map(edge, held, (env, policy), rows, valid.reshape(-1), chunk_size)
     inflow = masking.logsumexp(edges.reshape(valid.shape), valid).reshape(live.shape)
     return jnp.where(live, inflow, 0.0)
 
