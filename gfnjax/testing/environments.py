@@ -68,6 +68,8 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     _check_traceable(env)
     _check_initial_state(env)
     walk_key, source_key, path_key = jax.random.split(key, 3)
+    if isinstance(env, RandomSource):
+        check_sources(env, source_key, num_trajectories)
     states = _walk(env, walk_key, num_trajectories)
     visited = subsample(states, MAX_CHECKED_STATES)
     _check_masks(env, visited)
@@ -91,8 +93,6 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     if isinstance(env, Conditioned):
         message = broken_promise(env, source_key, num_trajectories)
         require(message is None, str(message))
-    if isinstance(env, RandomSource):
-        check_sources(env, source_key, num_trajectories)
     if isinstance(env, PathReward):
         message = broken_values(env, path_key)
         require(message is None, str(message))

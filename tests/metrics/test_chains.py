@@ -1,4 +1,4 @@
-"""State graphs with cycles: visits, lengths, flows and distances against numbers known otherwise."""
+"""State graphs with cycles: visits, lengths and flows against numbers known otherwise."""
 
 from functools import lru_cache
 
