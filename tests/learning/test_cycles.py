@@ -36,7 +36,7 @@ from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.scoring import is_whole
 from gfnjax.testing import exact_optimum
 
-# 0 -> 1 -> 2 -> {3, 4} with 2 -> 1: uniform policies need 2 k + 3 steps with probability (2/3) / 3^k.
+# 0 -> 1 -> 2 -> {3, 4} with 2 -> 1: a uniform policy takes 2 k + 3 steps in (2/3) / 3^k of all.
 AROUND = tabular_graph([[1], [2], [1, 3, 4], [], []], [0.0, 0.0, 0.0, 1.0, -1.0], 5)
 
 
@@ -77,6 +77,7 @@ def test_transitions_of_what_was_cut_are_scored_to_the_last(uniform):
     assert scores.from_source.all()
 
 
+@pytest.mark.slow
 def test_trajectory_balance_leaves_out_what_was_cut(uniform):
     _, params, paths = uniform
     gfn = gflownet(objective=TrajectoryBalance())
@@ -106,6 +107,7 @@ def test_backward_walks_that_are_cut_do_not_count_as_whole(uniform):
     np.testing.assert_allclose(tb.loss(params, paths), tb.loss(params, alone), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_share_that_was_cut_is_in_the_history(key):
     state, history = gfnjax.train(gflownet(batch_size=200), key, 2, chunk_size=2)
     np.testing.assert_allclose(history.info.cut[0], 1 / 9, atol=0.08)
@@ -128,8 +130,8 @@ def test_no_trajectory_that_ends_is_no_failure(key):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "objective",
-    [DetailedBalance(), SubTrajectoryBalance(), RegularisedDetailedBalance(0.0)],
-    ids=["db", "subtb", "reg-db"],
+    [SubTrajectoryBalance(), RegularisedDetailedBalance(0.0)],
+    ids=["subtb", "reg-db"],
 )
 def test_learns_the_target_from_trajectories_that_are_mostly_cut(objective, key):
     env = AROUND.replace(max_steps=3)
@@ -183,6 +185,7 @@ def test_algorithms_that_count_on_an_end_refuse_cycles():
         EnergyGFlowNet(gflownet(), AROUND, None)
 
 
+@pytest.mark.slow
 def test_log_z_is_the_flow_of_a_random_source(key):
     env = Permutations(3)
     gfn = gflownet(env)
@@ -194,7 +197,7 @@ def test_log_z_is_the_flow_of_a_random_source(key):
     np.testing.assert_allclose(gfn.log_z(params), 1.25)
     grads = jax.grad(gfn.loss)(params, paths)
     residual = scores.log_flow[:, :-1] + scores.log_pf - scores.log_flow[:, 1:] - scores.log_pb
-    expected = 2 * residual[:, 0].sum() / paths.length.sum()
+    expected = 2 * float(residual[:, 0].sum()) / int(paths.length.sum())
     np.testing.assert_allclose(grads.log_z, expected, rtol=1e-4)
 
 
@@ -214,17 +217,16 @@ def test_weights_of_what_was_cut_are_zero(x64):
     np.testing.assert_array_equal(np.isneginf(weights), paths.cut)
     # At the optimum all others are Z: the mean is Z less the share of longer trajectories.
     share = 1 - float(paths.cut.mean())
-    np.testing.assert_allclose(weights[~np.asarray(paths.cut)], params.log_z, rtol=1e-9)
+    np.testing.assert_allclose(weights[~np.asarray(paths.cut)], params.log_z, rtol=1e-6)
     lower = sampled.mean_log_weight(gfn.model, weights)
-    np.testing.assert_allclose(lower, params.log_z + np.log(share), rtol=1e-9)
+    np.testing.assert_allclose(lower, params.log_z + np.log(share), rtol=1e-6)
     ends = AROUND.state_at(jnp.full(300, 3, jnp.int32))
     upper = sampled.eubo(gfn.model, params, jax.random.key(2), ends)
     assert upper > params.log_z
-    found = sampled.log_likelihood(
-        gfn.model, params, jax.random.key(3), ends[:1] if 0 else ends, 40
-    )
-    truth = exact.target_distribution(build_graph(AROUND))[0][3]
-    assert np.logaddexp.reduce(found) - np.log(300) < truth
+    found = sampled.log_likelihood(gfn.model, params, jax.random.key(3), ends, 40)
+    back = gfn.sample_backward(params, jax.random.key(4), ends)
+    truth = exact.target_distribution(build_graph(AROUND))[0][3] + np.log(1 - back.cut.mean())
+    np.testing.assert_allclose(np.logaddexp.reduce(found) - np.log(300), truth, atol=0.1)
 
 
 @pytest.mark.slow
@@ -237,7 +239,6 @@ def test_chains_refuse_what_is_cut_and_keep_the_target(key):
     for step in jax.random.split(jax.random.key(2), 12):
         found = move(step, states)
         states = found.states
-        assert env.is_terminal(states.at if 0 else jax.tree.map(lambda x: x[0], states))
         assert (np.asarray(states.index) >= 3).all()
         assert not (found.accepted & found.trajectories.cut).any()
     share = float((states.index == 3).mean())
