@@ -225,7 +225,8 @@ def test_weights_of_what_was_cut_are_zero(x64):
     assert upper > params.log_z
     found = sampled.log_likelihood(gfn.model, params, jax.random.key(3), ends, 40)
     back = gfn.sample_backward(params, jax.random.key(4), ends)
-    truth = exact.target_distribution(build_graph(AROUND))[0][3] + np.log(1 - back.cut.mean())
+    truth = float(exact.target_distribution(build_graph(AROUND))[0][3])
+    truth += np.log(1 - float(back.cut.mean()))
     np.testing.assert_allclose(np.logaddexp.reduce(found) - np.log(300), truth, atol=0.1)
 
 
