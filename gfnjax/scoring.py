@@ -229,12 +229,6 @@ def assemble(
     )
 
 
-def is_whole(scores: Scores) -> Array:
-    """Whether a trajectory, or each of a batch, goes all the way from s_0 to a terminal state."""
-    start = scores.from_source
-    return scores.complete if start is None else scores.complete & start
-
-
 def _log_source(env: RandomSource, state: State) -> Array:
     """`[]` nats that the first step has besides log P_F, zero in all states but s_0."""
     return jnp.where(at_source(env, state), env.log_source(state), 0.0)

@@ -116,6 +116,12 @@ class Scores(NamedTuple):
     group_reward: Array | None = None
     from_source: Array | None = None
 
+    @property
+    def whole(self) -> Array:
+        """`[]` bool, whether it goes all the way from s_0 to a terminal state; `[B]` of a batch."""
+        start = self.from_source
+        return self.complete if start is None else self.complete & start
+
 
 class Residuals(NamedTuple):
     """What an objective returns for one trajectory.

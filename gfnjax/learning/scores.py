@@ -19,7 +19,7 @@ from gfnjax.objectives.base import (
     name_of,
     resolve_log_z,
 )
-from gfnjax.scoring import VisitScores, is_whole
+from gfnjax.scoring import VisitScores
 from gfnjax.state import Params
 from gfnjax.types import Array, PyTree, Scores, Trajectory
 
@@ -180,7 +180,7 @@ def _learned_from(objective: Objective, scores: Scores) -> Array | None:
     """Which trajectories count where there are cycles; None where all of them do."""
     if scores.from_source is None or objective.cycles == "all":
         return None
-    return is_whole(scores)
+    return scores.whole
 
 
 def mean_loss(

@@ -18,7 +18,6 @@ from gfnjax.errors import ArgumentError
 from gfnjax.learning.scores import path_scores
 from gfnjax.model import Model
 from gfnjax.objectives.base import Objective
-from gfnjax.scoring import is_whole
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
 
@@ -79,7 +78,7 @@ def estimate(model: Model, objective: Objective, params: Params, trajectories: T
     found = jax.vmap(objective.first_log_z)(scores)
     finite = jnp.isfinite(found)
     if scores.from_source is not None:
-        finite &= is_whole(scores)
+        finite &= scores.whole
         top = spread.largest(jnp.where(finite, found, masking.FILL).max())
         weights = jnp.where(finite, jnp.exp(found - top), 0.0)
         total, count = spread.total((weights.sum(), jnp.ones_like(weights).sum()))

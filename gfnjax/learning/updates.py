@@ -17,7 +17,7 @@ from gfnjax.objectives.base import Objective
 from gfnjax.policies.backward import TrainedBackward
 from gfnjax.policies.base import Behaviour
 from gfnjax.samplers.base import Sampler
-from gfnjax.scoring import VisitScores, is_whole
+from gfnjax.scoring import VisitScores
 from gfnjax.state import Params, StepInfo, TrainState
 from gfnjax.types import Array, PyTree, Scores, Trajectory
 
@@ -52,7 +52,7 @@ def seen_in(scores: Scores, dtype: Any) -> Seen:
     """What this device's scores `[b, ...]` contribute to what is reported of the whole batch."""
     cut = None
     if scores.from_source is not None:
-        cut = spread.share((~is_whole(scores)).astype(dtype).mean())
+        cut = spread.share((~scores.whole).astype(dtype).mean())
     return Seen(
         log_z=spread.share(scores.log_z.mean()),
         # No product: 0 * inf of a window that has not ended would be NaN.

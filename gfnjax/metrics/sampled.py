@@ -29,7 +29,6 @@ from gfnjax.metrics import distances
 from gfnjax.metrics.exact import target_distribution
 from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.model import Model, require_model
-from gfnjax.scoring import is_whole
 from gfnjax.shapes import check_alike, check_shape, check_states
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
@@ -128,7 +127,7 @@ def log_likelihood(
         trajectories = model.sample_backward(params, key, terminal_states)
         scores = model.score(params, trajectories)
         ratio = scores.log_pf.sum(axis=1) - scores.log_pb.sum(axis=1)
-        return ratio if is_acyclic(model.env) else jnp.where(is_whole(scores), ratio, -jnp.inf)
+        return ratio if is_acyclic(model.env) else jnp.where(scores.whole, ratio, -jnp.inf)
 
     log_ratios = lax.map(log_ratio, jax.random.split(key, num_trajectories))
     return jax.nn.logsumexp(log_ratios, axis=0) - jnp.log(num_trajectories).astype(log_ratios.dtype)
@@ -149,7 +148,7 @@ def log_weights(model: Model, params: Params, trajectories: Trajectory) -> Array
     log_reference = scores.log_pb if model.prior is None else scores.log_prior
     assert log_reference is not None
     weights = scores.log_reward + log_reference.sum(axis=1) - scores.log_pf.sum(axis=1)
-    return weights if is_acyclic(model.env) else jnp.where(is_whole(scores), weights, -jnp.inf)
+    return weights if is_acyclic(model.env) else jnp.where(scores.whole, weights, -jnp.inf)
 
 
 @jax.jit

@@ -67,6 +67,7 @@ class PrefixTrajectoryBalance(Objective):
         return prefix_balance(scores)
 
     def penalties(self, scores: Scores) -> Array:
+        check_one(scores)
         log_flow = jnp.where(_stops(scores), flow_from_stop(scores), -EXPONENT_LIMIT)
         flow = jnp.exp(jnp.minimum(log_flow, EXPONENT_LIMIT))
         return self.flow_regularisation * jnp.where(_stops(scores), flow, 0.0)

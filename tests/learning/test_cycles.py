@@ -33,7 +33,6 @@ from gfnjax.replay import Fifo
 from gfnjax.samplers import Mixed, Windows
 from gfnjax.samplers.back_and_forth import back_and_forth
 from gfnjax.samplers.local_search import LocalSearch
-from gfnjax.scoring import is_whole
 from gfnjax.testing import exact_optimum
 
 # 0 -> 1 -> 2 -> {3, 4} with 2 -> 1: a uniform policy takes 2 k + 3 steps in (2/3) / 3^k of all.
@@ -73,7 +72,7 @@ def test_transitions_of_what_was_cut_are_scored_to_the_last(uniform):
     third, half = np.log(1 / 3), np.log(1 / 2)
     by_hand = [-0.5 - half, -1.0, 1.0 + third - half, -1.0, 1.0 + third - half]
     np.testing.assert_allclose(residuals.values, by_hand, rtol=1e-5)
-    assert not is_whole(scores)[row]
+    assert not scores.whole[row]
     assert scores.from_source.all()
 
 

@@ -56,7 +56,7 @@ from gfnjax.objectives.prefix_balance import PrefixTrajectoryBalance
 from gfnjax.objectives.regression import REGRESSIONS
 from gfnjax.objectives.soft_q_learning import SoftDQN
 from gfnjax.objectives.trajectory_balance import ContrastiveBalance
-from gfnjax.scoring import is_whole, terminal_step
+from gfnjax.scoring import terminal_step
 from gfnjax.testing import binary_tree, diamond, exact_optimum
 
 
@@ -172,7 +172,7 @@ def _losses_and_gradients(env, policy, chosen, params, trajectories):
             seen = as_seen(objective, scores, isinstance(env, RandomSource))
             # Of trajectories that were cut only transitions count.
             cut = scores.from_source is not None and objective.cycles == "complete"
-            keep = is_whole(scores) if cut else None
+            keep = scores.whole if cut else None
             values.append(loss_and_errors(objective, REGRESSIONS[g], seen, keep)[0])
         return jnp.stack(values)
 
