@@ -12,6 +12,7 @@ COMMANDS = {
     ),
     "growth": ("benchmarks.growth", "cost of a step by batch, horizon, actions and so on"),
     "sweeps": ("benchmarks.sweeps", "many runs in one program against one after another"),
+    "cyclic": ("benchmarks.cyclic", "state graphs with cycles, beside published distances"),
     "language": ("benchmarks.language", "samplers of texts, exact distances and tokens a second"),
     "molecules": ("benchmarks.molecules", "methods at equal numbers of molecules visited"),
     "peers": ("benchmarks.peers.install", "install the peers, each in an environment of its own"),

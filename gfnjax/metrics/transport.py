@@ -15,7 +15,6 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import coo_array
 
-from gfnjax import masking
 from gfnjax.errors import ArgumentError
 from gfnjax.metrics.state_graph import StateGraph
 
@@ -53,8 +52,8 @@ def least_flow(graph: StateGraph, least: np.ndarray | float = 0.0) -> EdgeFlow:
         wanted[source] -= 1.0
     else:
         mask[source] = False
-        first = np.asarray(graph.log_source, np.float64)
-        wanted -= np.where(first > masking.FILL / 2, np.exp(first), 0.0)
+        first = np.exp(np.asarray(graph.log_source, np.float64))
+        wanted -= first / first.sum()  # of float32 it need not sum to 1
     tails, actions = np.nonzero(mask)
     heads = np.asarray(graph.children)[mask]
     edges = np.arange(heads.size)

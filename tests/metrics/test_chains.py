@@ -118,6 +118,16 @@ def test_a_policy_that_never_stops_misses_what_it_says(monkeypatch):
     jax.clear_caches()
 
 
+def test_single_precision_is_enough():
+    graph = build_graph(UniformSourceHypergrid(2, 7, REWARD))
+    np.testing.assert_allclose(least_length(graph), 2.297048, rtol=1e-4)
+    graph = build_graph(CyclicHypergrid(2, 7, REWARD))
+    log_pb = jnp.where(graph.backward_mask, 0.0, -1e30)
+    log_pb -= jax.nn.logsumexp(log_pb, axis=1, keepdims=True)
+    log_pf = exact.optimal_flow(graph, log_pb)[1]
+    np.testing.assert_allclose(exact.expected_length(graph, log_pf), 342.9278, rtol=0.01)
+
+
 def test_least_flow_leaves_some_on_every_edge(x64):
     graph = build_graph(CyclicHypergrid(1, 4))
     flow = least_flow(graph, 0.01).flow
