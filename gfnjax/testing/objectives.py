@@ -16,7 +16,7 @@ from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import StateGraph, build_graph
 from gfnjax.metrics.transport import least_flow
-from gfnjax.objectives.base import Objective, as_objective, weighted_loss
+from gfnjax.objectives.base import Objective, as_objective, loss_and_errors
 from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.state import Params
@@ -113,7 +113,10 @@ def check_objective(
         target = jax.lax.stop_gradient(params.policy)
         scores = gfn.score(params, trajectories, target=target)
         extra = jax.vmap(objective.extra_loss)(scores).mean()
-        return weighted_loss(objective, gfn.regression, scores), extra
+        # Of what was cut, where there are cycles, some learn nothing.
+        counts = scores.from_source is None or objective.cycles == "all"
+        keep = None if counts else scores.whole
+        return loss_and_errors(objective, gfn.regression, scores, keep)[0], extra
 
     value_and_grad = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (total, extra), grads = value_and_grad(optimum)

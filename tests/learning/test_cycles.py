@@ -33,7 +33,7 @@ from gfnjax.replay import Fifo
 from gfnjax.samplers import Mixed, Windows
 from gfnjax.samplers.back_and_forth import back_and_forth
 from gfnjax.samplers.local_search import LocalSearch
-from gfnjax.testing import exact_optimum
+from gfnjax.testing import check_objective, exact_optimum
 
 # 0 -> 1 -> 2 -> {3, 4} with 2 -> 1: a uniform policy takes 2 k + 3 steps in (2/3) / 3^k of all.
 AROUND = tabular_graph([[1], [2], [1, 3, 4], [], []], [0.0, 0.0, 0.0, 1.0, -1.0], 5)
@@ -198,6 +198,12 @@ def test_log_z_is_the_flow_of_a_random_source(key):
     residual = scores.log_flow[:, :-1] + scores.log_pf - scores.log_flow[:, 1:] - scores.log_pb
     expected = 2 * float(residual[:, 0].sum()) / int(paths.length.sum())
     np.testing.assert_allclose(grads.log_z, expected, rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [TrajectoryBalance(), DetailedBalance()])
+def test_check_objective_takes_environments_with_cycles(objective, key):
+    check_objective(objective, key, AROUND)
 
 
 def test_the_start_of_log_z_is_near(key):
