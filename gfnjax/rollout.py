@@ -15,7 +15,14 @@ from jax import lax
 
 from gfnjax import log_rewards, packing, spread
 from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, tempered, usual
-from gfnjax.envs.base import Conditioned, Environment, State, equal_lengths, source_state
+from gfnjax.envs.base import (
+    Environment,
+    State,
+    equal_lengths,
+    is_acyclic,
+    source_drawer,
+    source_state,
+)
 from gfnjax.shapes import check_shape, check_states, check_trajectories
 from gfnjax.tuning import tuning
 from gfnjax.types import Array, PyTree, Trajectory
@@ -165,10 +172,11 @@ def rollout(
     step = partial(_step, env, act, actions, record, temperature)
     shapes = jax.eval_shape(step, memory, time, state, arrival, noise, done)
     ends = record is not None and record.ends
-    # Of a window that has not ended the last state is recorded all the same.
-    num_steps = horizon + (ends or (record is not None and window is not None))
+    # Where that may not be an end the last state is recorded all the same.
+    cuts = window is not None or not is_acyclic(env)
+    num_steps = horizon + (ends or (record is not None and cuts))
     at_once, num_slots = _blocks(num_steps)
-    limit = horizon if window is not None else num_steps if num_slots > num_steps else None
+    limit = horizon if cuts else num_steps if num_slots > num_steps else None
     buffers = _buffer((state, arrival.action, shapes[2]), max(horizon + 1, num_slots))
 
     def block(walk: Walk) -> Walk:
@@ -335,9 +343,9 @@ def sample_backward(
 
 
 def draw_sources(env: Environment, key: Array, batch_size: int) -> State:
-    """`[B, ...]` states s_0, each with a condition of its own where the environment has one."""
-    if isinstance(env, Conditioned):
-        return jax.vmap(env.draw_initial_state)(spread.rows(jax.random.split(key, batch_size)))
+    """`[B, ...]` states s_0, each drawn for itself where they differ."""
+    if (draw := source_drawer(env)) is not None:
+        return jax.vmap(draw)(spread.rows(jax.random.split(key, batch_size)))
     return tile(source_state(env), spread.part_of("batch_size", batch_size))
 
 

@@ -229,7 +229,7 @@ def test_every_environment_has_its_help(capsys):
             "a flag of replay fifo, prioritised, prompts, ranked, resid",
         ),
         ("train hypergrid --width 9", "--width is a flag of network causal, drift, forest, fra"),
-        ("train set --num-dims 9", "--num-dims is a flag of environment hypergrid or"),
+        ("train set --num-dims 9", "--num-dims is a flag of environment cyclic-grid, hypergrid or"),
         ("train hypergrid --no-side", "there is no flag --no-side; did you mean --side?"),
         ("train hypergrid --replay-share .1", "--replay-share does nothing without --replay"),
         ("train hypergrid --backward uniforn", "no backward 'uniforn'; did you mean uniform?"),
