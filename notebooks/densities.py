@@ -14,9 +14,9 @@
 # # Sampling a density, and what the lower bound does not see
 #
 # A diffusion sampler moves a point from the origin in a number of noisy steps, so that it ends
-# where the density is: in proportion to R(x), any function you can write in JAX. To a GFlowNet it is
-# one more environment. Its actions are places to go to, P_F and P_B are Gaussians, and trajectory
-# balance is what it always is.
+# where the density is: in proportion to R(x), any function you can write in JAX. To a GFlowNet it
+# is one more environment. Its actions are places to go to, P_F and P_B are Gaussians, and
+# trajectory balance is what it always is.
 #
 # Six Gaussians on a ring; the origin, where every path starts, is far from all of them.
 
@@ -115,7 +115,7 @@ plt.show()
 # %% [markdown]
 # ## Where to go from here
 #
-# `gfnjax train diffusion --target gmm25 --variant both` does the same on the command line, with MALA
-# search and a ranked replay buffer; `--target many-well` is the task on which a perfect half of every
-# pair of wells costs exactly 2.7078. A target of your own is a function of `x`; docs/continuous.md has
-# the rest: boxes, angles, and how to write a kind of action.
+# `gfnjax train diffusion --target gmm25 --variant both` does the same on the command line, with
+# MALA search and a ranked replay buffer; `--target many-well` is the task on which the heavier well
+# of every pair, sampled perfectly, is off by exactly 2.7078. A target of your own is a function of
+# `x`; docs/continuous.md has the rest: boxes, angles, and how to write a kind of action.
