@@ -1,4 +1,4 @@
-"""Arrays with an axis for the steps of a batch of trajectories, `[B, T, ...]`, written in a loop."""
+"""Arrays `[B, T, ...]` with an axis for the steps of trajectories, written in a loop."""
 
 import jax
 import jax.numpy as jnp
