@@ -29,6 +29,10 @@ OTHERS = {
     "distinct_2": ("different pairs of tokens", ".3f"),
     "kernel_jsd": ("JSD of a kernel density", ".4f"),
     "worst_total_variation": ("at the worst condition TV", ".4f"),
+    "expected_length": ("states on the way", ".3f"),
+    "cut": ("share cut", ".4f"),
+    "fixed_points_l1": ("L1 of fixed points", ".4f"),
+    "mean_reward_error": ("relative error of the mean reward", ".4f"),
 }
 
 

@@ -1,6 +1,6 @@
 """What an environment shows of its objects: the types, and what environments have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -73,10 +73,13 @@ class Target(NamedTuple):
     Attributes:
         log_z: nats.
         parts: `[...]` the probability of each part of a `Composite` environment's objects.
+        judge: how far terminal states `[n, ...]` with weights `[n]`, which sum to 1, are from it,
+            by name; on the host.
     """
 
     log_z: float
     parts: np.ndarray | None = None
+    judge: Callable[[State, np.ndarray], dict[str, float]] | None = None
 
 
 @runtime_checkable

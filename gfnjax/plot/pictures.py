@@ -271,7 +271,7 @@ def _heat_map(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
     rows, columns = panel.values.shape
     aspect = "equal" if rows == columns else "auto"
     low, high = scale
-    where = {"origin": "lower", "aspect": aspect, "extent": panel.bounds}
+    where: Any = {"origin": "lower", "aspect": aspect, "extent": panel.bounds}
     ax.imshow(panel.values, cmap=shades(), vmin=low, vmax=high, **where)
     if panel.points is not None:
         ax.plot(*panel.points.T, ".", color=ORANGE, markersize=2.5, markeredgewidth=0, alpha=0.7)
