@@ -1,4 +1,4 @@
-"""Graphs built node by node and edge by edge, of classes; numberings of one graph are one object."""
+"""Graphs built of nodes and edges of classes; all numberings of a graph are one object."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -258,7 +258,7 @@ class GraphBuilding(Comparable):
         return jnp.asarray(pairs(self.num_nodes, self.directed).max(axis=1)) < count
 
     def _starts(self) -> np.ndarray:
-        """`[n + 2]` int64 at which index the graphs of each number of nodes start, and their end."""
+        """`[n + 2]` where the indices of graphs of each number of nodes start, and their end."""
         counts = range(self.num_nodes + 1)
         pairs_of = [len(pairs(m, self.directed)) for m in counts]
         sizes = [

@@ -190,7 +190,7 @@ def test_pairs_of_few_nodes_come_first():
 
 
 def test_objects_with_many_nodes_are_labelled():
-    with pytest.raises(ValueError, match="num_nodes must be at most 7 .*: set labelled=True"):
+    with pytest.raises(ValueError, match=r"num_nodes must be at most 7 .*: set labelled=True"):
         GraphBuilding(8)
     assert GraphBuilding(8, labelled=True).num_actions == 1 + 28 + 1
     with pytest.raises(ValueError, match="num_node_classes must be 1 with fixed_nodes"):

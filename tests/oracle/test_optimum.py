@@ -262,7 +262,7 @@ def test_sampled_trajectories_of_grids(grid, x64):
         lambda: graph_problem("dominating-set", path(6), 0.7),
         pytest.param(lambda: graph_problem("max-cut", path(5), 0.7), marks=pytest.mark.slow),
     ],
-    ids=["dags", "sets", "molecules", "dominating-sets", "cuts"],
+    ids=["dags", "graphs", "sets", "molecules", "dominating-sets", "cuts"],
 )
 def test_sampled_trajectories_with_partial_rewards(make, x64):
     check(*with_trajectories(make()))
