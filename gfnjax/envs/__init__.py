@@ -23,6 +23,7 @@ from gfnjax.envs.cyclic_hypergrid import CyclicHypergrid, UniformSourceHypergrid
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.diffusion import Diffusion
 from gfnjax.envs.drawing import Renderable
+from gfnjax.envs.graph_building import GraphBuilding
 from gfnjax.envs.graph_problems import GraphProblem, graph_problem
 from gfnjax.envs.graph_tasks import GraphConfig
 from gfnjax.envs.hypergrid import Hypergrid
@@ -49,6 +50,7 @@ __all__ = [
     "Enumerable",
     "Environment",
     "FixedSequence",
+    "GraphBuilding",
     "GraphConfig",
     "GraphProblem",
     "Hypergrid",

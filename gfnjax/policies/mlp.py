@@ -44,6 +44,7 @@ class MLP(nn.Module):
     hidden_sizes: tuple[int, ...] = (256, 256)
     activation: str = "gelu"
     num_features: int | None = None
+    head_variance: float = 1e-4
 
     @nn.compact
     def __call__(self, observation: Array) -> PolicyOutput:
@@ -59,7 +60,7 @@ class MLP(nn.Module):
         sizes = (self.num_actions, self.num_backward_actions, 1)
         # Small heads: training starts from near-uniform policies and unit flows, and on the 16 x 16
         # grid ends closer to the target, with every objective, than heads of unit variance do.
-        small = nn.initializers.variance_scaling(1e-4, "fan_in", "truncated_normal")
+        small = nn.initializers.variance_scaling(self.head_variance, "fan_in", "truncated_normal")
         dense = nn.Dense(
             sum(sizes), dtype=dtype, param_dtype=dtype, kernel_init=small, name="heads"
         )
@@ -71,7 +72,9 @@ class MLP(nn.Module):
 class ParameterMLP(nn.Module):
     """An MLP whose heads say the parameters of actions of any kind, not only of numbered ones.
 
-    Before training it is close to the undecided policy.
+    Before training it is near the undecided policy, but not so near as for numbered actions: the
+    components of a mixture learn alike for as long as they are alike. With the small heads of those
+    the box has a divergence of .120 after 1,000 steps, with these .069.
     """
 
     actions: Actions
@@ -84,7 +87,7 @@ class ParameterMLP(nn.Module):
         neutral = self.actions.neutral(), self.backward_actions.neutral()
         flat, backward = (ravel_pytree(x) for x in neutral)
         sizes = flat[0].size, backward[0].size
-        said = MLP(*sizes, self.hidden_sizes, self.activation)(observation)
+        said = MLP(*sizes, self.hidden_sizes, self.activation, None, 1.0)(observation)
         return PolicyOutput(
             flat[1](flat[0] + said.forward_logits),
             backward[1](backward[0] + said.backward_logits),

@@ -34,6 +34,7 @@ from gfnjax.data.graphs import path
 from gfnjax.envs.base import RandomSource
 from gfnjax.envs.cyclic_hypergrid import UniformSourceHypergrid
 from gfnjax.envs.dags import DAGs
+from gfnjax.envs.graph_building import GraphBuilding
 from gfnjax.envs.graph_problems import graph_problem
 from gfnjax.envs.molecule_tasks import molecules
 from gfnjax.envs.sets import additive_set
@@ -58,6 +59,7 @@ from gfnjax.objectives.prefix_balance import PrefixTrajectoryBalance
 from gfnjax.objectives.regression import REGRESSIONS
 from gfnjax.objectives.soft_q_learning import SoftDQN
 from gfnjax.objectives.trajectory_balance import ContrastiveBalance
+from gfnjax.rewards.graph_building import Triangles
 from gfnjax.scoring import terminal_step
 from gfnjax.testing import binary_tree, diamond, exact_optimum
 
@@ -254,12 +256,13 @@ def test_sampled_trajectories_of_grids(grid, x64):
     "make",
     [
         lambda: DAGs(3, edge_reward),
+        lambda: GraphBuilding(3, 2, reward=Triangles()),
         lambda: additive_set(np.array([0.3, -1.0, 0.5, 0.9]), 2),
         lambda: molecules(blocks_differ, two_fragments(), max_blocks=4),
         lambda: graph_problem("dominating-set", path(6), 0.7),
         pytest.param(lambda: graph_problem("max-cut", path(5), 0.7), marks=pytest.mark.slow),
     ],
-    ids=["dags", "sets", "molecules", "dominating-sets", "cuts"],
+    ids=["dags", "graphs", "sets", "molecules", "dominating-sets", "cuts"],
 )
 def test_sampled_trajectories_with_partial_rewards(make, x64):
     check(*with_trajectories(make()))
