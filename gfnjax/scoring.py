@@ -45,7 +45,8 @@ class VisitScores(NamedTuple):
     """`[]` each: log P_F of the action, log P_B of the backward action, log F of the state.
 
     log P_B only where it is read off the policy's output. Where they are needed, as in `Scores`:
-    log P_F(stop), the value and log P_F of all actions.
+    log P_F(stop), the value and log P_F of all actions. Of what is known already `weight` may say
+    how much of its gradient counts: 0 for the visits that need not be looked at again.
     """
 
     log_pf: Array
@@ -54,6 +55,7 @@ class VisitScores(NamedTuple):
     log_stop: Array | None = None
     log_value: Array | None = None
     log_policy: Array | None = None
+    weight: Array | None = None
 
 
 class Reading(NamedTuple):
@@ -157,13 +159,21 @@ def read_visits(
     live = jnp.arange(size, dtype=jnp.int32)[None] <= last[:, None]
     context = env, backward, policy  # a frozen part of the policy is no parameter
     known = first(jax.lax.stop_gradient(rows))
+    weight = None
+    if known is not None:
+        known, weight = known._replace(weight=None), known.weight
 
     def visit_scores(params: PyTree, context: PyTree, visit: Visit) -> VisitScores:
         env, backward, policy = context
         output = evaluate(policy, params, env, visit.state)
         return read(Reading(env, backward, needs), output, visit)
 
-    scores = _map(visit_scores, params, context, first(visited), _fold(live), chunk_size, known)
+    model = visit_scores, params, context, first(visited)
+    if weight is None or chunk_size is None:
+        scores = _map(*model, _fold(live), chunk_size, known)
+    else:
+        scores = _map(*model, _fold(live) & (weight > 0), chunk_size, known)
+        scores = jax.tree.map(partial(_weighted, weight), scores, known)
 
     def unfold(x: Array) -> Array:
         x = x.reshape(*live.shape, *x.shape[1:])
@@ -318,6 +328,12 @@ def _map(
     if chunk_size is None:
         return packing.map_all(fn, params, context, rows, live)
     return packing.map_live(fn, params, context, rows, live, chunk_size, known)
+
+
+def _weighted(weight: Array, drawn: Array, known: Array) -> Array:
+    """`[N, ...]` values as known, with `weight` `[N]` times the gradient of those drawn."""
+    scale = weight.reshape(weight.shape + (1,) * (drawn.ndim - 1)).astype(drawn.dtype)
+    return known + scale * (drawn - jax.lax.stop_gradient(drawn))
 
 
 def visits(env: Environment, trajectories: Trajectory) -> Visit:

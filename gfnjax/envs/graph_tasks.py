@@ -1,6 +1,6 @@
 """Graph problems on the command line: which graphs, at which temperature."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Any, Literal
 
@@ -20,13 +20,15 @@ from gfnjax.types import Array
 Family = Literal[
     "er", "ba", "rb", "rb-small", "path", "cycle", "grid", "cube", "petersen", "dodecahedron"
 ]
-RANDOM = "er", "ba", "rb", "rb-small"
+DRAWN = "er", "ba"
+RANDOM = *DRAWN, "rb", "rb-small"
 NUM_NODES, NUM_GRAPHS = 24, 200
 
 # What a short run on two cores gets far with.
+NETWORK = "gin"
 DEFAULTS = {
     "objective": "fl-subtb",
-    "network": "gin",
+    "network": NETWORK,
     "backward": "uniform",
     "steps": 1_500,
     "batch_size": 32,
@@ -39,17 +41,35 @@ DEFAULTS = {
 }
 
 
-def _registered(name: str, summary: str, **values: Any) -> Any:
-    fixed = {"problem": name} | ({"maximal": True} if name == "max-cut" else {})
+# Of graphs of 100 nodes what is learned on smaller ones, a tenth of the work: nodes have no names,
+# and a group of trajectories of one graph needs no flows, which would grow with it.
+LARGE = {
+    "objective": "vargrad-group",
+    "group_size": 8,
+    "tempered_share": 0.0,
+    "steps": 1_000,
+    "epsilon": 0.0,
+    "gin": {"width": 32},
+}
+LARGE_GRAPHS = {"family": "ba", "num_nodes": 40, "num_links": 4, "held_out_nodes": 100}
+
+
+def _registered(name: str, summary: str, beta: float = 4.0, large_beta: float = 8.0) -> Any:
+    large = LARGE | {name: LARGE_GRAPHS | {"beta": large_beta}}
     return registry.environment(
-        name, summary=summary, values=values, fixed=fixed, defaults=dict(DEFAULTS)
+        name,
+        summary=summary,
+        values={"problem": name, "beta": beta},
+        fixed={"problem": name} | ({"maximal": True} if name == "max-cut" else {}),
+        defaults=dict(DEFAULTS),
+        variants={"small": {}, "large": large},
     )
 
 
 @_registered("independent-set", "sets of nodes without an edge in between, the more the better")
 @_registered("clique", "sets of nodes with all edges in between, the more the better")
 @_registered("dominating-set", "sets of nodes next to all others, the fewer the better")
-@_registered("max-cut", "two sides, the more edges in between the better", beta=2.0)
+@_registered("max-cut", "two sides, the more edges in between the better", 2.0, 4.0)
 @dataclass(frozen=True)
 class GraphConfig:
     """A problem on random graphs, on a named one or on your own (--graph)."""
@@ -66,6 +86,8 @@ class GraphConfig:
     """to train on; 200, each trajectory draws one; one that has a name"""
     held_out: int = 16
     """graphs that solutions are reported of after training, where there are several"""
+    held_out_nodes: int | None = None
+    """of each graph held out; as many as of those to train on"""
     graph_seed: int = 0
     """of random graphs"""
     probability: float = 0.2
@@ -91,11 +113,15 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "graph", absolute(self.graph))
-        for name, least in (("num_nodes", 1), ("num_graphs", 1)):
+        for name, least in (("num_nodes", 1), ("num_graphs", 1), ("held_out_nodes", 1)):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole(name, value, least))
         for name, least in (("held_out", 2), ("beta_steps", 1), ("num_solutions", 1)):
             object.__setattr__(self, name, whole(name, getattr(self, name), least))
+        several = self.graph is None and self.family in DRAWN and self.num_graphs != 1
+        if self.held_out_nodes is not None and not several:
+            problem = "needs several random graphs, of a family whose size is free (er, ba)"
+            raise ArgumentError("held_out_nodes", problem)
         seconds = self.solver_seconds
         require(seconds >= 0, "solver_seconds", "must not be negative", seconds)
         first = self.first_beta
@@ -112,6 +138,12 @@ class GraphConfig:
         """The problem on the graphs held out, or on the only one."""
         return self._problem(self._graphs()[1])
 
+    def check_network(self, name: str) -> None:
+        """Raise a `ValueError` for a network that does not fit graphs of another size."""
+        if self.held_out_nodes not in (None, self.num_nodes or NUM_NODES) and name != NETWORK:
+            problem = f"needs a network for graphs of any size, {NETWORK}, got {name}"
+            raise ArgumentError("held_out_nodes", problem)
+
     def _problem(self, found: PaddedGraphs) -> Any:
         return graph_problem(self.problem, found, self.beta, maximal=self.maximal)
 
@@ -122,6 +154,12 @@ class GraphConfig:
             named = self._named() if self.graph is None else read_matrix(self.graph)
             return (graphs.pad(named),) * 2
         count = NUM_GRAPHS if self.num_graphs is None else self.num_graphs
+        if self.held_out_nodes is not None:
+            larger = replace(self, num_nodes=self.held_out_nodes, held_out_nodes=None)
+            # Others than those of the same number to train on, where sizes are the same.
+            drawn = graphs.draw_graphs(larger._draw, count + self.held_out, self.graph_seed)
+            own = graphs.draw_graphs(self._draw, count, self.graph_seed)
+            return graphs.pad(own), graphs.pad(drawn[count:])
         drawn = graphs.draw_graphs(self._draw, count + self.held_out, self.graph_seed)
         # Of one size, so that networks that are made for one fit the others.
         adjacency, sizes = graphs.pad(drawn)

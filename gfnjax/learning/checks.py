@@ -160,7 +160,7 @@ def _check_groups(objective: Objective, env: Any, learning: Any, name: str) -> N
     compares = objective.log_z == "group" and objective.least_batch > 1
     if not (compares and isinstance(env, Conditioned)):
         return
-    if getattr(type(learning.sampler), "draws_groups", False):
+    if getattr(learning.sampler, "draws_groups", False):
         return
     if learning.batch_size < 2 * getattr(env, "num_prompts", learning.batch_size):
         raise ArgumentError(

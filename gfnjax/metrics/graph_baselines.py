@@ -1,7 +1,8 @@
-"""What graph problems come to without learning: chance, greed, local search.
+"""What graph problems come to without learning: chance and greed.
 
 Everything is NumPy on the host, on one graph `[n, n]` without padding. Greedy is strong: a learned
-policy should be told beside it, and beside what is proven (`gfnjax.metrics.graph_optimum`).
+policy should be told beside it, beside local search (`gfnjax.metrics.graph_search`), and beside
+what is proven (`gfnjax.metrics.graph_optimum`).
 """
 
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def random_solutions(problem: str, graph: object, num: int, rng: np.random.Gener
     Raises:
         ValueError: for an unknown problem, something that is no graph, or a number below 1.
     """
-    return _follow(problem, graph, num, rng, lambda undecided, chosen: np.zeros(chosen.shape))
+    return _follow(problem, graph, num, rng, _alike)
 
 
 def greedy_solutions(problem: str, graph: object, num: int, rng: np.random.Generator) -> Solutions:
@@ -66,22 +67,18 @@ def greedy_solutions(problem: str, graph: object, num: int, rng: np.random.Gener
     return _follow(problem, graph, num, rng, worth, start)
 
 
-def local_search_cuts(graph: object, num: int, rng: np.random.Generator) -> Solutions:
-    """Cuts of random sides, in which single nodes change theirs while that cuts more.
+def complete(
+    problem: str, graph: object, chosen: np.ndarray, rng: np.random.Generator
+) -> Solutions:
+    """Objects of unfinished states: random nodes are chosen until none is left to choose.
 
-    Arguments and errors are those of `random_solutions`.
+    Args:
+        problem: as in `random_solutions`.
+        graph: as there.
+        chosen: `[K, n]` bool, as states of a `GraphProblem` have them.
+        rng: of NumPy.
     """
-    adjacency = as_adjacency(graph)
-    weights = adjacency.astype(np.float32)
-    side = rng.random((whole("num", num, 1), len(adjacency))) < 0.5
-    while True:
-        spin = np.where(side, 1.0, -1.0).astype(np.float32)
-        gain = spin * (spin @ weights)  # neighbours on the same side less others
-        best = (gain + 0.5 * rng.random(gain.shape)).argmax(axis=1)
-        rows = np.flatnonzero(gain[np.arange(num), best] > 0)
-        if not len(rows):
-            return solutions("max-cut", adjacency, side)
-        side[rows, best[rows]] ^= True
+    return _follow(problem, graph, len(chosen), rng, _alike, chosen.copy())
 
 
 def solutions(problem: str, graph: object, chosen: np.ndarray) -> Solutions:
@@ -115,6 +112,10 @@ def _follow(
         best = (value + 0.5 * rng.random(value.shape)).argmax(axis=1)
         rows = np.flatnonzero(undecided.any(axis=1))
         chosen[rows, best[rows]] = True
+
+
+def _alike(undecided: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return np.zeros(chosen.shape)
 
 
 def _dominating(weights: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,7 @@ Equal descriptions are equal, and `from_dict(to_dict(config)) == config` through
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar, get_type_hints
+from typing import Any, Generic, Protocol, TypeVar, get_type_hints, runtime_checkable
 
 from gfnjax import registry
 from gfnjax.envs.base import Environment
@@ -31,6 +31,15 @@ class EnvironmentConfig(Protocol):
             ValueError: for sizes that are out of range, or data that do not fit.
             OSError: for a file that is missing or cannot be read.
         """
+        ...
+
+
+@runtime_checkable
+class ChecksNetwork(Protocol):
+    """An `EnvironmentConfig` that not every network fits."""
+
+    def check_network(self, name: str) -> None:
+        """Raise a `ValueError` for the network of this name if it does not."""
         ...
 
 
@@ -88,6 +97,8 @@ class Config(Generic[E]):
             raise ArgumentError("replay_share", "does nothing without {replay}")
         if replayed and self.sampling.teacher_share > 0:
             raise ArgumentError("teacher_share", WITHOUT_TEACHER)
+        if isinstance(self.env, ChecksNetwork):
+            self.env.check_network(self.network.name)
 
     @property
     def plugins(self) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from gfnjax.chemistry.exports import write_table
 from gfnjax.envs.graph_tasks import GraphConfig
 from gfnjax.envs.tempered import Tempered, tempered
 from gfnjax.gflownet import GFlowNet
-from gfnjax.metrics.graph_baselines import greedy_solutions, local_search_cuts, random_solutions
+from gfnjax.metrics.graph_baselines import greedy_solutions, random_solutions
 from gfnjax.metrics.graph_optimum import optimum
+from gfnjax.metrics.graph_search import local_search_solutions
 from gfnjax.metrics.graph_solutions import gap, sample_solutions, summarise
 from gfnjax.policies.node_network import problem_of
 from gfnjax.run.evaluation.base import evaluation_keys, target_model
@@ -33,7 +34,7 @@ def find_solutions(env_config: Any, gfn: Any, state: RunState) -> Columns | None
     """A column a number, a row a graph held out; of a single graph, one row.
 
     `best`, `mean`, `distinct` and `distinct_best` of the policy's solutions, `seconds` for them;
-    the best of as many of `greedy`, of `local_search` (cuts) and of `chance`; `optimum`, None where
+    the best of as many of `greedy`, of `local_search` and of `chance`; `optimum`, None where
     the solver has found nothing, `bound` and `proven`.
 
     Args:
@@ -79,8 +80,7 @@ def baselines(problem: str, env: Any, num: int, solver_seconds: float) -> list[d
         graph = np.asarray(adjacency)[:size, :size]
         row: dict[str, Any] = {"nodes": int(size), "edges": int(graph.sum()) // 2}
         row["greedy"] = int(greedy_solutions(problem, graph, num, rng).scores.max())
-        if problem == "max-cut":
-            row["local_search"] = int(local_search_cuts(graph, num, rng).scores.max())
+        row["local_search"] = int(local_search_solutions(problem, graph, num, rng).scores.max())
         row["chance"] = int(random_solutions(problem, graph, num, rng).scores.max())
         if solver_seconds > 0:
             found = optimum(problem, graph, solver_seconds)

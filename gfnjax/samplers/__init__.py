@@ -6,6 +6,7 @@ from gfnjax.samplers.groups import Groups
 from gfnjax.samplers.langevin_search import LangevinSearch
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.mixed import Mixed
+from gfnjax.samplers.subsampled import Subsampled
 from gfnjax.samplers.windows import Windows
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Mixed",
     "OnPolicy",
     "Sampler",
+    "Subsampled",
     "Windows",
     "trajectories_from_actions",
 ]

@@ -41,6 +41,28 @@ def test_named_graphs(family, options, expected):
     np.testing.assert_array_equal(env.adjacency[0], expected)
 
 
+def test_graphs_held_out_may_be_larger():
+    options = {"num_nodes": 10, "num_graphs": 3, "held_out": 2}
+    config = GraphConfig("max-cut", "ba", **options, held_out_nodes=20)
+    env, other = config.make(), config.reported()
+    assert env.num_nodes.tolist() == [10] * 3
+    assert other.num_nodes.tolist() == [20] * 2
+    assert env == GraphConfig("max-cut", "ba", **options).make()
+    same = GraphConfig("max-cut", "ba", **options, held_out_nodes=10)
+    assert same.reported() == GraphConfig("max-cut", "ba", **options).reported()
+    same.check_network("mlp")
+    with pytest.raises(ValueError, match="held_out_nodes needs a network for graphs of any size, "):
+        configure("max-cut", num_nodes=10, held_out_nodes=20, network="mlp")
+
+
+def test_the_large_variant_is_reported_on_100_nodes():
+    for name, beta in (("dominating-set", 8.0), ("max-cut", 4.0)):
+        config = configure(name, variant="large")
+        assert (config.env.num_nodes, config.env.held_out_nodes, config.env.beta) == (40, 100, beta)
+        assert config.objective.name == "vargrad-group"
+        assert config.sampling.group_size == 8
+
+
 def test_other_random_families_and_one_graph_alone():
     rb = GraphConfig("independent-set", "rb", num_graphs=2, held_out=2, num_cliques=4).make()
     assert rb.num_nodes.tolist() == [16, 16]
@@ -82,6 +104,12 @@ def test_each_problem_has_a_name():
         ({"family": "rb", "num_cliques": 1}, "num_cliques must be at least 2"),
         ({"held_out": 1}, "held_out must be at least 2, got 1"),
         ({"first_beta": 9.0}, r"first_beta must be in \(0, beta = 4.0\], got 9.0"),
+        (
+            {"family": "rb", "held_out_nodes": 9},
+            r"several random graphs, of a family whose size is free \(er, ba\)",
+        ),
+        ({"num_graphs": 1, "held_out_nodes": 9}, "held_out_nodes needs several random graphs"),
+        ({"held_out_nodes": 0}, "held_out_nodes must be at least 1, got 0"),
         ({"solver_seconds": -1.0}, "solver_seconds must not be negative, got -1.0"),
     ],
 )

@@ -7,12 +7,13 @@ import pytest
 
 from gfnjax.data import graphs
 from gfnjax.metrics.graph_baselines import (
+    complete,
     greedy_solutions,
-    local_search_cuts,
     random_solutions,
     solutions,
 )
 from gfnjax.metrics.graph_optimum import edge_cliques, optimum
+from gfnjax.metrics.graph_search import local_search_solutions
 
 PROBLEMS = "independent-set", "clique", "dominating-set", "max-cut"
 GRAPH = graphs.erdos_renyi(9, 0.4, np.random.default_rng(5))
@@ -39,7 +40,7 @@ def best_of_all(problem, adjacency):
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("make", [random_solutions, greedy_solutions])
+@pytest.mark.parametrize("make", [random_solutions, greedy_solutions, local_search_solutions])
 def test_baselines_are_objects_worth_what_they_say(problem, make):
     found = make(problem, GRAPH, 30, np.random.default_rng(0))
     assert found.parts.shape == (30, 9)
@@ -51,23 +52,76 @@ def test_baselines_are_objects_worth_what_they_say(problem, make):
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
-def test_greed_is_better_than_chance(problem):
+def test_greed_and_local_search_are_better_than_chance(problem):
     graph = graphs.barabasi_albert(60, 3, np.random.default_rng(0))
     rng = np.random.default_rng(1)
-    chance, greed = (f(problem, graph, 20, rng) for f in (random_solutions, greedy_solutions))
-    assert greed.scores.mean() > chance.scores.mean() + 0.5
-    if problem == "max-cut":
-        assert local_search_cuts(graph, 20, rng).scores.mean() > chance.scores.mean() + 0.5
+    chance, greed, search = (
+        f(problem, graph, 20, rng).scores
+        for f in (random_solutions, greedy_solutions, local_search_solutions)
+    )
+    assert greed.mean() > chance.mean() + 0.5
+    assert search.mean() > chance.mean() + 0.5
+    assert search.max() >= greed.max()
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_local_search_finds_the_optimum(problem):
+    sparse = graphs.barabasi_albert(11, 2, np.random.default_rng(3))
+    for graph in (GRAPH, sparse, graphs.petersen()):
+        found = local_search_solutions(problem, graph, 20, np.random.default_rng(0))
+        assert found.scores.max() == best_of_all(problem, graph)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_walks_of_local_search_need_their_moves(problem):
+    graph = graphs.erdos_renyi(60, 0.2, np.random.default_rng(0))
+    still, moved = (
+        local_search_solutions(problem, graph, 20, np.random.default_rng(0), moves)
+        for moves in (0, 10)
+    )
+    assert (moved.scores >= still.scores - (problem != "max-cut")).all()
+    assert moved.scores.mean() > still.scores.mean() + 0.5
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("size", [1, 2])
+def test_local_search_of_tiny_graphs(problem, size):
+    graph = graphs.complete(size)
+    found = local_search_solutions(problem, graph, 3, np.random.default_rng(0))
+    assert found.scores.tolist() == [best_of_all(problem, graph)] * 3
 
 
 def test_no_single_node_improves_what_local_search_has_found():
     graph = graphs.erdos_renyi(30, 0.3, np.random.default_rng(0))
-    found = local_search_cuts(graph, 5, np.random.default_rng(0))
-    for side, score in zip(found.parts, found.scores, strict=True):
-        assert worth("max-cut", graph, np.flatnonzero(side)) == score
-        for node in range(30):
-            other = side ^ (np.arange(30) == node)
-            assert worth("max-cut", graph, np.flatnonzero(other)) <= score
+    for moves in (0, 1, 10):
+        found = local_search_solutions("max-cut", graph, 5, np.random.default_rng(0), moves)
+        for side, score in zip(found.parts, found.scores, strict=True):
+            assert worth("max-cut", graph, np.flatnonzero(side)) == score
+            for node in range(30):
+                other = side ^ (np.arange(30) == node)
+                assert worth("max-cut", graph, np.flatnonzero(other)) <= score
+
+
+def test_sets_that_local_search_has_found_are_maximal():
+    graph = graphs.erdos_renyi(30, 0.3, np.random.default_rng(0))
+    for moves in (0, 1, 2, 10):
+        found = local_search_solutions("clique", graph, 5, np.random.default_rng(0), moves)
+        for parts in found.parts:
+            assert not ((graph[parts].sum(axis=0) == parts.sum()) & ~parts).any()
+        found = local_search_solutions("dominating-set", graph, 5, np.random.default_rng(0), moves)
+        for parts in found.parts:
+            for node in np.flatnonzero(parts):
+                fewer = set(np.flatnonzero(parts)) - {node}
+                assert worth("dominating-set", graph, sorted(fewer)) is None
+
+
+def test_unfinished_sets_are_completed_not_changed():
+    chosen = np.zeros((2, 10), bool)
+    chosen[:, 0] = True
+    found = complete("independent-set", graphs.petersen(), chosen, np.random.default_rng(0))
+    assert found.parts[:, 0].all()
+    assert (found.scores >= 3).all()
+    assert chosen.sum() == 2
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -127,6 +181,10 @@ def test_chosen_sets_are_told_as_objects():
         (
             lambda: random_solutions("clique", GRAPH, 0, np.random.default_rng()),
             "num must be at least 1, got 0",
+        ),
+        (
+            lambda: local_search_solutions("clique", GRAPH, 1, np.random.default_rng(), -1),
+            "moves_per_node must be at least 0, got -1",
         ),
         (
             lambda: greedy_solutions("clique", np.eye(2), 1, np.random.default_rng()),

@@ -70,7 +70,9 @@ def test_a_single_graph_without_a_solver(tmp_path):
     assert "optimum" not in columns
     write_solutions(tmp_path, columns, 4)
     assert told(tmp_path).startswith("best of 4 2.00 (mean 2.00, ")
-    assert "on the graph; best of as many by greedy 2.00, chance 2.00" in told(tmp_path)
+    assert "on the graph; best of as many by greedy 2.00, local search 2.00, chance 2.00" in told(
+        tmp_path
+    )
 
 
 def test_nothing_is_said_of_other_environments():
