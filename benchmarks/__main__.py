@@ -13,6 +13,8 @@ COMMANDS = {
     "growth": ("benchmarks.growth", "cost of a step by batch, horizon, actions and so on"),
     "sweeps": ("benchmarks.sweeps", "many runs in one program against one after another"),
     "diffusion": ("benchmarks.diffusion", "samplers of densities, bounds of log Z from both sides"),
+    "continuous-box": ("benchmarks.continuous_box", "the unit square by continuous steps, JSD"),
+    "cyclic": ("benchmarks.cyclic", "state graphs with cycles, beside published distances"),
     "language": ("benchmarks.language", "samplers of texts, exact distances and tokens a second"),
     "molecules": ("benchmarks.molecules", "methods at equal numbers of molecules visited"),
     "graph-problems": (

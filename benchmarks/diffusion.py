@@ -29,7 +29,7 @@ from gfnjax.run.evaluation import make_evaluator
 TARGETS = "gmm25", "funnel-easy", "many-well"
 LANGEVIN = {"drift": {"variance_range": 4.0, "langevin": True}}
 SEARCH = {"replay": "ranked", "langevin_search": 100, "exploration_std": 0.1}
-FL = {"objective": "fl-subtb", "fl-subtb": {"lambda_": 1.0}, "exploration_std": 0.0}
+FL = {"objective": "fl-subtb", "fl-subtb": {"lambda_": 2.0}, "exploration_std": 0.0}
 FL |= {"exploration_share": None, "log_z_learning_rate": 0.0}
 NO_EXPLORATION = {"exploration_std": 0.0, "exploration_share": None}
 METHODS: dict[str, dict[str, Any]] = {

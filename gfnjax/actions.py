@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -164,8 +165,13 @@ def usual(actions: Actions, support: PyTree) -> Action:
     if isinstance(actions, Categorical):
         check_shape("support", support, (None,), "[size]")
         return jnp.argmax(support).astype(jnp.int32)  # of a mask of any length
-    key = jax.random.key(0)
-    return actions.sample(actions.neutral(), support, actions.noise(key, ()))
+    return _some(actions, support)
+
+
+@partial(jax.jit, static_argnums=0)
+def _some(actions: Actions, support: PyTree) -> Action:
+    """One that is drawn: compiled, as one by one its many small operations take seconds."""
+    return actions.sample(actions.neutral(), support, actions.noise(jax.random.key(0), ()))
 
 
 def require_categorical(env: Any, what: str) -> None:

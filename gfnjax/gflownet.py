@@ -11,7 +11,7 @@ import optax
 
 from gfnjax import hyperparameters, numbers
 from gfnjax.arguments import check_key, whole
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, State, is_acyclic
 from gfnjax.envs.contract import check_traceable
 from gfnjax.envs.tempered import exponent_of, with_exponent
 from gfnjax.exploration import EpsilonTempered, Exploration
@@ -189,9 +189,10 @@ class GFlowNet(Comparable):
         target = state.target
         if self.target_rate is not None:
             target = moving_average(state.params.policy, target, self.target_rate)
-        # A window starts anywhere, the estimate of log Z is that of s_0.
+        # What starts anywhere does not tell log Z, which is that of s_0.
         windows = fitted.scores.mask.shape[1] < self.env.max_steps
-        info = fitted.info(self.log_z(state.params) if windows else None)
+        anywhere = windows or not is_acyclic(self.env)
+        info = fitted.info(self.log_z(state.params) if anywhere else None, windows)
         errors = jnp.where(is_finite(info), fitted.errors, jnp.nan)
         memory = self.sampler.learn(self.model, state.memory, batch, errors)
         return state._replace(target=target, memory=memory, step=state.step + 1), info

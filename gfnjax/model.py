@@ -10,9 +10,10 @@ from jax import lax
 from gfnjax import rollout, scoring, spread
 from gfnjax.actions import Categorical, actions_of, backward_actions_of
 from gfnjax.arguments import check_key, whole
-from gfnjax.envs.base import Environment, State, source_state
+from gfnjax.envs.base import Environment, RandomSource, State, source_state
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable, classes
+from gfnjax.log_flows import from_start
 from gfnjax.policies.backward import LearnedBackward, TrainedBackward, UniformBackward
 from gfnjax.policies.base import AnyPolicy, Behaviour, FrozenPolicy, check_made_for, check_output
 from gfnjax.pytree import pytree, static
@@ -265,11 +266,12 @@ def score_inflow(
 ) -> Array:
     """`[B, T + 1]` `Scores.log_inflow`, from where flows started; `mask` `[B, T]` is theirs."""
     parts = model.env, model.policy, params.policy
-    inflow = scoring.log_inflow(*parts, trajectories, chunk_size=chunk_size)
+    start = 0.0 if params.log_flow_start is None else lax.stop_gradient(params.log_flow_start)
+    given = {"chunk_size": chunk_size, "log_z": params.log_z - start}
+    inflow = scoring.log_inflow(*parts, trajectories, **given)
     if params.log_flow_start is None:
         return inflow
     # s_0 has no inflow, nor has what comes after the end.
-    start = lax.stop_gradient(params.log_flow_start)
     return inflow.at[:, 1:].add(jnp.where(mask, start, 0.0))
 
 
@@ -320,7 +322,8 @@ def _score(
         inflow = score_inflow(model, params, trajectories, scores.mask, size)
         scores = scores._replace(log_inflow=inflow)
     scores = scores._replace(**score_prior(model, trajectories, size, needs))
-    return jax.vmap(lambda one: scoring.from_start(one, params.log_flow_start))(scores)
+    drawn = isinstance(model.env, RandomSource)
+    return jax.vmap(lambda one: from_start(one, params.log_flow_start, drawn=drawn))(scores)
 
 
 @jax.jit

@@ -15,8 +15,16 @@ from jax import lax
 
 from gfnjax import log_rewards, packing, spread
 from gfnjax.actions import Action, Actions, actions_of, backward_actions_of, tempered, usual
-from gfnjax.envs.base import Conditioned, Environment, State, equal_lengths, source_state
+from gfnjax.envs.base import (
+    Environment,
+    State,
+    equal_lengths,
+    is_acyclic,
+    source_drawer,
+    source_state,
+)
 from gfnjax.shapes import check_shape, check_states, check_trajectories
+from gfnjax.step_buffers import repeat_last, room, where, write
 from gfnjax.tuning import tuning
 from gfnjax.types import Array, PyTree, Trajectory
 
@@ -114,8 +122,8 @@ def sample_forward(
     """
 
     def act(memory: PyTree, t: Array, turns: Turn, live: Array, finish: Finish) -> Any:
-        live = None if equal_lengths(env) else live
-        return memory, act_live(lambda turn: finish(turn, decide(turn.state)), turns, live)
+        known = None if equal_lengths(env) else live
+        return memory, act_live(lambda turn: finish(turn, decide(turn.state)), turns, known)
 
     given = batch_size, window, record, sources, temperature
     return rollout(env, act, lambda states: (), key, *given)
@@ -165,11 +173,12 @@ def rollout(
     step = partial(_step, env, act, actions, record, temperature)
     shapes = jax.eval_shape(step, memory, time, state, arrival, noise, done)
     ends = record is not None and record.ends
-    # Of a window that has not ended the last state is recorded all the same.
-    num_steps = horizon + (ends or (record is not None and window is not None))
+    # Where that may not be an end the last state is recorded all the same.
+    cuts = window is not None or not is_acyclic(env)
+    num_steps = horizon + (ends or (record is not None and cuts))
     at_once, num_slots = _blocks(num_steps)
-    limit = horizon if window is not None else num_steps if num_slots > num_steps else None
-    buffers = _buffer((state, arrival.action, shapes[2]), max(horizon + 1, num_slots))
+    limit = horizon if cuts else num_steps if num_slots > num_steps else None
+    buffers = room((state, arrival.action, shapes[2]), max(horizon + 1, num_slots))
 
     def block(walk: Walk) -> Walk:
         advance = partial(_advance, env, partial(step, noise=noise), ends, limit)
@@ -183,7 +192,7 @@ def rollout(
     states, taken, records = walk.buffers
     # What ended before the others, and steps too many, have left anything behind them.
     states, records = jax.tree.map(lambda x: x[:, : horizon + 1], (states, records))
-    states = _repeat_last(states, walk.state, walk.length)
+    states = repeat_last(states, walk.state, walk.length)
     taken = jax.tree.map(lambda x: x[:, :horizon], taken)
     cut = jnp.zeros(batch_size, bool) if window else ~jax.vmap(env.is_terminal)(walk.state)
     unpaid = jnp.zeros(batch_size, jnp.result_type(float))
@@ -203,7 +212,7 @@ def _advance(
         ended |= t >= limit
     memory, action, row = step(memory, t, state, arrival, done=done)
     action = choose(ended, jax.tree.map(jnp.zeros_like, action), action)
-    buffers = _write(buffers, (state, action, row), t)
+    buffers = write(buffers, (state, action, row), t)
     following = jax.vmap(env.step)(state, action)
     if limit is not None:  # only there a state that has ended may allow a step
         following = choose(ended, state, following)
@@ -290,7 +299,7 @@ def sample_backward(
     at_source = jax.vmap(lambda s: ~undoing.possible(env.backward_mask(s)))
     length = jnp.zeros(batch_size, jnp.int32)
     taken = no_arrival(env, batch_size).action
-    buffers = _buffer(terminal_states, horizon + 1), _buffer(taken, horizon)
+    buffers = room(terminal_states, horizon + 1), room(taken, horizon)
 
     def body(carry: PyTree) -> PyTree:
         t, _, state, length, (states, actions) = carry
@@ -300,7 +309,7 @@ def sample_backward(
         parent = jax.vmap(env.backward_step)(state, undo)
         parent = choose(ended, state, parent)
         action = jax.vmap(env.forward_action)(state, undo)
-        buffers = _write(states, state, t), _write(actions, action, t)
+        buffers = write(states, state, t), write(actions, action, t)
         return t + 1, at_source(parent).all(), parent, length + (~ended).astype(jnp.int32), buffers
 
     carry = (
@@ -324,10 +333,10 @@ def sample_backward(
 
     def in_order(x: Array) -> Array:
         x = reorder(x, before)
-        return _where(live, x, jnp.zeros_like(x))
+        return where(live, x, jnp.zeros_like(x))
 
     actions = jax.tree.map(in_order, actions)
-    states = _repeat_last(states, terminal_states, length)
+    states = repeat_last(states, terminal_states, length)
     unpaid = jnp.zeros(batch_size, jnp.result_type(float))
     found = Trajectory(states, actions, length, unpaid, ~at_source(source))
     # Samplers go on to splice what comes from here: rewards of its states would not fit for long.
@@ -335,9 +344,9 @@ def sample_backward(
 
 
 def draw_sources(env: Environment, key: Array, batch_size: int) -> State:
-    """`[B, ...]` states s_0, each with a condition of its own where the environment has one."""
-    if isinstance(env, Conditioned):
-        return jax.vmap(env.draw_initial_state)(spread.rows(jax.random.split(key, batch_size)))
+    """`[B, ...]` states s_0, each drawn for itself where they differ."""
+    if (draw := source_drawer(env)) is not None:
+        return jax.vmap(draw)(spread.rows(jax.random.split(key, batch_size)))
     return tile(source_state(env), spread.part_of("batch_size", batch_size))
 
 
@@ -356,7 +365,7 @@ def choose(condition: Array, new: PyTree, old: PyTree) -> PyTree:
 
     def pick(x: Array, y: Array) -> Array:
         check_shape("condition", condition, x.shape[: condition.ndim], "[B]")
-        return _where(condition, x, y)
+        return where(condition, x, y)
 
     return jax.tree.map(pick, new, old)
 
@@ -372,28 +381,3 @@ def act_live(behaviour: Callable[[PyTree], PyTree], state: PyTree, live: Array |
 def tile(tree: PyTree, batch_size: int) -> PyTree:
     """`[B, ...]` copies of an unbatched tree."""
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (batch_size, *x.shape)), tree)
-
-
-def _buffer(tree: PyTree, size: int) -> PyTree:
-    """Room for `size` of `[B, ...]`: `[B, size, ...]`, as trajectories have it, without a copy."""
-    return jax.tree.map(lambda x: jnp.zeros((x.shape[0], size, *x.shape[1:]), x.dtype), tree)
-
-
-def _write(buffers: PyTree, values: PyTree, t: Array) -> PyTree:
-    return jax.tree.map(
-        lambda buffer, x: lax.dynamic_update_index_in_dim(buffer, x, t, 1), buffers, values
-    )
-
-
-def _where(condition: Array, x: Array, y: Array) -> Array:
-    return jnp.where(condition.reshape(condition.shape + (1,) * (x.ndim - condition.ndim)), x, y)
-
-
-def _repeat_last(states: PyTree, terminal: PyTree, length: Array) -> PyTree:
-    """Pad `[B, T + 1, ...]` states from `length` on with the terminal state."""
-
-    def pad(x: Array, last: Array) -> Array:
-        before = jnp.arange(x.shape[1], dtype=jnp.int32)[None] < length[:, None]
-        return _where(before, x, last[:, None])
-
-    return jax.tree.map(pad, states, terminal)

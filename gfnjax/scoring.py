@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from gfnjax import log_rewards, masking, packing
 from gfnjax.actions import Action, Categorical, actions_of, backward_actions_of
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, RandomSource, State, at_source, is_acyclic
 from gfnjax.shapes import check_one, check_trajectories
-from gfnjax.types import Array, Number, PolicyOutput, PyTree, Scores, Trajectory
+from gfnjax.types import Array, PolicyOutput, PyTree, Scores, Trajectory
 
 
 class StatePolicy(Protocol):
@@ -84,7 +84,7 @@ class Reading(NamedTuple):
 
     def num_states(self, num_visits: int) -> int:
         """How many of so many states of a trajectory are read at most: the last if any is."""
-        whole = num_visits == self.env.max_steps + 1
+        whole = is_acyclic(self.env) and num_visits == self.env.max_steps + 1
         return num_visits - (whole and not self.ends)
 
 
@@ -215,8 +215,14 @@ def assemble(
     partial_reward = None
     if "log_partial_reward" in needs:
         partial_reward = log_rewards.partial_rewards(env, trajectories, live & ~terminal)
+    first = jax.tree.map(lambda x: x[:, 0], trajectories.states)
+    log_pf, from_source = rows.log_pf[:, :-1], None
+    if not is_acyclic(env) or isinstance(env, RandomSource):
+        from_source = jax.vmap(partial(at_source, env))(first)
+    if isinstance(env, RandomSource):
+        log_pf = log_pf.at[:, 0].add(jax.vmap(partial(_log_source, env))(first))
     return Scores(
-        log_pf=jnp.where(live[:, 1:], rows.log_pf[:, :-1], 0.0),
+        log_pf=jnp.where(live[:, 1:], log_pf, 0.0),
         log_pb=jnp.where(live[:, 1:], log_pb[:, 1:], 0.0),
         log_flow=log_flow,
         log_reward=log_reward,
@@ -229,7 +235,13 @@ def assemble(
         log_value=interior(rows.log_value, log_reward[:, None]),
         raw_flow=jnp.where(live, rows.log_flow, 0.0) if "raw_flow" in needs else None,
         log_policy=rows.log_policy,
+        from_source=from_source,
     )
+
+
+def _log_source(env: RandomSource, state: State) -> Array:
+    """`[]` nats that the first step has besides log P_F, zero in all states but s_0."""
+    return jnp.where(at_source(env, state), env.log_source(state), 0.0)
 
 
 def is_complete(env: Environment, trajectories: Trajectory) -> Array:
@@ -262,8 +274,11 @@ def log_inflow(
     trajectories: Trajectory,
     *,
     chunk_size: int | None = None,
+    log_z: Array | float = 0.0,
 ) -> Array:
     """log sum over parents s of F(s) P_F(s' | s), for every visited state s' but s_0.
+
+    Where s_1 is drawn F(s_0) is `log_z`; else it is what the network says.
 
     Returns:
         `[B, T + 1]` nats, zero at s_0 and after the end.
@@ -279,20 +294,24 @@ def log_inflow(
     undo = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
     valid = jax.vmap(env.backward_mask)(states) & _fold(live)[:, None]
 
-    def edge(params: PyTree, context: PyTree, row: tuple[State, Array]) -> Array:
-        env, policy = context
+    def edge(held: PyTree, context: PyTree, row: tuple[State, Array]) -> Array:
+        (params, log_z), (env, policy) = held, context
         state, backward_action = row
         parent = env.backward_step(state, backward_action)
         output = policy.evaluate(params, env, parent)
         log_pf = masking.log_softmax(output.forward_logits, env.forward_mask(parent))
         action = env.forward_action(state, backward_action)
-        return output.log_flow + masking.select(log_pf, action)
+        log_flow = output.log_flow + masking.select(log_pf, action)
+        if not isinstance(env, RandomSource):
+            return log_flow
+        return jnp.where(at_source(env, parent), log_z + env.log_source(parent), log_flow)
 
     rows = (
         jax.tree.map(lambda x: jnp.repeat(x, undo.size, axis=0), states),
         jnp.tile(undo, valid.shape[0]),
     )
-    edges = _map(edge, params, (env, policy), rows, valid.reshape(-1), chunk_size)
+    held = params, jnp.asarray(log_z, jnp.result_type(float))
+    edges = _map(edge, held, (env, policy), rows, valid.reshape(-1), chunk_size)
     inflow = masking.logsumexp(edges.reshape(valid.shape), valid).reshape(live.shape)
     return jnp.where(live, inflow, 0.0)
 
@@ -370,20 +389,3 @@ def terminal_step(scores: Scores) -> Array:
     check_one(scores)
     step = jnp.arange(scores.log_flow.size, dtype=jnp.int32)
     return (step == scores.length) & scores.complete
-
-
-def from_start(scores: Scores, start: Array | None, value_scale: Number | None = None) -> Scores:
-    """Scores of one trajectory with the flows of the network shifted to where they started.
-
-    Flows that are read off the forward logits, `value_scale` times `log_value`, are shifted alike;
-    what is known is not: log R at the terminal state.
-    """
-    check_one(scores)
-    if start is None:
-        return scores
-    visited = jnp.pad(scores.mask, (1, 0), constant_values=True)
-    shift = jnp.where(visited & ~terminal_step(scores), jax.lax.stop_gradient(start), 0.0)
-    value = scores.log_value
-    if value is not None:
-        value = value + shift / (1.0 if value_scale is None else value_scale)
-    return scores._replace(log_flow=scores.log_flow + shift, log_value=value)

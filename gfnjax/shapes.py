@@ -20,7 +20,7 @@ ONE_TRAJECTORY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("log_flow", "log_inflow", "log_partial_reward"), ("T + 1",)),
     **dict.fromkeys(("log_stop", "log_value", "raw_flow", "log_prior_stop"), ("T + 1",)),
     **dict.fromkeys(("log_reward", "log_z", "length", "complete"), ()),
-    **dict.fromkeys(("group", "group_reward"), ()),
+    **dict.fromkeys(("group", "group_reward", "from_source"), ()),
     "log_policy": ("T + 1", "num_actions"),
 }
 

@@ -81,13 +81,18 @@ def step_keys(key: Array, step: Array) -> StepKeys:
 
 
 class StepInfo(NamedTuple):
-    """Diagnostics of one step, `[]` each: batch means in nats, and the gradient's norm."""
+    """Diagnostics of one step, `[]` each: batch means in nats, and the gradient's norm.
+
+    Where the environment has cycles `cut` is the share of the trajectories that `max_steps` has
+    cut; None elsewhere, and of windows.
+    """
 
     loss: Array
     log_z: Array
     log_reward: Array
     length: Array
     grad_norm: Array
+    cut: Array | None = None
 
 
 @runtime_checkable

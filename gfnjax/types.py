@@ -1,7 +1,8 @@
 """The values that flow through the library: trajectories, policy outputs, scores, residuals.
 
 Shapes are written for *one* trajectory or state; batches carry one more leading axis.
-T is `env.max_steps`; a trajectory of length L <= T is padded after its end.
+T is `env.max_steps`; a trajectory of length L <= T is padded after its end. Where there are cycles
+one that is longer is cut there.
 """
 
 from typing import Any, NamedTuple
@@ -44,13 +45,14 @@ class PolicyOutput(NamedTuple):
     """What a policy says about one state, before masking.
 
     Attributes:
-        forward_logits: `[num_actions]`.
-        backward_logits: `[num_backward_actions]`.
+        forward_logits: `[num_actions]`; of actions that are not numbered whatever their kind
+            takes for parameters (`gfnjax.actions.Actions.neutral`).
+        backward_logits: `[num_backward_actions]`, or alike.
         log_flow: `[]` log F(s) in nats.
     """
 
-    forward_logits: Array
-    backward_logits: Array
+    forward_logits: PyTree
+    backward_logits: PyTree
     log_flow: Array
 
 
@@ -71,7 +73,8 @@ class Scores(NamedTuple):
             flow of s_0, or an estimate of the batch or of the trajectory's group.
         mask: `[T]` True on the L live transitions.
         length: `[]` int32, L.
-        complete: `[]` bool, whether s_L is terminal; only windows of rollouts need not be.
+        complete: `[]` bool, whether s_L is terminal; only windows of rollouts and, where there are
+            cycles, trajectories that were cut need not be.
         log_inflow: `[T + 1]` log of the flow entering s_t from all its parents, zero at s_0.
         log_partial_reward: `[T + 1]` log partial reward of s_t, log R at the terminal state.
         log_stop: `[T + 1]` log P_F(stop | s_t), zero at the terminal state.
@@ -87,6 +90,8 @@ class Scores(NamedTuple):
             the same condition or prompt.
         group_reward: `[]` log R less its mean over the group, divided by its standard deviation
             there; 0 where all are alike.
+        from_source: `[]` bool, whether the first state is s_0, which it need not be of trajectories
+            that were sampled backward and cut; None in environments without cycles.
     """
 
     log_pf: Array
@@ -110,6 +115,13 @@ class Scores(NamedTuple):
     group: Array | None = None
     log_prior_stop: Array | None = None
     group_reward: Array | None = None
+    from_source: Array | None = None
+
+    @property
+    def whole(self) -> Array:
+        """`[]` bool, whether it goes all the way from s_0 to a terminal state; `[B]` of a batch."""
+        start = self.from_source
+        return self.complete if start is None else self.complete & start
 
 
 class Residuals(NamedTuple):

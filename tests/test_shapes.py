@@ -16,6 +16,7 @@ from gfnjax import (
     Scores,
     TrajectoryBalance,
     UniformBackward,
+    log_flows,
     masking,
     rollout,
     scoring,
@@ -43,7 +44,7 @@ from gfnjax.shapes import ONE_TRAJECTORY, check_one
 
 B, T, A = 4, 3, 2
 SIZES = {"T": T, "T + 1": T + 1, "num_actions": A}
-METHODS = ("residuals", "extra_loss", "adapt", "log_scale", "first_log_z")
+METHODS = ("residuals", "extra_loss", "penalties", "adapt", "log_scale", "first_log_z")
 OBJECTIVES = own_objectives() | {
     "function": as_objective(lambda scores: scores),
     "without a value": PolicyGradient("reinforce"),
@@ -58,7 +59,7 @@ def zeros(*shape):
 def plain(*batch):
     """Scores with every field that one network fills."""
     values = {k: zeros(*batch, *(SIZES[x] for x in v)) for k, v in ONE_TRAJECTORY.items()}
-    values |= {k: values[k].astype(t) for k, t in (("mask", bool), ("complete", bool))}
+    values |= {k: values[k].astype(bool) for k in ("mask", "complete", "from_source")}
     return Scores(**values | {"length": values["length"].astype(jnp.int32)})
 
 
@@ -88,7 +89,7 @@ def test_objectives_take_one_trajectory_and_refuse_a_batch(name):
 
 def functions_of_scores():
     """The library's public functions of the scores of one trajectory."""
-    modules = [scoring]
+    modules = [scoring, log_flows]
     for package in (gfnjax.objectives, gfnjax.algorithms):
         names = [f"{package.__name__}.{x.name}" for x in pkgutil.iter_modules(package.__path__)]
         modules += map(importlib.import_module, names)

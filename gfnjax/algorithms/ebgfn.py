@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from gfnjax import spread
-from gfnjax.envs.base import Environment, State, log_reward_of
+from gfnjax.envs.base import Environment, State, log_reward_of, require_acyclic
 from gfnjax.errors import ArgumentError, Use, Words
 from gfnjax.gflownet import GFlowNet
 from gfnjax.identity import Comparable
@@ -100,6 +100,7 @@ class EnergyGFlowNet(Comparable):
     truth: PyTree = None
 
     def __post_init__(self) -> None:
+        require_acyclic(self.gfn.env, "an EnergyGFlowNet", "gfn.env")
         if not 1 <= self.num_back <= self.gfn.env.max_steps:
             raise ArgumentError(
                 "num_back",

@@ -19,7 +19,7 @@ from jax import lax
 
 from gfnjax import registry, spread
 from gfnjax.arguments import check_key, whole
-from gfnjax.envs.base import Environment, State, log_reward_of
+from gfnjax.envs.base import Environment, State, log_reward_of, require_acyclic
 from gfnjax.errors import ArgumentError
 from gfnjax.hyperparameters import Hyperparameters, as_pytree, check, numbers, values_at
 from gfnjax.identity import Comparable
@@ -98,6 +98,7 @@ class MarkovChains(Comparable):
         object.__setattr__(self, "num_chains", whole("num_chains", self.num_chains, least=1))
         object.__setattr__(self, "hyperparameters", as_pytree(self.hyperparameters))
         check(self.hyperparameters)
+        require_acyclic(self.env, "MarkovChains")
         longest = self.env.max_steps
         if not 1 <= self.num_back <= longest:
             raise ArgumentError(

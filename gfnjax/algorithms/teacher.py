@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from gfnjax import spread
-from gfnjax.envs.base import Conditioned, Environment
+from gfnjax.envs.base import Conditioned, Environment, require_acyclic
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.gflownet import GFlowNet
 from gfnjax.hyperparameters import Hyperparameters, as_pytree, check
@@ -120,6 +120,7 @@ class Teacher(Comparable):
         object.__setattr__(self, "hyperparameters", as_pytree(self.hyperparameters))
         check(self.hyperparameters)
         check_made_for(self.policy.made_for, self.student.env, subject="the teacher's policy")
+        require_acyclic(self.student.env, "a Teacher", "student.env")
         self._check_student()
 
     def _check_student(self) -> None:

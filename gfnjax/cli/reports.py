@@ -27,7 +27,12 @@ OTHERS = {
     "log_ratio_std": ("std of log R - log q", ".3f"),
     "log_likelihood": ("log-likelihood on average", ".2f"),
     "distinct_2": ("different pairs of tokens", ".3f"),
+    "kernel_jsd": ("JSD of a kernel density", ".4f"),
     "worst_total_variation": ("at the worst condition TV", ".4f"),
+    "expected_length": ("states on the way", ".3f"),
+    "cut": ("share cut", ".4f"),
+    "fixed_points_l1": ("L1 of fixed points", ".4f"),
+    "mean_reward_error": ("relative error of the mean reward", ".4f"),
 }
 
 
@@ -66,14 +71,14 @@ def _results(step: int, outcome: run.Outcome) -> str:
             truth += f", error {found['log_z_error']:.4f}"
     elif "elbo" not in found:
         quality = f"log R      {found['log_reward']:.4f} on average over objects visited"
-        if "sampled_tv" in found:
-            tv, floor = found["sampled_tv"], found["noise_floor"]
-            quality += f"; their TV {tv:.4f} (independent draws {floor:.4f})"
     else:
         quality = f"ELBO       {found['elbo']:.4f} nats, from samples: too many states to enumerate"
         truth = f"by importance sampling {found['importance_log_z']:.4f}"
         if "true_log_z" in found:
             truth = f"truth {found['true_log_z']:.4f}, {truth}"
+    if "sampled_tv" in found:
+        tv, floor = found["sampled_tv"], found["noise_floor"]
+        quality += f"; their TV {tv:.4f} (independent draws {floor:.4f})"
     lines = [f"steps      {step:,}{reached} in {duration(outcome.seconds)}{speed}", quality]
     if truth:
         # Of many conditions there may be no estimate.

@@ -1,13 +1,15 @@
-"""The contract every environment fulfils: a pointed DAG as pure functions of one state."""
+"""The contract every environment fulfils: a pointed graph as pure functions of one state."""
 
 import math
 import operator
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, _ProtocolMeta, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
+from gfnjax.actions import backward_actions_of
 from gfnjax.errors import ArgumentError
 from gfnjax.types import Array, PyTree, Trajectory
 
@@ -17,7 +19,8 @@ State = Any
 MAX_INDEXED_STATES = 2**31 - 1
 
 
-class _Ability(type(Protocol)):  # pyrefly: ignore[invalid-inheritance]
+# A private name, that type checkers know, of `type(Protocol)`.
+class _Ability(_ProtocolMeta):
     """Of `Environment` and the protocols that add an ability to it.
 
     Who has an ability is told by what it adds, of which there may be little: environments whose
@@ -25,7 +28,7 @@ class _Ability(type(Protocol)):  # pyrefly: ignore[invalid-inheritance]
     """
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        if not getattr(cls, "_is_protocol", False):
+        if cls is Environment or not getattr(cls, "_is_protocol", False):
             return super().__instancecheck__(instance)
         if not all(hasattr(instance, name) for name in _added(cls)):
             return False
@@ -50,7 +53,10 @@ class Environment(Protocol, metaclass=_Ability):
         num_actions: forward actions, "stop" included where the environment has one. One whose
             actions are not numbered has `actions` instead (`gfnjax.actions.Actions`).
         num_backward_actions: backward actions, or `backward_actions` alike.
-        max_steps: transitions in the longest trajectory.
+        max_steps: transitions in the longest trajectory; where there are cycles, those after which
+            a rollout is cut.
+
+    A class whose states may come again in one trajectory has an attribute `acyclic = False`.
     """
 
     @property
@@ -99,6 +105,18 @@ class Environment(Protocol, metaclass=_Ability):
     def log_reward(self, state: State) -> Array:
         """log R in nats of a terminal state; finite, if meaningless, on other states."""
         ...
+
+
+def is_acyclic(env: Any) -> bool:
+    """Whether no state comes twice in a trajectory: unless the environment says otherwise."""
+    return bool(getattr(env, "acyclic", True))
+
+
+def require_acyclic(env: Any, what: str, argument: str = "env", remedy: str = "") -> None:
+    """Raise an `ArgumentError` where `env` has cycles, which `what` cannot do with."""
+    if not is_acyclic(env):
+        problem = f"needs an environment without cycles, {type(env).__name__} has some"
+        raise ArgumentError(argument, problem, remedy, what)
 
 
 def source_state(env: Environment) -> State:
@@ -264,6 +282,37 @@ class Conditioned(Environment, Protocol):
     def draw_initial_state(self, key: Array) -> State:
         """A source s_0 with a condition drawn at random."""
         ...
+
+
+@runtime_checkable
+class RandomSource(Environment, Protocol):
+    """An environment whose first step s_0 -> s_1 is drawn from a fixed mu, which nobody learns.
+
+    An s_0 carries the s_1 that it will enter, drawn with it, and hides it: `observe` and
+    `state_index` are the same for every s_0, so that log F(s_0) = log Z is one number. Its one
+    action enters s_1, and counts as log P_F = log mu(s_1); each s_1 has one backward action that
+    leads to its s_0. So there are as many actions as moves, however many states may come first.
+    """
+
+    def draw_source(self, key: Array) -> State:
+        """An s_0 with s_1 drawn from mu."""
+        ...
+
+    def log_source(self, state: State) -> Array:
+        """`[]` nats, log mu(s_1) of the s_1 that an s_0 carries; finite on other states."""
+        ...
+
+
+def source_drawer(env: Environment) -> Callable[[Array], State] | None:
+    """What draws the s_0 of a trajectory from a key; None where all have the same."""
+    if isinstance(env, RandomSource):
+        return env.draw_source
+    return env.draw_initial_state if isinstance(env, Conditioned) else None
+
+
+def at_source(env: Environment, state: State) -> Array:
+    """`[]` bool, whether a state is an s_0: whether it has no parents."""
+    return ~backward_actions_of(env).possible(env.backward_mask(state))
 
 
 @runtime_checkable

@@ -24,9 +24,11 @@ from gfnjax.envs.base import (
     Measurable,
     PartialReward,
     PathReward,
+    RandomSource,
     State,
     Stoppable,
     Symmetric,
+    is_acyclic,
     object_partial_reward_of,
     object_reward_of,
     source_state,
@@ -105,6 +107,10 @@ class Conditional:
     @property
     def max_steps(self) -> int:
         return self.rules.max_steps
+
+    @property
+    def acyclic(self) -> bool:
+        return is_acyclic(self.rules)
 
     def initial_state(self) -> ConditionalState:
         """The source of the fixed condition, or of a typical one."""
@@ -265,6 +271,9 @@ def conditional(
     given = tuple(envs) if isinstance(envs, Sequence) else (envs,)
     if not given:
         raise ArgumentError("envs", "must hold at least one environment, got none")
+    if any(isinstance(env, RandomSource) for env in given):
+        problem = "must have one s_0 each, not one that is drawn for each trajectory"
+        raise ArgumentError("envs", problem)
     sizes = {(type(e), e.num_actions, e.num_backward_actions, e.max_steps) for e in given}
     if len(sizes) > 1:
         raise ArgumentError("envs", "must have the same rules and differ in their rewards only")

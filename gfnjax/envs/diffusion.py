@@ -164,8 +164,8 @@ class Diffusion(Comparable):
 
     def target(self) -> Target | None:
         """log Z, where the reward knows it."""
-        known = isinstance(self.reward, KnownDensity)
-        return Target(self.reward.log_z) if known else None
+        reward: Any = self.reward
+        return Target(reward.log_z) if isinstance(reward, KnownDensity) else None
 
     def render(self, states: DiffusionState, weights: np.ndarray) -> tuple[Panel, ...]:
         """The first two coordinates as a heat map; one coordinate as bars."""

@@ -1,6 +1,6 @@
 """What an environment shows of its objects: the types, and what environments have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -20,6 +20,8 @@ from gfnjax.types import Array
 NUM_BINS = 40
 # Rewards have floors far below whatever a policy makes.
 LOWEST_SHARE = 0.05
+# Points in a picture, where more would hide what is below them.
+MAX_POINTS = 2_000
 
 
 class Panel(NamedTuple):
@@ -34,6 +36,7 @@ class Panel(NamedTuple):
         y_ticks: names of the rows.
         bounds: values at the left end of the first bar and the right end of the last; of heat maps
             also those at the bottom and at the top.
+        points: `[n, 2]` drawn on a heat map that has `bounds`: what the values are a background of.
     """
 
     values: np.ndarray
@@ -43,6 +46,7 @@ class Panel(NamedTuple):
     x_ticks: Sequence[str] = ()
     y_ticks: Sequence[str] = ()
     bounds: tuple[float, ...] | None = None
+    points: np.ndarray | None = None
 
 
 @runtime_checkable
@@ -69,10 +73,13 @@ class Target(NamedTuple):
     Attributes:
         log_z: nats.
         parts: `[...]` the probability of each part of a `Composite` environment's objects.
+        judge: how far terminal states `[n, ...]` with weights `[n]`, which sum to 1, are from it,
+            by name; on the host.
     """
 
     log_z: float
     parts: np.ndarray | None = None
+    judge: Callable[[State, np.ndarray], dict[str, float]] | None = None
 
 
 @runtime_checkable
@@ -145,6 +152,20 @@ def histogram(values: Any, weights: np.ndarray, label: str) -> Panel:
         low, high = low - 0.5, high + 0.5
     mass, _ = np.histogram(values, num_bins, (low, high), weights=weights)
     return Panel(mass, label, bounds=(low, high))
+
+
+def plane_panel(density: Any, bounds: tuple[float, float], points: Any = None) -> Panel:
+    """A density `[side, side]` over a square, x_1 along the rows, and `points` `[n, 2]` in it."""
+    if points is not None:
+        points = np.asarray(points)[:MAX_POINTS]
+    labels = "$x_1$", "$x_2$", "density of the target"
+    return Panel(np.asarray(density).T, *labels, bounds=bounds + bounds, points=points)
+
+
+def marginal(x: np.ndarray, weights: np.ndarray, bounds: tuple[float, float], axis: int) -> Panel:
+    """The distribution of one coordinate `[n]` within its bounds."""
+    mass, _ = np.histogram(x, NUM_BINS, bounds, weights=weights)
+    return Panel(mass, f"$x_{axis + 1}$", bounds=bounds)
 
 
 @partial(jax.jit, static_argnums=(2, 3))

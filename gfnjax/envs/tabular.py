@@ -1,14 +1,15 @@
-"""Any finite pointed DAG given by its edges: known answers for tests, random graphs for fuzzing."""
+"""Any finite pointed graph given by its edges: known answers for tests, random ones for fuzzing."""
 
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gfnjax.arguments import whole
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.types import Array
@@ -95,6 +96,40 @@ class TabularDAG(Comparable):
         return TabularState(index)
 
 
+@struct.dataclass(eq=False)
+class TabularGraph(TabularDAG):
+    """A `TabularDAG` but for the order: states may come again. Build one with `tabular_graph`.
+
+    Attributes:
+        max_steps: transitions after which a trajectory is cut.
+    """
+
+    acyclic: ClassVar[bool] = False
+
+
+def tabular_graph(
+    children: Sequence[Sequence[int]], log_rewards: Sequence[float], max_steps: int = 256
+) -> TabularGraph:
+    """A graph that may have cycles, from the children of each state, s_0 = 0 first.
+
+    Args:
+        children: as in `tabular_dag`, in any order; none of them is s_0.
+        log_rewards: as in `tabular_dag`.
+        max_steps: transitions after which a trajectory is cut, at least 1.
+
+    Raises:
+        ValueError: if a child is no state or s_0, a state is not reached, s_0 has no children, or
+            log R is not below infinity in every terminal state and finite in one.
+    """
+    max_steps = whole("max_steps", max_steps, least=1)
+    listed = _listed(children, ordered=False)
+    tables = _tables(listed, _arrivals(listed))
+    rewards = _checked_log_rewards(log_rewards, np.array([not below for below in listed]))
+    return TabularGraph(
+        **tables, log_rewards=jnp.asarray(rewards, jnp.result_type(float)), max_steps=max_steps
+    )
+
+
 def tabular_dag(children: Sequence[Sequence[int]], log_rewards: Sequence[float]) -> TabularDAG:
     """A DAG from the children of each state, in topological order with s_0 = 0 first.
 
@@ -108,35 +143,50 @@ def tabular_dag(children: Sequence[Sequence[int]], log_rewards: Sequence[float])
             children, or log R is not below infinity in every terminal state and finite in one.
     """
     listed = _listed(children)
-    arrivals: list[list[tuple[int, int]]] = [[] for _ in listed]
     depth = [0] * len(listed)
     for state, below in enumerate(listed):
-        if state > 0 and not arrivals[state]:
-            raise ArgumentError(
-                "children", f"no edge leads to state {state}", subject="{children}:"
-            )
+        for child in below:
+            depth[child] = max(depth[child], depth[state] + 1)
+    tables = _tables(listed, _arrivals(listed))
+    rewards = _checked_log_rewards(log_rewards, np.array([not below for below in listed]))
+    return TabularDAG(
+        **tables, log_rewards=jnp.asarray(rewards, jnp.result_type(float)), max_steps=max(depth)
+    )
+
+
+Edges = list[list[tuple[int, int]]]
+
+
+def _arrivals(listed: list[list[int]]) -> Edges:
+    """Parent and action of each edge into each state."""
+    arrivals: Edges = [[] for _ in listed]
+    for state, below in enumerate(listed):
         for action, child in enumerate(below):
             arrivals[child].append((state, action))
-            depth[child] = max(depth[child], depth[state] + 1)
+    for state, edges in enumerate(arrivals):
+        if state > 0 and not edges:
+            problem = f"no edge leads to state {state}"
+            raise ArgumentError("children", problem, subject="{children}:")
+    return arrivals
+
+
+def _tables(listed: list[list[int]], arrivals: Edges) -> dict[str, Array]:
     forward = np.full((2, len(listed), max(map(len, listed))), -1, np.int32)
     backward = np.full((2, len(listed), max(map(len, arrivals))), -1, np.int32)
     for child, edges in enumerate(arrivals):
         for k, (parent, action) in enumerate(edges):
             forward[:, parent, action] = child, k
             backward[:, child, k] = parent, action
-    rewards = _checked_log_rewards(log_rewards, np.array([not below for below in listed]))
-    return TabularDAG(
-        children=jnp.asarray(forward[0]),
-        parents=jnp.asarray(backward[0]),
-        undo=jnp.asarray(forward[1]),
-        redo=jnp.asarray(backward[1]),
-        log_rewards=jnp.asarray(rewards, jnp.result_type(float)),
-        max_steps=max(depth),
-    )
+    return {
+        "children": jnp.asarray(forward[0]),
+        "parents": jnp.asarray(backward[0]),
+        "undo": jnp.asarray(forward[1]),
+        "redo": jnp.asarray(backward[1]),
+    }
 
 
-def _listed(children: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The children as integers in topological order, or a `ValueError` that says what they are."""
+def _listed(children: Sequence[Sequence[int]], ordered: bool = True) -> list[list[int]]:
+    """The children as integers, `ordered` topologically, or a `ValueError` with what they are."""
     try:
         listed = [[operator.index(child) for child in below] for below in children]
     except TypeError as error:
@@ -148,7 +198,10 @@ def _listed(children: Sequence[Sequence[int]]) -> list[list[int]]:
         raise ArgumentError("children", problem, subject="{children}:")
     for state, below in enumerate(listed):
         for child in below:
-            if not state < child < len(listed):
+            if not ordered and not 0 < child < len(listed):
+                problem = f"{state} -> {child} must lead to one of states 1 to {len(listed) - 1}"
+                raise ArgumentError("children", problem, subject="{children}:")
+            if ordered and not state < child < len(listed):
                 raise ArgumentError(
                     "children",
                     f"{state} -> {child} is not in topological order: number the states "

@@ -6,7 +6,7 @@ import optax
 
 from gfnjax import hyperparameters
 from gfnjax.actions import Categorical, actions_of, backward_actions_of
-from gfnjax.envs.base import Conditioned
+from gfnjax.envs.base import Conditioned, RandomSource, require_acyclic
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.exploration import StopFlattening
 from gfnjax.learning.pathwise import check_pathwise
@@ -14,7 +14,13 @@ from gfnjax.learning.starting import check_log_z_init
 from gfnjax.model import Model
 from gfnjax.numbers import POSITIVE, RATE, check_number
 from gfnjax.objectives.base import LogZ, Objective, check_abilities, name_of
-from gfnjax.policies.backward import LearnedBackward
+from gfnjax.policies.backward import (
+    LearnedBackward,
+    MaximumEntropyBackward,
+    SourceBackward,
+    TrainedBackward,
+    UniformBackward,
+)
 from gfnjax.policies.base import check_made_for
 from gfnjax.samplers.base import Sampler
 
@@ -49,12 +55,29 @@ def check_learning(model: Model, learning: Any) -> None:
     _check_numbers(learning)
     objective = learning.objective
     check_objective(objective, model, learning)
+    _check_backward(model, objective)
     critic = getattr(objective, "critic", None)
     check_made_for(
         getattr(critic, "made_for", ()), model.env, "objective", "the objective's critic"
     )
     _check_exploration(learning, model)
     sampler.check(model, objective, learning.batch_size)
+
+
+def _check_backward(model: Model, objective: Objective) -> None:
+    """Raise an error for a backward policy that has no meaning where states come again."""
+    env, backward = model.env, model.backward
+    if isinstance(backward, TrainedBackward | MaximumEntropyBackward):
+        remedy = Use("use LearnedBackward()", backward="learned")
+        require_acyclic(env, type(backward).__name__, "backward", remedy)
+    if isinstance(backward, UniformBackward | SourceBackward) and isinstance(env, RandomSource):
+        raise ArgumentError(
+            "backward",
+            f"cannot be fixed where the first step is, as in {type(env).__name__}: flows would "
+            "have to balance both",
+            Use("use LearnedBackward()", backward="learned"),
+            type(backward).__name__,
+        )
 
 
 def check_optimizer(name: str, optimizer: Any) -> None:

@@ -59,7 +59,7 @@ def diagnose(gfn: Learner, state: Any) -> str | None:
         return Words(
             f"{found.unfinished} of {size} trajectories have not ended after max_steps = "
             f"{max_steps} steps, at step {step}; the environment's max_steps must be the length "
-            "of the longest"
+            "of the longest, or its class have acyclic = False"
         )
     for name in ("log_reward", "log_partial_reward"):
         if (reason := rewards(name, getattr(found, name), size, step)) is not None:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax import groups, rollout, spread
-from gfnjax.envs.base import Conditioned
+from gfnjax.envs.base import Conditioned, RandomSource
 from gfnjax.errors import ArgumentError
 from gfnjax.learning import pathwise
+from gfnjax.log_flows import from_start
 from gfnjax.model import Model, nowhere, score_inflow, score_policies, score_prior
 from gfnjax.objectives.base import (
     Objective,
@@ -19,7 +20,7 @@ from gfnjax.objectives.base import (
     name_of,
     resolve_log_z,
 )
-from gfnjax.scoring import VisitScores, from_start
+from gfnjax.scoring import VisitScores
 from gfnjax.state import Params
 from gfnjax.types import Array, PyTree, Scores, Trajectory
 
@@ -122,7 +123,9 @@ def adapted(
         scores = scores._replace(auxiliary=_repeat(auxiliary, scores) if members else auxiliary)
 
     def adapt(scores: Scores) -> Scores:
-        return objective.adapt(from_start(scores, params.log_flow_start, objective.value_scale))
+        start, scale = params.log_flow_start, objective.value_scale
+        drawn = isinstance(model.env, RandomSource)
+        return objective.adapt(from_start(scores, start, scale, drawn))
 
     adapt_all = jax.vmap(jax.vmap(adapt)) if members else jax.vmap(adapt)
     return adapt_all(scores)
@@ -169,12 +172,20 @@ def loss(
     known["chunk_size"] = model.chunk_size_for(trajectories)
     if model.policy.num_members is None:
         scores = score(*given, key=key, **known)
-        value, errors = loss_and_errors(objective, regression, scores)
-        return value, scores, errors
+        keep = _learned_from(objective, scores)
+        value, errors = loss_and_errors(objective, regression, scores, keep)
+        return value, scores, errors if keep is None else jnp.where(keep, errors, 0.0)
     score_key, keep_key = (None, None) if key is None else jax.random.split(key)
     scores = score(*given, key=score_key, members=True, **known)
     value, errors = mean_loss(model.policy, objective, regression, scores, keep_key)
     return value, jax.tree.map(lambda x: x[0], scores), errors
+
+
+def _learned_from(objective: Objective, scores: Scores) -> Array | None:
+    """Which trajectories count where there are cycles; None where all of them do."""
+    if scores.from_source is None or objective.cycles == "all":
+        return None
+    return scores.whole
 
 
 def mean_loss(
@@ -196,6 +207,8 @@ def mean_loss(
     if key is not None and policy.keep < 1:
         shape = keep.shape[0], spread.whole(keep.shape[1])
         keep = spread.rows(jax.random.bernoulli(key, policy.keep, shape), axis=1)
+    if (whole := _learned_from(objective, scores)) is not None:
+        keep &= whole
     judge = partial(loss_and_errors, objective, regression)
     losses, errors = jax.vmap(judge)(scores, keep)
     return losses.mean(), errors.mean(axis=0)

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from gfnjax import spread
-from gfnjax.envs.base import Environment, log_partial_reward_of
+from gfnjax import masking, spread
+from gfnjax.envs.base import Environment, RandomSource, log_partial_reward_of
 from gfnjax.errors import ArgumentError
 from gfnjax.learning.scores import path_scores
 from gfnjax.model import Model
@@ -56,7 +56,12 @@ def sample_size(batch_size: int) -> int:
 
 
 def first_log_flow(env: Environment, objective: Objective, log_z: Array) -> Array:
-    """`[]` what is added to all flows of the network so that log F(s_0) starts near `log_z`."""
+    """`[]` what is added to all flows of the network so that log F(s_0) starts near `log_z`.
+
+    Where s_1 is drawn log F(s_0) is the learned log Z, and it is F(s_1) that starts near Z mu(s_1).
+    """
+    if isinstance(env, RandomSource):
+        log_z = log_z + env.log_source(env.initial_state())
     if not objective.looks_forward:
         return jnp.copy(log_z)
     forward: Any = env  # the network's flow is short of the partial reward
@@ -64,9 +69,21 @@ def first_log_flow(env: Environment, objective: Objective, log_z: Array) -> Arra
 
 
 def estimate(model: Model, objective: Objective, params: Params, trajectories: Trajectory) -> Array:
-    """`[]` the mean of `Objective.first_log_z` over trajectories `[B, ...]`, of the finite ones."""
-    found = jax.vmap(objective.first_log_z)(path_scores(model, objective, params, trajectories))
+    """`[]` the mean of `Objective.first_log_z` over trajectories `[B, ...]`, of the finite ones.
+
+    Where there are cycles the logarithm of the mean of exp, 0 of those that were cut: long
+    trajectories, of which an untrained policy has many, would make the mean far too low.
+    """
+    scores = path_scores(model, objective, params, trajectories)
+    found = jax.vmap(objective.first_log_z)(scores)
     finite = jnp.isfinite(found)
+    if scores.from_source is not None:
+        finite &= scores.whole
+        top = spread.largest(jnp.where(finite, found, masking.FILL).max())
+        weights = jnp.where(finite, jnp.exp(found - top), 0.0)
+        total, count = spread.total((weights.sum(), jnp.ones_like(weights).sum()))
+        start = jnp.where(total > 0, top + jnp.log(total / count), 0.0)
+        return jax.lax.stop_gradient(start).astype(params.log_z.dtype)
     total = jnp.where(finite, found, 0.0).sum()
     total, count = spread.total((total, finite.sum()))
     count = jnp.maximum(count, 1).astype(found.dtype)

@@ -36,22 +36,30 @@ class OptStates(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a step reports of its batch, `[]` each: means, but sums of `complete` trajectories."""
+    """What a step reports of its batch, `[]` each: means, but sums of `complete` trajectories.
+
+    `cut` is None where there are no cycles.
+    """
 
     log_z: Array
     log_reward: Array
     complete: Array
     length: Array
+    cut: Array | None
 
 
 def seen_in(scores: Scores, dtype: Any) -> Seen:
     """What this device's scores `[b, ...]` contribute to what is reported of the whole batch."""
+    cut = None
+    if scores.from_source is not None:
+        cut = spread.share((~scores.whole).astype(dtype).mean())
     return Seen(
         log_z=spread.share(scores.log_z.mean()),
         # No product: 0 * inf of a window that has not ended would be NaN.
         log_reward=jnp.where(scores.complete, scores.log_reward, 0.0).sum(),
         complete=scores.complete.astype(dtype).sum(),
         length=spread.share(scores.length.astype(dtype).mean()),
+        cut=cut,
     )
 
 
@@ -64,7 +72,7 @@ class Fit(NamedTuple):
     grad_norm: Array
     seen: Seen
 
-    def info(self, log_z: Array | None) -> StepInfo:
+    def info(self, log_z: Array | None, windows: bool = False) -> StepInfo:
         """What a step reports; the mean of the scores' log Z where none is given."""
         seen = self.seen
         return StepInfo(
@@ -73,6 +81,7 @@ class Fit(NamedTuple):
             log_reward=seen.log_reward / jnp.maximum(seen.complete, 1),
             length=seen.length,
             grad_norm=self.grad_norm,
+            cut=None if windows else seen.cut,
         )
 
 

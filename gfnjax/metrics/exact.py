@@ -1,5 +1,9 @@
 """Exact evaluation on enumerable environments, by dynamic programming over the state graph.
 
+Where the graph has cycles a linear system takes the place of the sweep through its levels: flows
+are Z times expected *numbers* of visits, F = Z e_{s_0} (I - Q)^{-1} with Q(s, s') = P_F(s' | s)
+(Brunswic et al., 2312.15246; 2502.07735). See `gfnjax.metrics.chains`.
+
 Everything is in nats and jittable, given a `StateGraph`; policies are tables of
 log-probabilities `[N, num_actions]` and `[N, num_backward_actions]`; of another shape, say of
 another environment, they are a `ValueError`. Compiled once a shape.
@@ -15,9 +19,9 @@ from jax import lax
 
 from gfnjax import masking
 from gfnjax.actions import require_categorical
-from gfnjax.envs.base import check_indexable
+from gfnjax.envs.base import RandomSource, at_source, check_indexable
 from gfnjax.errors import ArgumentError
-from gfnjax.metrics import distances
+from gfnjax.metrics import chains, distances
 from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.model import Model, require_model
 from gfnjax.shapes import check_shape
@@ -92,10 +96,13 @@ def _policy_table(model: Model, params: Params, batch_size: int) -> PolicyTable:
     def row(index: Array) -> PolicyTable:
         state = env.state_at(index)
         output = model.policy.evaluate(params.policy, env, state)
+        log_flow = output.log_flow + start
+        if isinstance(env, RandomSource):
+            log_flow = jnp.where(at_source(env, state), params.log_z, log_flow)
         return PolicyTable(
             masking.log_softmax(output.forward_logits, env.forward_mask(state)),
             masking.log_softmax(backward(env, state, output), env.backward_mask(state)),
-            output.log_flow + start,
+            log_flow,
         )
 
     return lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=batch_size)
@@ -105,7 +112,9 @@ def _policy_table(model: Model, params: Params, batch_size: int) -> PolicyTable:
 def terminating_distribution(graph: StateGraph, log_pf: Array) -> Array:
     """log P(x), the probability that a trajectory ends in x.
 
-    log P(s_0) = 0 and log P(s') = log sum over parents s of P(s) P_F(s' | s).
+    log P(s_0) = 0 and log P(s') = log sum over parents s of P(s) P_F(s' | s), with P(s) the number
+    of visits to s. Of a policy that goes in circles for very long on a large graph these are lower
+    bounds, and 1 - sum P(x) is what they miss.
 
     Args:
         graph: of the environment.
@@ -115,8 +124,37 @@ def terminating_distribution(graph: StateGraph, log_pf: Array) -> Array:
         `[N]` log-probabilities, `masking.FILL` off terminal states.
     """
     _check_table(graph, log_pf=log_pf)
-    visits = _forward(graph, _parent_values(graph, log_pf), masking.logsumexp)
+    if graph.levels is None:
+        visits = _log(_solve_forward(graph, log_pf))
+    else:
+        visits = _forward(graph, _parent_values(graph, log_pf), masking.logsumexp)
     return jnp.where(graph.terminal, visits, masking.FILL)
+
+
+@jax.jit
+def expected_visits(graph: StateGraph, log_pf: Array) -> Array:
+    """`[N]` how often a trajectory of the policy comes to each state on average; 1 at s_0.
+
+    At the optimum F(s) / Z. Lower bounds as in `terminating_distribution`.
+
+    Args:
+        graph: of the environment.
+        log_pf: `[N, num_actions]`.
+    """
+    _check_table(graph, log_pf=log_pf)
+    if graph.levels is None:
+        return _solve_forward(graph, log_pf)
+    return jnp.exp(_forward(graph, _parent_values(graph, log_pf), masking.logsumexp))
+
+
+@jax.jit
+def expected_length(graph: StateGraph, log_pf: Array) -> Array:
+    """`[]` E[n], n the states of a trajectory between s_0 and its end: its transitions less one.
+
+    At the optimum (1 / Z) sum F(s) over these states. Arguments as in `expected_visits`.
+    """
+    visits = expected_visits(graph, log_pf)
+    return jnp.where(graph.terminal, 0.0, visits).sum() - visits[graph.source]
 
 
 @jax.jit
@@ -143,6 +181,9 @@ def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
     P_F(s' | s) = F(s') P_B(s | s') / F(s). Below a state may be nothing with R > 0: its log F is
     -inf, and its P_F, which no trajectory of the policy meets, uniform.
 
+    Where s_1 is drawn, F(s_0) is Z and the first step is F(s_1) P_B(s_0 | s_1) / Z, which has to
+    be mu: then, and only then, is P_F the optimum.
+
     Args:
         graph: of the environment.
         log_pb: `[N, num_backward_actions]`, any backward policy.
@@ -152,17 +193,27 @@ def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
     """
     _check_table(graph, log_pb=log_pb)
     log_pb_of_edge = _edge_log_pb(graph, log_pb)
-    log_flow = _backward(graph, log_pb_of_edge, masking.logsumexp, graph.log_reward)
+    if graph.levels is None:
+        log_flow = _solve_backward(graph, log_pb_of_edge)
+    else:
+        log_flow = _backward(graph, log_pb_of_edge, masking.logsumexp, graph.log_reward)
     edges = log_flow[graph.children] + log_pb_of_edge
     flows = (log_flow > -jnp.inf)[:, None]
     uniform = masking.log_softmax(jnp.zeros_like(edges), graph.forward_mask)
     log_pf = jnp.where(flows, edges - jnp.where(flows, log_flow[:, None], 0.0), uniform)
+    if graph.log_source is not None:  # its one action is certain
+        log_pf = log_pf.at[graph.source].set(0.0)
     return log_flow, jnp.where(graph.forward_mask, log_pf, masking.FILL)
 
 
 @jax.jit
 def log_path_counts(graph: StateGraph) -> Array:
-    """`[N]` log of the number of paths from s_0, for `MaximumEntropyBackward`."""
+    """`[N]` log of the number of paths from s_0, for `MaximumEntropyBackward`.
+
+    Raises:
+        ValueError: where there are cycles, and paths without end.
+    """
+    _check_levels(graph, "the number of paths")
     return _forward(graph, jnp.zeros(graph.parents.shape), masking.logsumexp)
 
 
@@ -207,7 +258,11 @@ def certificate(graph: StateGraph, log_pf: Array, log_pb: Array, log_z: Array) -
         log_pf: `[N, num_actions]`.
         log_pb: `[N, num_backward_actions]`.
         log_z: `[]` an estimate.
+
+    Raises:
+        ValueError: where there are cycles, and trajectories of any length.
     """
+    _check_levels(graph, "the worst trajectory")
     _check_table(graph, log_pf=log_pf, log_pb=log_pb)
     check_shape("log_z", log_z, (), "[]")
     forward = _parent_values(graph, log_pf), log_z
@@ -233,6 +288,37 @@ def _check_table(graph: StateGraph, **tables: Array) -> None:
     axes = {"log_pf": "[N, num_actions]", "log_pb": "[N, num_backward_actions]"}
     for name, table in tables.items():
         check_shape(name, table, shapes[name], axes[name])
+
+
+def _check_levels(graph: StateGraph, what: str) -> None:
+    if graph.levels is None:
+        problem = "must be that of an environment without cycles and with one s_0"
+        raise ArgumentError("graph", problem, subject=f"{what}: {{graph}}")
+
+
+def _solve_forward(graph: StateGraph, log_pf: Array) -> Array:
+    """`[N]` expected visits of the policy."""
+    log_arriving = _parent_values(graph, log_pf)
+    if graph.log_source is not None:
+        first = graph.parents == graph.source
+        log_arriving = jnp.where(first, graph.log_source[:, None], log_arriving)
+    arriving = jnp.where(graph.backward_mask, jnp.exp(log_arriving), 0.0)
+    start = jnp.zeros(graph.num_states, log_pf.dtype).at[graph.source].set(1.0)
+    return chains.expected_visits(start, graph.parents, arriving)
+
+
+def _solve_backward(graph: StateGraph, log_pb_of_edge: Array) -> Array:
+    """`[N]` log F: log Z plus that of the expected visits of P_B on its way from R / Z."""
+    log_q, log_z = target_distribution(graph)
+    leaving = jnp.where(graph.forward_mask, jnp.exp(log_pb_of_edge), 0.0)
+    visits = chains.expected_visits(jnp.exp(log_q), graph.children, leaving)
+    log_flow = log_z + jnp.where(visits > 0, jnp.log(visits), -jnp.inf)
+    log_flow = log_flow.at[graph.source].set(log_z)
+    return jnp.where(graph.terminal, graph.log_reward, log_flow)
+
+
+def _log(visits: Array) -> Array:
+    return jnp.where(visits > 0, jnp.log(jnp.where(visits > 0, visits, 1.0)), masking.FILL)
 
 
 def _log_quotient(log_p: Array, log_q: Array) -> Array:
@@ -262,6 +348,7 @@ def _forward(graph: StateGraph, arriving: Array, reduce: Reduce) -> Array:
         update = reduce(candidates, graph.backward_mask[states])
         return values.at[states].set(update, mode="drop"), None
 
+    assert graph.levels is not None  # checked
     values = jnp.full(graph.num_states, masking.FILL, arriving.dtype).at[graph.source].set(0.0)
     return lax.scan(level, values, graph.levels[1:])[0]
 
@@ -275,5 +362,6 @@ def _backward(graph: StateGraph, leaving: Array, reduce: Reduce, at_terminal: Ar
         update = jnp.where(graph.terminal[states], at_terminal[states], update)
         return values.at[states].set(update, mode="drop"), None
 
+    assert graph.levels is not None  # checked
     values = jnp.full(graph.num_states, masking.FILL, at_terminal.dtype)
     return lax.scan(level, values, graph.levels, reverse=True)[0]

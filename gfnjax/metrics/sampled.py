@@ -7,6 +7,11 @@ w = R(x) P_B(tau | x) / P_F(tau) for a trajectory tau that ends in x, and any ba
     E_{P_F}[log w] <= log Z <= E_{R/Z, P_B}[log w],
 
 with equality exactly where P_F = R P_B / Z on all trajectories.
+
+Where there are cycles `max_steps` cuts some trajectories, of share c in expectation. They have
+weight 0, log w = -inf, which keeps the mean of w below Z; and they are left out of the means of
+log w, which -log(1 - c) then corrects: both inequalities hold for Z without the mass of R P_B on
+trajectories that are longer, and the first for Z.
 """
 
 import math
@@ -20,7 +25,7 @@ from jax.scipy.special import gammaln, xlogy
 from jax.scipy.stats import rankdata
 
 from gfnjax import masking
-from gfnjax.envs.base import Enumerable, State, source_state
+from gfnjax.envs.base import Enumerable, State, is_acyclic, source_state
 from gfnjax.metrics import distances
 from gfnjax.metrics.exact import target_distribution
 from gfnjax.metrics.state_graph import StateGraph
@@ -59,7 +64,8 @@ def elbo(model: Model, params: Params, key: Array, num_samples: int) -> Array:
     Returns:
         `[]` nats; log Z minus KL(P_F || R P_B / Z) up to sampling error.
     """
-    return log_weights(model, params, model.sample(params, key, num_samples)).mean()
+    weights = log_weights(model, params, model.sample(params, key, num_samples))
+    return mean_log_weight(model, weights)
 
 
 @jax.jit
@@ -76,7 +82,24 @@ def eubo(model: Model, params: Params, key: Array, target_states: State) -> Arra
         `[]` nats; log Z plus KL(R P_B / Z || P_F) up to sampling error.
     """
     trajectories = model.sample_backward(params, key, target_states)
-    return log_weights(model, params, trajectories).mean()
+    return mean_log_weight(model, log_weights(model, params, trajectories), -1.0)
+
+
+def mean_log_weight(model: Model, log_weights: Array, sign: float = 1.0) -> Array:
+    """`[]` the mean of `log_weights` `[B]`; of those that are not cut, corrected for the others.
+
+    Args:
+        model: what they are of.
+        log_weights: as the function of that name returns them.
+        sign: 1 for trajectories sampled forward, whose bound the share that is not cut lowers, -1
+            for backward.
+    """
+    if is_acyclic(model.env):
+        return log_weights.mean()
+    kept = log_weights > -jnp.inf
+    count = jnp.maximum(kept.sum(), 1).astype(log_weights.dtype)
+    mean = jnp.where(kept, log_weights, 0.0).sum() / count
+    return jnp.where(kept.any(), mean + sign * jnp.log(count / log_weights.size), jnp.nan)
 
 
 @partial(jax.jit, static_argnames="num_trajectories")
@@ -85,7 +108,8 @@ def log_likelihood(
 ) -> Array:
     """log P(x) ~ log 1/K sum_k P_F(tau_k) / P_B(tau_k | x), with tau_k from P_B given x.
 
-    The estimate of P(x) is unbiased, that of its logarithm too low, less so for larger K.
+    The estimate of P(x) is unbiased, that of its logarithm too low, less so for larger K. What
+    `max_steps` cuts counts as 0: P(x) is then that of trajectories which are not longer.
 
     Args:
         model: environment and policies, such as `gfn.model`.
@@ -103,7 +127,8 @@ def log_likelihood(
     def log_ratio(key: Array) -> Array:
         trajectories = model.sample_backward(params, key, terminal_states)
         scores = model.score(params, trajectories)
-        return scores.log_pf.sum(axis=1) - scores.log_pb.sum(axis=1)
+        ratio = scores.log_pf.sum(axis=1) - scores.log_pb.sum(axis=1)
+        return ratio if is_acyclic(model.env) else jnp.where(scores.whole, ratio, -jnp.inf)
 
     log_ratios = lax.map(log_ratio, jax.random.split(key, num_trajectories))
     return jax.nn.logsumexp(log_ratios, axis=0) - jnp.log(num_trajectories).astype(log_ratios.dtype)
@@ -113,6 +138,8 @@ def log_likelihood(
 def log_weights(model: Model, params: Params, trajectories: Trajectory) -> Array:
     """log w = log R + sum log P_B - sum log P_F of each of a batch of trajectories: `[B]`.
 
+    -inf of one that was cut, in an environment with cycles.
+
     Where the model has a prior, it is taken to be relative to it, and sum log prior takes the place
     of sum log P_B; if the prior is there for something else, give `model.replace(prior=None)`.
     """
@@ -121,7 +148,8 @@ def log_weights(model: Model, params: Params, trajectories: Trajectory) -> Array
     scores = model.score(params, trajectories, needs=needs)
     log_reference = scores.log_pb if model.prior is None else scores.log_prior
     assert log_reference is not None
-    return scores.log_reward + log_reference.sum(axis=1) - scores.log_pf.sum(axis=1)
+    weights = scores.log_reward + log_reference.sum(axis=1) - scores.log_pf.sum(axis=1)
+    return weights if is_acyclic(model.env) else jnp.where(scores.whole, weights, -jnp.inf)
 
 
 def importance_log_z(log_weights: Array) -> Array:

@@ -7,7 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax.envs.base import Enumerable, Environment, check_num_states, log_reward_of, source_state
+from gfnjax import masking
+from gfnjax.envs.base import (
+    Enumerable,
+    Environment,
+    RandomSource,
+    check_num_states,
+    is_acyclic,
+    log_reward_of,
+    source_state,
+)
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import classes
 from gfnjax.types import Array
@@ -27,8 +36,11 @@ class StateGraph(NamedTuple):
         backward_actions: `[N, num_actions]` int32, the backward action that undoes an action.
         terminal: `[N]` bool.
         log_reward: `[N]` nats; meaningless off terminal states.
-        levels: `[L, W]` int32 states by longest distance from s_0, padded with N.
+        levels: `[L, W]` int32 states by longest distance from s_0, padded with N; None where there
+            are cycles or s_1 is drawn, and no such order is needed (`gfnjax.metrics.chains`).
         source: `[]` int32 index of s_0.
+        log_source: `[N]` nats, log mu of each state as s_1, where that is drawn
+            (`envs.base.RandomSource`); else None.
     """
 
     children: Array
@@ -39,8 +51,9 @@ class StateGraph(NamedTuple):
     backward_actions: Array
     terminal: Array
     log_reward: Array
-    levels: Array
+    levels: Array | None
     source: Array
+    log_source: Array | None = None
 
     @property
     def num_states(self) -> int:
@@ -52,8 +65,8 @@ def build_graph(env: Environment) -> StateGraph:
 
     Raises:
         TypeError: if `env` is not `Enumerable`.
-        ValueError: if it has too many states, or states that s_0 does not reach, or if the
-            rewards of its terminal states make no distribution.
+        ValueError: if it has too many states, states that s_0 does not reach or that reach no
+            terminal state, or if the rewards of its terminal states make no distribution.
     """
     if hasattr(type(env), "num_states"):
         check_num_states(
@@ -65,8 +78,12 @@ def build_graph(env: Environment) -> StateGraph:
     rows, source = _tabulate(env, classes(env))
     _check_rewards(np.asarray(rows["log_reward"]), np.asarray(rows["terminal"]))
     children, forward_mask = np.asarray(rows["children"]), np.asarray(rows["forward_mask"])
-    levels = _levels(children, forward_mask, int(source), env.max_steps)
-    return StateGraph(**rows, levels=jnp.asarray(levels), source=source)
+    if is_acyclic(env) and not isinstance(env, RandomSource):
+        levels = _levels(children, forward_mask, int(source), env.max_steps)
+        return StateGraph(**rows, levels=jnp.asarray(levels), source=source)
+    graph = StateGraph(**rows, levels=None, source=source)
+    _check_reached(graph)
+    return graph
 
 
 @partial(jax.jit, static_argnums=1)
@@ -75,14 +92,25 @@ def _tabulate(env: Any, kinds: tuple[type, ...]) -> tuple[dict[str, Array], Arra
     undos = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
     over = partial(jax.vmap, in_axes=(None, 0))
 
+    source = env.state_index(source_state(env)).astype(jnp.int32)
+
+    def log_source(parents: Any, mask: Array, indices: Array) -> Array:
+        found = jax.vmap(env.log_source)(parents)
+        return jnp.where(mask & (indices == source), found, masking.FILL).max()
+
     def row(index: Array) -> dict[str, Array]:
         state = env.state_at(index)
         children = over(env.step)(state, actions)
         parents = over(env.backward_step)(state, undos)
+        from_parents = jax.vmap(env.state_index)(parents)
+        drawn = {}
+        if isinstance(env, RandomSource):
+            drawn = {"log_source": log_source(parents, env.backward_mask(state), from_parents)}
         return {
+            **drawn,
             "children": jax.vmap(env.state_index)(children),
             "forward_mask": env.forward_mask(state),
-            "parents": jax.vmap(env.state_index)(parents),
+            "parents": from_parents,
             "parent_actions": over(env.forward_action)(state, undos),
             "backward_mask": env.backward_mask(state),
             "backward_actions": over(env.backward_action)(state, actions),
@@ -91,7 +119,7 @@ def _tabulate(env: Any, kinds: tuple[type, ...]) -> tuple[dict[str, Array], Arra
         }
 
     rows = jax.lax.map(row, jnp.arange(env.num_states, dtype=jnp.int32), batch_size=4096)
-    return rows, env.state_index(source_state(env)).astype(jnp.int32)
+    return rows, source
 
 
 def _check_rewards(log_reward: np.ndarray, terminal: np.ndarray) -> None:
@@ -112,6 +140,35 @@ def _check_rewards(log_reward: np.ndarray, terminal: np.ndarray) -> None:
             "positive somewhere",
             subject="log_reward",
         )
+
+
+def _check_reached(graph: StateGraph) -> None:
+    """Raise a `ValueError` unless s_0 reaches all states, and all of them a terminal one."""
+    mask, source = np.asarray(graph.forward_mask), int(graph.source)
+    tails = np.nonzero(mask)[0]
+    heads = np.asarray(graph.children)[mask]
+    first = [source]
+    if graph.log_source is not None:
+        tails, heads = tails[tails != source], heads[tails != source]
+        first = [source, *np.flatnonzero(np.asarray(graph.log_source) > masking.FILL / 2)]
+    ends = np.flatnonzero(np.asarray(graph.terminal))
+    for seen, wrong in (
+        (_closure(mask.shape[0], first, tails, heads), "cannot be reached from s_0"),
+        (_closure(mask.shape[0], ends, heads, tails), "reaches no terminal state"),
+    ):
+        seen[source] = True
+        if not seen.all():
+            subject = f"state {int(np.argmin(seen))}"
+            raise ArgumentError("env", wrong, subject=subject)
+
+
+def _closure(num_states: int, first: Any, tails: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """`[num_states]` which states edges lead to, from the first ones on."""
+    seen = np.zeros(num_states, bool)
+    seen[first] = True
+    while (new := heads[seen[tails] & ~seen[heads]]).size:
+        seen[new] = True
+    return seen
 
 
 def _levels(children: np.ndarray, mask: np.ndarray, source: int, max_steps: int) -> np.ndarray:

@@ -4,6 +4,10 @@ import importlib
 import pkgutil
 
 from gfnjax.objectives.base import Objective
+from gfnjax.objectives.cyclic_balance import (
+    RegularisedDetailedBalance,
+    StableDetailedBalance,
+)
 from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
 from gfnjax.objectives.entropy_ppo import EntropyPPO
 from gfnjax.objectives.flow_matching import FlowMatching
@@ -16,6 +20,7 @@ from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
 from gfnjax.objectives.modified_subtrajectory_balance import ModifiedSubTrajectoryBalance
 from gfnjax.objectives.path_integral import PathIntegral
 from gfnjax.objectives.policy_gradient import PolicyGradient
+from gfnjax.objectives.prefix_balance import PrefixTrajectoryBalance
 from gfnjax.objectives.relative_trajectory_balance import RelativeTrajectoryBalance
 from gfnjax.objectives.rooted_absorbed_prefix import RapTB
 from gfnjax.objectives.soft_q_learning import SoftDQN
@@ -42,9 +47,12 @@ __all__ = [
     "Objective",
     "PathIntegral",
     "PolicyGradient",
+    "PrefixTrajectoryBalance",
     "RapTB",
+    "RegularisedDetailedBalance",
     "RelativeTrajectoryBalance",
     "SoftDQN",
+    "StableDetailedBalance",
     "SubTrajectoryBalance",
     "TargetDetailedBalance",
     "TrajectoryBalance",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gfnjax import groups, masking, spread
 from gfnjax.actions import require_categorical
-from gfnjax.envs.base import Environment, source_state
+from gfnjax.envs.base import Environment, require_acyclic, source_state
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.numbers import Numbered
 from gfnjax.shapes import check_batch, check_one, check_shape
@@ -18,6 +18,7 @@ from gfnjax.types import Array, Number, PyTree, Residuals, Scores, Trajectory
 
 Regression = Callable[[Array], Array]
 LogZ = Literal["learned", "flow", "batch", "pair", "group"]
+Cycles = Literal["refused", "complete", "all"]
 
 # What an objective may need to have scored, and the ability of an environment that takes: the
 # name of a protocol in `gfnjax.envs.base` and what it adds to `Environment`.
@@ -66,6 +67,8 @@ class Objective(Numbered):
             do not look at it.
         least_batch: trajectories that it takes to compare them with each other.
         stops_everywhere: whether it reads log Z off the stop in s_0, which must then be allowed.
+        cycles: what it learns from where states can come again and `max_steps` cuts trajectories:
+            "all" of them, "complete" ones alone (the others weigh nothing), or "refused".
         value_scale: log F = value_scale * logsumexp(forward logits) at the optimum, for
             objectives that read values off the logits; None for the others.
         looks_forward: whether the network holds log F minus the partial reward.
@@ -81,6 +84,7 @@ class Objective(Numbered):
     trains_backward: ClassVar[bool] = True
     least_batch: ClassVar[int] = 1
     stops_everywhere: ClassVar[bool] = False
+    cycles: ClassVar[Cycles] = "refused"
 
     @property
     def value_scale(self) -> Number | None:
@@ -112,6 +116,14 @@ class Objective(Numbered):
         """`[]` a loss of one trajectory that g does not apply to, averaged over the batch.
 
         The surrogate of a policy gradient, for instance.
+        """
+        check_one(scores)
+        return jnp.zeros((), jnp.result_type(float))
+
+    def penalties(self, scores: Scores) -> Array:
+        """`[R]` what each residual costs besides g(residual), averaged with the same weights.
+
+        A regulariser of the flows of visited states, for instance.
         """
         check_one(scores)
         return jnp.zeros((), jnp.result_type(float))
@@ -149,6 +161,7 @@ class Objective(Numbered):
 class FunctionObjective(Objective):
     """A plain function as an objective, with the learned log Z at its disposal."""
 
+    cycles: ClassVar[Cycles] = "complete"
     function: Callable[[Scores], Residuals]
 
     def residuals(self, scores: Scores) -> Residuals:
@@ -183,7 +196,7 @@ def require_flows(base: Objective, *, adapted: bool = False) -> None:
     """
     own = (
         method
-        for method in ("extra_loss", "init", "assist", "adapt")
+        for method in ("extra_loss", "penalties", "init", "assist", "adapt")
         if getattr(type(base), method) is not getattr(Objective, method)
     )
     allowed = {"adapt"} if adapted and base.looks_forward else set()
@@ -208,6 +221,10 @@ def suits(objective: Objective, env: Environment, **wanted: Any) -> bool:
 def check_abilities(objective: Objective, env: Environment) -> None:
     """Raise an error that names what `objective` asks for and `env` lacks."""
     name = name_of(objective)
+    if objective.cycles == "refused":
+        words = "use DetailedBalance(), SubTrajectoryBalance() or TrajectoryBalance()"
+        remedy = Use(words, objective=partial(suits, env=env))
+        require_acyclic(env, name, "objective", remedy)
     if objective.needs & OVER_ALL_ACTIONS:
         require_categorical(env, name)
     for need in sorted(objective.needs):
@@ -270,7 +287,7 @@ def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
 
 
 def weighted_loss(objective: Objective, regression: Regression, scores: Scores) -> Array:
-    """sum w g(r) / sum w of a batch of scores `[B, ...]`, plus the mean `extra_loss`.
+    """sum w (g(r) + penalty) / sum w of a batch of scores `[B, ...]`, plus the mean `extra_loss`.
 
     Raises:
         TypeError, ValueError: for scores that are not those of a batch, and for an objective that
@@ -299,6 +316,8 @@ def loss_and_errors(
         raise ArgumentError("objective", problem, subject="an objective's residuals and weights")
     # Padding must not reach g: an overflow there would turn 0 * inf into NaN.
     losses = weights * regression(jnp.where(weights > 0, values, 0.0))
+    if type(objective).penalties is not Objective.penalties:
+        losses += weights * jax.vmap(objective.penalties)(scores)
     tiny = jnp.finfo(values.dtype).tiny
     axes = tuple(range(1, values.ndim))
     totals, sizes = losses.sum(axis=axes), weights.sum(axis=axes)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gfnjax import registry
-from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.objectives.base import Cycles, LogZ, Objective
 from gfnjax.shapes import check_one, check_shape
 from gfnjax.types import Array, Residuals, Scores
 
@@ -35,6 +35,7 @@ class DetailedBalance(Objective):
 
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
+    cycles: ClassVar[Cycles] = "all"
 
     def residuals(self, scores: Scores) -> Residuals:
         return detailed_balance(scores)
@@ -49,6 +50,7 @@ class TargetDetailedBalance(Objective):
 
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
+    cycles: ClassVar[Cycles] = "all"
     needs: ClassVar[frozenset[str]] = frozenset({"target"})
 
     def residuals(self, scores: Scores) -> Residuals:

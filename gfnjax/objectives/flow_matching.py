@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gfnjax import masking, registry
 from gfnjax.numbers import NON_NEGATIVE, POSITIVE, check_number
-from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.objectives.base import Cycles, LogZ, Objective
 from gfnjax.scoring import terminal_step
 from gfnjax.shapes import check_one
 from gfnjax.types import Number, Residuals, Scores
@@ -48,6 +48,7 @@ class FlowMatching(Objective):
 
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
+    cycles: ClassVar[Cycles] = "all"
     trains_backward: ClassVar[bool] = False
     needs: ClassVar[frozenset[str]] = frozenset({"log_inflow"})
     epsilon: float = 0.0

@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gfnjax import registry
-from gfnjax.objectives.base import LogZ, Objective, require_flows
+from gfnjax.objectives.base import Cycles, LogZ, Objective, require_flows
 from gfnjax.objectives.detailed_balance import DetailedBalance
 from gfnjax.objectives.subtrajectory_balance import SubTrajectoryBalance
 from gfnjax.objectives.trajectory_balance import TrajectoryBalance
@@ -70,6 +70,10 @@ class ForwardLooking(Objective):
     @property
     def incomplete(self) -> bool:  # pyrefly: ignore[bad-override]
         return self.base.incomplete
+
+    @property
+    def cycles(self) -> Cycles:  # pyrefly: ignore[bad-override]
+        return self.base.cycles
 
     @property
     def looks_forward(self) -> bool:

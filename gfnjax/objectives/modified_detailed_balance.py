@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from gfnjax import registry
-from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.objectives.base import Cycles, LogZ, Objective
 from gfnjax.objectives.detailed_balance import detailed_balance
 from gfnjax.scoring import terminal_step
 from gfnjax.shapes import check_one
@@ -37,6 +37,7 @@ class ModifiedDetailedBalance(Objective):
 
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
+    cycles: ClassVar[Cycles] = "all"
     stops_everywhere: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"log_stop", "log_partial_reward"})
 

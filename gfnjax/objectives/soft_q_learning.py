@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gfnjax import registry
 from gfnjax.numbers import check_number
-from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.objectives.base import Cycles, LogZ, Objective
 from gfnjax.scoring import terminal_step
 from gfnjax.shapes import check_one
 from gfnjax.types import Number, Residuals, Scores
@@ -69,6 +69,7 @@ class SoftDQN(Objective):
 
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
+    cycles: ClassVar[Cycles] = "all"
     needs: ClassVar[frozenset[str]] = frozenset({"log_value", "target"})
     alpha: float = 0.0
     log_policy_floor: float = -100.0

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gfnjax import registry
 from gfnjax.numbers import check_number
-from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.objectives.base import Cycles, LogZ, Objective
 from gfnjax.shapes import check_one
 from gfnjax.types import Array, Number, Residuals, Scores
 
@@ -91,6 +91,7 @@ class SubTrajectoryBalance(Objective):
 
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
+    cycles: ClassVar[Cycles] = "all"
     lambda_: float = 0.9
 
     def __post_init__(self) -> None:

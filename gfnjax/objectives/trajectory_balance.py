@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from gfnjax import registry
 from gfnjax.errors import ArgumentError
-from gfnjax.objectives.base import LogZ, Objective
+from gfnjax.objectives.base import Cycles, LogZ, Objective
 from gfnjax.shapes import check_one
 from gfnjax.types import Residuals, Scores
 
@@ -34,6 +34,7 @@ class TrajectoryBalance(Objective):
         ValueError: for any other `log_z`.
     """
 
+    cycles: ClassVar[Cycles] = "complete"
     log_z: LogZ = "learned"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:

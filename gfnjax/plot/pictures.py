@@ -16,7 +16,7 @@ import numpy as np
 from gfnjax.envs.base import canonical_of
 from gfnjax.envs.drawing import Drawable, Panel
 from gfnjax.plot import curves, densities
-from gfnjax.plot.curves import BLUE
+from gfnjax.plot.curves import BLUE, ORANGE
 from gfnjax.plot.found_molecules import draw_found
 from gfnjax.plot.found_texts import draw_texts
 from gfnjax.plot.frontier import draw_frontier
@@ -262,16 +262,19 @@ def _bars(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
 
 
 def _heat_map(ax: Axes, panel: Panel, scale: tuple[float, float]) -> None:
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(integers())
+    if panel.bounds is None:  # rows and columns are numbers
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(integers())
     ax.set_ylabel(panel.y_label)
     for side in ax.spines.values():
         side.set_visible(False)
     rows, columns = panel.values.shape
     aspect = "equal" if rows == columns else "auto"
     low, high = scale
-    where = {"origin": "lower", "aspect": aspect, "extent": panel.bounds}
+    where: Any = {"origin": "lower", "aspect": aspect, "extent": panel.bounds}
     ax.imshow(panel.values, cmap=shades(), vmin=low, vmax=high, **where)
+    if panel.points is not None:
+        ax.plot(*panel.points.T, ".", color=ORANGE, markersize=2.5, markeredgewidth=0, alpha=0.7)
 
 
 def _colorbars(figure: Figure | SubFigure, axes: np.ndarray, panels: Sequence[Panel]) -> None:

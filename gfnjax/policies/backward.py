@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from gfnjax.actions import backward_actions_of
-from gfnjax.envs.base import Enumerable, Environment, State, source_state
+from gfnjax.envs.base import Enumerable, Environment, State, at_source, source_state
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.numbers import RATE, check_number, scheduled
@@ -39,6 +39,29 @@ class UniformBackward:
 
     def __call__(self, env: Environment, state: State, output: PolicyOutput | None) -> Array:
         return backward_actions_of(env).neutral()
+
+
+@struct.dataclass
+class SourceBackward:
+    """P_B that goes to s_0 wherever it can, but for a probability of `away` shared by the others.
+
+    Elsewhere uniform. Where there are cycles and one s_1 this keeps walks from passing by s_1 again
+    and again: with `away` = 1e-8 it is the fixed P_B of 2502.07735.
+
+    Attributes:
+        away: in (0, 1), that of not going to s_0 where it is a parent.
+    """
+
+    away: float = 1e-8
+    reads_output: ClassVar[bool] = False
+
+    def __call__(self, env: Environment, state: State, output: PolicyOutput | None) -> Array:
+        undos = jnp.arange(env.num_backward_actions, dtype=jnp.int32)
+        mask = env.backward_mask(state)
+        parents = jax.vmap(env.backward_step, (None, 0))(state, undos)
+        home = mask & jax.vmap(lambda parent: at_source(env, parent))(parents)
+        others = jnp.maximum((mask & ~home).sum(), 1).astype(jnp.result_type(float))
+        return jnp.where(home | ~home.any(), jnp.log1p(-self.away), jnp.log(self.away / others))
 
 
 @struct.dataclass

@@ -174,7 +174,7 @@ def diffusion_policy(
 
 @lru_cache(maxsize=64)
 def _policy(
-    sizes: tuple[int, ...], variance_range: float, learned_backward: bool, langevin: bool
+    sizes: tuple[int, int, int, int], variance_range: float, learned_backward: bool, langevin: bool
 ) -> Policy:
     module = DiffusionNetwork(*sizes, variance_range, learned_backward, langevin)
     made_for = ("dim", sizes[0]), ("num_steps", sizes[1])

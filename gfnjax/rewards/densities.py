@@ -71,7 +71,7 @@ class GaussianMixture:
         ValueError: for means that are no matrix, or a `std` that is not positive.
     """
 
-    means: Array
+    means: Any
     std: Any = 1.0
 
     def __post_init__(self) -> None:

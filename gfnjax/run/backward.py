@@ -11,6 +11,7 @@ from gfnjax.policies.backward import (
     BackwardPolicy,
     LearnedBackward,
     MaximumEntropyBackward,
+    SourceBackward,
     TrainedBackward,
     UniformBackward,
 )
@@ -54,6 +55,11 @@ def _learned(setting: Setting) -> BackwardPolicy:
 @registry.backward("uniform", summary="all parents alike")
 def _uniform(setting: Setting) -> BackwardPolicy:
     return UniformBackward()
+
+
+@registry.backward("source", summary="to s_0 wherever that is a parent, for cycles")
+def _source(setting: Setting) -> BackwardPolicy:
+    return SourceBackward()
 
 
 @registry.backward("maximum-entropy", summary="all trajectories alike")

@@ -13,7 +13,7 @@ from gfnjax import registry, training
 from gfnjax.algorithms.ebgfn import EnergyGFlowNet
 from gfnjax.algorithms.markov_chains import MarkovChains
 from gfnjax.algorithms.teacher import Teacher
-from gfnjax.envs.base import Environment, State, source_state
+from gfnjax.envs.base import Environment, RandomSource, State, source_state
 from gfnjax.envs.conditional import Conditional
 from gfnjax.errors import ArgumentError, MissingExtraError, Use
 from gfnjax.exploration import EpsilonTempered, StopFlattening
@@ -256,7 +256,8 @@ def _state_network(env: Environment, config: Config, what: str) -> Policy:
 
 def _backward(env: Environment, config: Config, objective: Objective) -> Any:
     settings = config.training
-    name = settings.backward or ("learned" if objective.trains_backward else "uniform")
+    free = objective.trains_backward or isinstance(env, RandomSource)
+    name = settings.backward or ("learned" if free else "uniform")
     setting = Setting(
         env_config=config.env,
         network=lambda: _state_network(env, config, f"backward {name}"),

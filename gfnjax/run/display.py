@@ -37,6 +37,8 @@ class Status:
         found = (name for name in QUALITY if name in self.evaluation)
         name = next(found, None)
         quality = "" if name is None else f"{QUALITY[name]} {self.evaluation[name]:.4f}"
+        cut = self.evaluation.get("cut", 0.0)
+        quality += f"  cut {cut:.1%}" if cut > 0 else ""
         return loss, f"log Z {log_z:.3f}" if math.isfinite(log_z) else "", quality
 
     def speed(self) -> tuple[str, str]:

@@ -276,7 +276,8 @@ def _step_records(info: RunInfo, evaluation: Record, log_every: int) -> list[Rec
     records = []
     for begin in range(0, num_steps, log_every):
         end = min(begin + log_every, num_steps)
-        means = {name: float(x[begin:end].mean()) for name, x in info._asdict().items()}
+        known = {name: x for name, x in info._asdict().items() if x is not None}
+        means = {name: float(x[begin:end].mean()) for name, x in known.items()}
         about = {"kind": "train", "step": first + end, "seconds": evaluation["seconds"]}
         records.append({**about, **means})
     return records

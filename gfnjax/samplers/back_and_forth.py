@@ -9,7 +9,9 @@ drawn from P_F lead from there to x'. The move is accepted with probability min(
 both along the paths taken: detailed balance then holds path by path, for the distribution
 R(x) / Z P_B(tau | x) of trajectories. Where K is itself drawn, its probability is part of q. With
 the exact optimum F(s) P_F(s -> x) = R(x) P_B(x -> s), hence r = 0: a perfect sampler accepts always
-(Zhang et al., 2202.01361; Kim et al., 2310.02710).
+(Zhang et al., 2202.01361; Kim et al., 2310.02710). Where there are cycles the chain is on
+trajectories of at most `max_steps` steps: a move from or to a longer one is refused, which leaves
+R / Z invariant.
 """
 
 from functools import partial
@@ -19,10 +21,11 @@ import jax
 import jax.numpy as jnp
 
 from gfnjax import masking, rollout, spread
-from gfnjax.envs.base import State
+from gfnjax.envs.base import State, is_acyclic
 from gfnjax.errors import ArgumentError
 from gfnjax.model import Model, require_model, score_states
 from gfnjax.policies.base import Behaviour
+from gfnjax.scoring import is_complete
 from gfnjax.shapes import check_alike
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
@@ -149,6 +152,11 @@ def back_and_forth(
         log_ratio = jnp.where(ways_back > 0, log_ratio, masking.FILL)
         draws = jax.random.uniform(accept_key, (num_chains,), log_ratio.dtype)
         accepted = accept(log_ratio, spread.rows(draws))
+    if not is_acyclic(model.env):
+        # Of trajectories that `max_steps` cuts there are none in the chain: it stays where it is.
+        whole = is_complete(model.env, forth) & (proposal.length <= model.env.max_steps)
+        assert back.cut is not None  # which `sample_backward` tells
+        accepted &= whole & ~back.cut
     # NaN is neither higher nor lower: let it be seen instead of refusing it without a word.
     accepted |= jnp.isnan(forth.log_reward)
     states = rollout.choose(accepted, proposals, states)

@@ -133,7 +133,8 @@ def _row(
     about = {"member": number, "point": point, "seed": seed, **found.points[point]}
     status = population.status[place]
     diverged = status == "diverged"
-    numbers = {_named(name): float(np.mean(x)) for name, x in info._asdict().items()}
+    known = {_named(name): x for name, x in info._asdict().items() if x is not None}
+    numbers = {name: float(np.mean(x)) for name, x in known.items()}
     if diverged:
         numbers = dict.fromkeys(numbers, float("nan"))
     elif evaluate is not None:

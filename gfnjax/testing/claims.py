@@ -28,12 +28,12 @@ def each(fn: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 
 def equal(a: PyTree, b: PyTree) -> Array:
-    """`[]` True where two states are equal."""
+    """`[]` True where two states are equal, floats to 1e-6."""
 
     def alike(x: Array, y: Array) -> Array:
         x, y = jnp.asarray(x), jnp.asarray(y)
         floating = jnp.issubdtype(x.dtype, jnp.floating)
-        return (jnp.isclose(x, y, 1e-5) if floating else x == y).all()
+        return (jnp.isclose(x, y, 1e-5, 1e-6) if floating else x == y).all()
 
     return jnp.stack(jax.tree.leaves(jax.tree.map(alike, a, b))).all()
 

@@ -29,8 +29,8 @@ def any_of(actions: Actions, support: PyTree) -> PyTree:
     """All actions, allowed or not; some that are allowed, if they have no numbers."""
     if isinstance(actions, Categorical):
         return jnp.arange(actions.size, dtype=jnp.int32)
-    sample = jax.vmap(lambda u: actions.sample(actions.neutral(), support, u))
-    return sample(actions.noise(jax.random.key(0), (DRAWS,)))
+    rows = np.zeros(DRAWS, int)
+    return _some(actions, jax.tree.map(lambda x: x[None], support), rows, jax.random.key(0))
 
 
 def _some(actions: Actions, support: PyTree, rows: np.ndarray, key: Array) -> PyTree:
@@ -94,9 +94,8 @@ def check_backward_edges(env: Environment, states: PyTree) -> None:
         )
 
 
-def check_absorbing(env: Environment, states: PyTree) -> None:
-    """Nothing must lead out of a terminal state; `states` end with terminal ones."""
-    last = jax.tree.map(lambda x: x[-1], states)
+def check_absorbing(env: Environment, last: PyTree) -> None:
+    """Nothing must lead out of terminal states `[n, ...]`."""
 
     # What is allowed elsewhere: here nothing is.
     taken = any_of(actions_of(env), env.forward_mask(source_state(env)))

@@ -20,12 +20,15 @@ from gfnjax.envs.base import (
     Enumerable,
     Environment,
     PathReward,
+    RandomSource,
     SparselyObserved,
+    is_acyclic,
     source_state,
 )
 from gfnjax.envs.contract import REWARDS, calls, outside_of_jax, trace
 from gfnjax.testing.claims import ConformanceError, agree, each, equal, first, require
 from gfnjax.testing.conditional import broken_promise
+from gfnjax.testing.densities import check_densities, is_continuous
 from gfnjax.testing.edges import (
     any_of,
     check_absorbing,
@@ -34,6 +37,8 @@ from gfnjax.testing.edges import (
 )
 from gfnjax.testing.paths import broken_values
 from gfnjax.testing.return_values import wrong_return
+from gfnjax.testing.sources import check_sources, is_source
+from gfnjax.testing.walks import check_way_back, ends, subsample
 from gfnjax.types import Array, PyTree
 
 MAX_CHECKED_STATES = 256
@@ -44,10 +49,14 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     """Check that `env` keeps the promises of `gfnjax.Environment`.
 
     A pytree; shapes and masks; round trips of forward and backward steps along every edge of the
-    states visited by random trajectories; absorbing terminals; termination within `max_steps`;
+    states visited by random trajectories; absorbing terminals; termination within `max_steps` (with
+    `acyclic = False`, that some random trajectory ends and some random way back comes to s_0);
     equality under jit and vmap, a batch of one included; finite rewards and reward gradients;
     and, where the environment has these abilities, a consistent enumeration, a sparse observation,
-    sources whose condition every step keeps and rewards of whole paths that are those of states.
+    sources whose condition every step keeps, sources drawn from a law that they hide, and rewards
+    of whole paths that are those of states.
+    Where actions are no numbers, densities that are finite, with finite gradients, both ways along
+    all edges, and steps back that come to s_0 exactly.
 
     Args:
         env: the environment.
@@ -61,17 +70,25 @@ def check_environment(env: Environment, key: Array, num_trajectories: int = 64) 
     _check_sizes(env)
     _check_traceable(env)
     _check_initial_state(env)
-    walk_key, source_key, path_key = jax.random.split(key, 3)
+    walk_key, source_key, path_key, *density_key = jax.random.split(key, 3 + is_continuous(env))
+    if isinstance(env, RandomSource):
+        check_sources(env, source_key, num_trajectories)
     states = _walk(env, walk_key, num_trajectories)
-    visited = _subsample(states)
+    visited = subsample(states, MAX_CHECKED_STATES)
     _check_masks(env, visited)
     if isinstance(env, Canonical):
         _check_canonical(env, visited)
     check_forward_edges(env, visited)
     check_backward_edges(env, visited)
+    if density_key:
+        check_densities(env, visited, density_key[0])
     # After the edges: an idle action or a missing one is the better explanation.
-    _check_termination(env, states)
-    check_absorbing(env, states)
+    if is_acyclic(env):
+        _check_termination(env, states)
+        check_absorbing(env, jax.tree.map(lambda x: x[-1], states))
+    else:
+        check_absorbing(env, ends(env, states))
+        check_way_back(env, jax.random.fold_in(path_key, 0), visited)
     _check_finite(env, visited)
     _check_transformations(env, jax.tree.map(lambda x: x[:2], visited))
     if isinstance(env, Enumerable):
@@ -161,6 +178,9 @@ def _walk(env: Environment, key: Array, num_trajectories: int) -> PyTree:
 
     def walks(key: Array) -> PyTree:
         start = rollout.tile(source_state(env), num_trajectories)
+        if isinstance(env, RandomSource):
+            start_key, key = jax.random.split(key)
+            start = rollout.draw_sources(env, start_key, num_trajectories)
         keys = jax.random.split(key, (env.max_steps, num_trajectories))
         _, states = lax.scan(move_all, start, keys)
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, states)
@@ -178,18 +198,11 @@ def _check_termination(env: Environment, states: PyTree) -> None:
     )
 
 
-def _subsample(states: PyTree) -> PyTree:
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), states)
-    total = jax.tree.leaves(flat)[0].shape[0]
-    index = np.random.default_rng(0).permutation(total)[:MAX_CHECKED_STATES]
-    return jax.tree.map(lambda x: x[index], flat)
-
-
 def _check_masks(env: Environment, states: PyTree) -> None:
     def look(state: PyTree) -> tuple[Array, Array, Array]:
         allowed = actions_of(env).possible(env.forward_mask(state))
         undoable = backward_actions_of(env).possible(env.backward_mask(state))
-        return env.is_terminal(state), allowed, undoable | equal(state, source_state(env))
+        return env.is_terminal(state), allowed, undoable | is_source(env, state)
 
     terminal, allowed, undoable = each(look)(states)
     require(
@@ -289,7 +302,9 @@ def _check_enumeration(env: Any, states: PyTree) -> None:
     def visit(state: PyTree) -> tuple[Array, Array]:
         index = env.state_index(state)
         inside = (index >= 0) & (index < env.num_states)
-        return inside, equal(env.state_at(index), state)
+        back = equal(env.state_at(index), state)
+        # One index stands for all sources, whatever they hide.
+        return inside, back | (isinstance(env, RandomSource) & is_source(env, state))
 
     inside, back = each(visit)(states)
     require(

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from gfnjax import masking
@@ -13,8 +14,9 @@ from gfnjax.envs.base import Environment, log_partial_reward_of
 from gfnjax.envs.tabular import random_dag
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import exact
-from gfnjax.metrics.state_graph import build_graph
-from gfnjax.objectives.base import Objective, as_objective, weighted_loss
+from gfnjax.metrics.state_graph import StateGraph, build_graph
+from gfnjax.metrics.transport import least_flow
+from gfnjax.objectives.base import Objective, as_objective, loss_and_errors
 from gfnjax.policies.backward import LearnedBackward
 from gfnjax.policies.tabular import tabular_policy
 from gfnjax.state import Params
@@ -31,16 +33,38 @@ def exact_optimum(
     logits are log P_F, plus log F / value_scale where there is one, as soft Q-learning wants;
     with `looks_forward` the flows of states that are not terminal are log F minus the partial
     reward, as forward-looking objectives want. An objective's attributes say which it is.
+
+    Where s_1 is drawn (`envs.base.RandomSource`) few P_B fit to it: F is then the least flow that
+    leaves some, drawn at random, on every edge.
     """
     graph = build_graph(env)
-    logits = jax.random.normal(key, graph.parents.shape, graph.log_reward.dtype)
-    log_pb = masking.log_softmax(logits, graph.backward_mask)
-    log_flow, log_pf = exact.optimal_flow(graph, log_pb)
+    log_flow, log_pf, log_pb = _optimal_tables(graph, key)
     logits = log_pf if value_scale is None else log_pf + (log_flow / value_scale)[:, None]
     if looks_forward:
         log_flow = log_flow - jnp.where(graph.terminal, 0.0, _log_partial_rewards(env))
     table = {"forward_logits": logits, "backward_logits": log_pb, "log_flow": log_flow}
     return Params({"params": table}, exact.target_distribution(graph)[1])
+
+
+def _optimal_tables(graph: StateGraph, key: Array) -> tuple[Array, Array, Array]:
+    """log F `[N]`, log P_F `[N, num_actions]` and log P_B `[N, num_backward_actions]`."""
+    dtype = graph.log_reward.dtype
+    if graph.log_source is None:
+        logits = jax.random.normal(key, graph.parents.shape, dtype)
+        log_pb = masking.log_softmax(logits, graph.backward_mask)
+        log_flow, log_pf = exact.optimal_flow(graph, log_pb)
+        return log_flow, log_pf, log_pb
+    some = jax.random.uniform(key, graph.children.shape, minval=0.1, maxval=1.0)
+    edges = jnp.asarray(least_flow(graph, np.asarray(some) / graph.num_states).flow, dtype)
+    log_z = exact.target_distribution(graph)[1]
+    leaving = jnp.where(graph.forward_mask, jnp.log(jnp.maximum(edges, 0.0)), masking.FILL)
+    arriving = leaving[graph.parents, graph.parent_actions]
+    first = graph.parents == graph.source
+    arriving = jnp.where(first, graph.log_source[:, None], arriving)
+    log_flow = log_z + masking.logsumexp(leaving, graph.forward_mask)
+    log_flow = jnp.where(graph.terminal, graph.log_reward, log_flow)
+    log_pf = masking.log_softmax(leaving, graph.forward_mask)
+    return log_flow, log_pf, masking.log_softmax(arriving, graph.backward_mask)
 
 
 def _log_partial_rewards(env: Any) -> Array:
@@ -89,7 +113,10 @@ def check_objective(
         target = jax.lax.stop_gradient(params.policy)
         scores = gfn.score(params, trajectories, target=target)
         extra = jax.vmap(objective.extra_loss)(scores).mean()
-        return weighted_loss(objective, gfn.regression, scores), extra
+        # Of what was cut, where there are cycles, some learn nothing.
+        counts = scores.from_source is None or objective.cycles == "all"
+        keep = None if counts else scores.whole
+        return loss_and_errors(objective, gfn.regression, scores, keep)[0], extra
 
     value_and_grad = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (total, extra), grads = value_and_grad(optimum)

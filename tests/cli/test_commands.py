@@ -226,10 +226,10 @@ def test_every_environment_has_its_help(capsys):
         ("train hypergrid --objective subtb --lambda 0", "--lambda must be positive and finite"),
         (
             "train hypergrid --capacity 9",
-            "a flag of replay fifo, prioritised, prompts, residual or",
+            "a flag of replay fifo, prioritised, prompts, ranked, resid",
         ),
-        ("train hypergrid --width 9", "--width is a flag of network causal, forest, fragment-a"),
-        ("train set --num-dims 9", "--num-dims is a flag of environment hypergrid or"),
+        ("train hypergrid --width 9", "--width is a flag of network causal, drift, forest, fra"),
+        ("train set --num-dims 9", "--num-dims is a flag of environment cyclic-grid, hypergrid or"),
         ("train hypergrid --no-side", "there is no flag --no-side; did you mean --side?"),
         ("train hypergrid --replay-share .1", "--replay-share does nothing without --replay"),
         ("train hypergrid --backward uniforn", "no backward 'uniforn'; did you mean uniform?"),

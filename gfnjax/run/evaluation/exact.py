@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gfnjax.envs.base import Composite, Enumerable, State
+from gfnjax.envs.base import Composite, Enumerable, State, is_acyclic
+from gfnjax.envs.drawing import Target
 from gfnjax.gflownet import GFlowNet
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import StateGraph
@@ -23,11 +24,14 @@ class ExactEvaluator:
     """Dynamic programming over all states: the fields of `ExactMetrics`, and log Z.
 
     `log_z` is the estimate, `true_log_z` the truth; `part_error` the largest error of the
-    probability of a part, where objects consist of parts.
+    probability of a part, where objects consist of parts. Where there are cycles `expected_length`
+    is E[n], and `cut` the share of the last chunk's trajectories that `max_steps` has cut; where
+    the target is `known` otherwise, whatever that says of the policy's distribution comes with it.
     """
 
     gfn: GFlowNet
     graph: StateGraph
+    known: Target | None = None
 
     def evaluate(self, state: TrainState, info: RunInfo | None) -> dict[str, float]:
         log_z = estimated_log_z(self.gfn, state, info)
@@ -37,6 +41,14 @@ class ExactEvaluator:
             values["part_error"] = float(
                 _exact_part_error(target_model(self.gfn), self.graph, state.params)
             )
+        if not is_acyclic(self.gfn.env):
+            length = _expected_length(target_model(self.gfn), self.graph, state.params)
+            values["expected_length"] = float(length)
+            if info is not None and getattr(info, "cut", None) is not None:
+                values["cut"] = float(info.cut.mean())
+        if self.known is not None and self.known.judge is not None:
+            found = self.distributions(state)
+            values |= self.known.judge(found.states, found.learned)
         return {**values, "log_z": float(log_z), "true_log_z": values["log_z"]}
 
     def distributions(self, state: TrainState) -> Distributions:
@@ -58,6 +70,11 @@ def _exact_metrics(
     assert isinstance(model.env, Enumerable)
     table = exact.policy_table(model, params)
     return exact.evaluate(graph, table.log_pf, log_z, _log_prior(model, graph))
+
+
+@jax.jit
+def _expected_length(model: Model, graph: StateGraph, params: Params) -> Array:
+    return exact.expected_length(graph, exact.policy_table(model, params).log_pf)
 
 
 @jax.jit

@@ -112,7 +112,8 @@ def _of_policy(
         kind = DensityEvaluator if is_known(gfn.env) else SampledEvaluator
         return kind(gfn, _known(gfn.env), number, num_samples)
     assert isinstance(gfn.env, Enumerable)
-    return ExactEvaluator(gfn, build_graph(gfn.env) if config is None else state_graph(config.env))
+    graph = build_graph(gfn.env) if config is None else state_graph(config.env)
+    return ExactEvaluator(gfn, graph, _known(gfn.env))
 
 
 def _known(env: Environment) -> Target | None:
