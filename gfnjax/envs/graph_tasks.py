@@ -41,8 +41,9 @@ DEFAULTS = {
 }
 
 
-# Of graphs of 100 nodes what is learned on smaller ones, a tenth of the work: nodes have no names,
-# and a group of trajectories of one graph needs no flows, which would grow with it.
+# Graphs of 100 nodes by what is learned on smaller ones, which is less work: nodes have no names,
+# and a group of trajectories of one graph needs no flows, which would grow with it. Dominating sets
+# stay behind greed.
 LARGE = {
     "objective": "vargrad-group",
     "group_size": 8,
