@@ -370,7 +370,7 @@ def test_list_names_them_and_where_they_are_from(lab, capsys):
         ("train napsack --import my_lab.all", "no environment 'napsack'; did you mean knapsack?"),
         (
             "train hypergrid --import my_lab.all --size 3",
-            "--size is a flag of environment knapsack",
+            "--size is a flag of environment permutations or",
         ),
         ("train hypergrid --import my_lab.all --depth 3", "is a flag of network shelf"),
         (

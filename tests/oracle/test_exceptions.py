@@ -21,6 +21,7 @@ ELSEWHERE = {
     "ppo": "looks for the best object",
     "ppo-plain": "the same",
     "sac": "the same",
+    "pis": "through the sampling, of real numbers: tests/objectives/test_path_integral.py",
     "mh": "a Markov chain",
     "mars": "a Markov chain that learns its moves",
 }
