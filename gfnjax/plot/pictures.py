@@ -82,7 +82,7 @@ def draw(source: Path | Outcome) -> list[Path]:
     points = find_frontier(trained.gfn, trained.state)
     if points is not None:
         written += [*draw_frontier(run.pictures, points), *write_frontier(run.path, points)]
-    env_config = run.read_config().env
+    env_config = trained.config.env
     solutions = find_solutions(env_config, trained.gfn, trained.state)
     if solutions is not None:
         written += write_solutions(run.path, solutions, env_config.num_solutions)

@@ -52,6 +52,7 @@ class Outcome:
 
     Attributes:
         run: its directory.
+        config: what was asked for.
         state: the last training state, as in the last checkpoint.
         evaluation: the last evaluation.
         gfn: what was trained.
@@ -64,6 +65,7 @@ class Outcome:
     """
 
     run: RunDirectory
+    config: Config
     state: RunState
     evaluation: Record
     gfn: Described
@@ -247,6 +249,7 @@ def _outcome(
 ) -> Outcome:
     return Outcome(
         run=session.run,
+        config=session.config,
         state=state,
         evaluation=evaluation,
         gfn=session.gfn,
