@@ -73,7 +73,10 @@ def _train(target: str, method: str, options: Any, seed: int) -> dict[str, Any]:
     evaluator = make_evaluator(config, gfn)
     state = initial_state(config, gfn)
     begin = time.perf_counter()
-    state, _ = training.train(gfn, state, options.steps, chunk_size=options.steps)
+    try:
+        state, _ = training.train(gfn, state, options.steps, chunk_size=options.steps)
+    except training.NonFiniteError as error:
+        return {"diverged": str(error), "modes": None, **budget}
     seconds = time.perf_counter() - begin
     found = evaluator.evaluate(state, None)
     truth = found["true_log_z"]
@@ -147,10 +150,12 @@ def _line(record: dict[str, Any]) -> str:
         value = record.get(name)
         return f"{'-':>8}" if value is None else format(value, form)
 
+    about = f"{record['target']:12} {record['method']:24} seed {record['seed']}  "
+    if "diverged" in record:
+        return about + record["diverged"]
     modes = "-" if record["modes"] is None else f"{record['modes']:.0f}/{record['num_modes']:.0f}"
     return (
-        f"{record['target']:12} {record['method']:24} seed {record['seed']}  "
-        f"ELBO gap {shown('elbo_gap')}  log Z error {shown('importance_error')}  "
+        f"{about}ELBO gap {shown('elbo_gap')}  log Z error {shown('importance_error')}  "
         f"EUBO gap {shown('eubo_gap')}  modes {modes:>6}  W2 {shown('wasserstein')} "
         f"(floor {shown('floor', '.3f')})  {record['seconds']:6.0f} s"
     )
