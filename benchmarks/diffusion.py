@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks import jax_side, trainer
 from gfnjax import training
 from gfnjax.metrics import densities
-from gfnjax.rewards.densities import modes_found
+from gfnjax.rewards.densities import Modal, modes_found
 from gfnjax.run.build import describe, initial_state
 from gfnjax.run.choices import configure
 from gfnjax.run.evaluation import make_evaluator
@@ -135,11 +135,10 @@ def _smc(target: str, method: str, options: Any, seed: int) -> dict[str, Any]:
     x = np.asarray(state.particles)
     count = min(len(x), 1_000)
     exact = np.asarray(reward.sample(exact_key, 2 * count))
-    inside = jax.vmap(reward.in_modes)(x) if hasattr(reward, "in_modes") else None
     return {
         "importance_error": log_z - reward.log_z,
-        "modes": None if inside is None else float(modes_found(inside)),
-        "num_modes": getattr(reward, "num_modes", None),
+        "modes": float(modes_found(reward, x)) if isinstance(reward, Modal) else None,
+        "num_modes": len(reward.shares) if isinstance(reward, Modal) else None,
         "wasserstein": densities.wasserstein(x[:count], exact[:count]),
         "floor": densities.wasserstein(exact[:count], exact[count:]),
         "particles": options.particles,

@@ -160,7 +160,7 @@ class Diffusion(Comparable):
         """How many of the modes are found, where the reward knows them."""
         if not isinstance(self.reward, Modal):
             return {}
-        return {"modes_found": modes_found(jax.vmap(self.reward.in_modes)(states.x))}
+        return {"modes_found": modes_found(self.reward, states.x)}
 
     def target(self) -> Target | None:
         """log Z, where the reward knows it."""

@@ -22,7 +22,9 @@ from gfnjax.types import Array
 # The double well is below e^-500 of its top outside of this.
 WELL_RANGE = 6.0
 WELL_POINTS = 120_001
-# Of its fair share of the samples: with less a mode counts as missed.
+# Its tops are near -+sqrt(3), where the second derivative of log R is -24.
+WELL_PLACE, WELL_WIDTH = 3**0.5, 24**-0.5
+# Of the share of the samples that is its own: with less a mode counts as missed.
 LEAST_SHARE = 0.1
 
 
@@ -50,8 +52,8 @@ class Modal(Protocol):
     """A target that knows which of its modes a point belongs to."""
 
     @property
-    def num_modes(self) -> int:
-        """How many there are."""
+    def shares(self) -> np.ndarray:
+        """`[num_modes]` how much of the mass is in each."""
         ...
 
     def in_modes(self, x: Array) -> Array:
@@ -90,19 +92,19 @@ class GaussianMixture:
         return 0.0
 
     @property
-    def num_modes(self) -> int:
-        return self.means.shape[0]
+    def shares(self) -> np.ndarray:
+        """All alike."""
+        return np.full(len(self.means), 1 / len(self.means))
 
     def __call__(self, x: Array) -> Array:
-        check_shape("x", x, (self.dim,), "[d]")
         away = self._away(x)
         log_scale = jnp.log(2 * jnp.pi) / 2 + jnp.log(self.std)
         components = -away.sum(axis=1) / 2 - self.dim * log_scale
-        return jax.nn.logsumexp(components) - np.log(self.num_modes)
+        return jax.nn.logsumexp(components) - np.log(len(self.means))
 
     def sample(self, key: Array, num_samples: int) -> Array:
         component_key, noise_key = jax.random.split(key)
-        component = jax.random.randint(component_key, (num_samples,), 0, self.num_modes)
+        component = jax.random.randint(component_key, (num_samples,), 0, len(self.means))
         noise = jax.random.normal(noise_key, (num_samples, self.dim))
         return jnp.asarray(self.means, noise.dtype)[component] + self.std * noise
 
@@ -112,7 +114,8 @@ class GaussianMixture:
 
     def _away(self, x: Array) -> Array:
         """`[k, d]` squared distances from the means, in standard deviations."""
-        return ((x[None] - jnp.asarray(self.means, x.dtype)) / self.std) ** 2
+        x = _point(x, self.dim)
+        return ((x[None] - jnp.asarray(self.means, x.dtype)) / jnp.asarray(self.std, x.dtype)) ** 2
 
 
 def gaussian(dim: int, mean: float = 0.0, variance: float = 1.0) -> GaussianMixture:
@@ -160,7 +163,7 @@ class Funnel:
         return 0.0
 
     def __call__(self, x: Array) -> Array:
-        check_shape("x", x, (self.dim,), "[d]")
+        x = _point(x, self.dim)
         first = -((x[0] / self.std) ** 2) / 2 - jnp.log(self.std)
         others = -(x[1:] ** 2).sum() * jnp.exp(-x[0]) / 2 - (self.dim - 1) * x[0] / 2
         return first + others - self.dim * np.log(2 * np.pi) / 2
@@ -201,12 +204,13 @@ class ManyWell:
         return self.num_pairs * (_double_well().log_mass + np.log(2 * np.pi) / 2)
 
     @property
-    def num_modes(self) -> int:
-        """Wells, two for each pair: their combinations are too many to count."""
-        return self.dim
+    def shares(self) -> np.ndarray:
+        """`[d]` of left wells, then right ones: their combinations are too many to count."""
+        left = _double_well().left_share
+        return np.repeat([left, 1 - left], self.num_pairs)
 
     def __call__(self, x: Array) -> Array:
-        check_shape("x", x, (self.dim,), "[d]")
+        x = _point(x, self.dim)
         first, second = x[::2], x[1::2]
         return _log_well(first).sum() - (second**2).sum() / 2
 
@@ -221,13 +225,23 @@ class ManyWell:
         return jnp.stack([first, second], axis=2).reshape(num_samples, self.dim)
 
     def in_modes(self, x: Array) -> Array:
-        """Left wells of all pairs, then right ones."""
-        first = x[::2]
-        return jnp.concatenate([first < 0, first >= 0])
+        """Left wells of all pairs, then right ones, of a point near a well in most pairs.
+
+        Three widths of a well, in the mean of all pairs: N(0, I) has no such points.
+        """
+        first = _point(x, self.dim)[::2]
+        near = (((jnp.abs(first) - WELL_PLACE) / WELL_WIDTH) ** 2).mean() < 9.0
+        return near & jnp.concatenate([first < 0, first >= 0])
+
+
+def _point(x: Array, dim: int) -> Array:
+    """`x` `[d]` as real numbers: cast to integers, the parameters of a target would be others."""
+    check_shape("x", x, (dim,), "[d]")
+    return jnp.asarray(x, jnp.result_type(float))
 
 
 class _Well:
-    """exp(-x^4 + 6 x^2 + x / 2) as a table: `log_mass`, `grid` `[n]` and `cumulative` `[n]`."""
+    """exp(-x^4 + 6 x^2 + x / 2): `log_mass`, `left_share`, and a table, `grid`, `cumulative`."""
 
     def __init__(self) -> None:
         self.grid = np.linspace(-WELL_RANGE, WELL_RANGE, WELL_POINTS)
@@ -235,6 +249,7 @@ class _Well:
         pieces = (density[1:] + density[:-1]) / 2 * np.diff(self.grid)
         self.cumulative = np.append(0.0, np.cumsum(pieces)) / pieces.sum()
         self.log_mass = float(np.log(pieces.sum()))
+        self.left_share = float(np.interp(0.0, self.grid, self.cumulative))
 
 
 @lru_cache(maxsize=1)
@@ -246,19 +261,13 @@ def _log_well(x: Any) -> Any:
     return -(x**4) + 6 * x**2 + x / 2
 
 
-def modes_found(in_modes: Array) -> Array:
-    """`[]` int32, how many modes have at least a tenth of their fair share of the samples.
+def modes_found(reward: Modal, x: Array) -> Array:
+    """`[]` int32, how many modes have at least a tenth of the samples that are theirs.
 
     Args:
-        in_modes: `[n, num_modes]` bool, which sample is in which.
+        reward: knows the modes.
+        x: `[n, d]` samples.
     """
-    check_shape("in_modes", in_modes, (None, None), "[n, num_modes]")
-    share = in_modes.astype(jnp.result_type(float)).mean(axis=0)
-    return (share >= LEAST_SHARE / in_modes.shape[1]).sum(dtype=jnp.int32)
-
-
-def collapse_gap(num_pairs: int) -> float:
-    """By how much log Z is missed with the heavier well of each pair alone: nats."""
-    well = _double_well()
-    left = np.interp(0.0, well.grid, well.cumulative)
-    return float(-num_pairs * np.log1p(-left))
+    check_shape("x", x, (None, None), "[n, d]")
+    found = jax.vmap(reward.in_modes)(x).astype(jnp.result_type(float)).mean(axis=0)
+    return (found >= LEAST_SHARE * jnp.asarray(reward.shares, found.dtype)).sum(dtype=jnp.int32)

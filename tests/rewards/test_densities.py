@@ -11,7 +11,6 @@ from gfnjax.rewards.densities import (
     KnownDensity,
     ManyWell,
     Modal,
-    collapse_gap,
     gaussian,
     grid_mixture,
     modes_found,
@@ -57,7 +56,8 @@ def test_a_double_well_by_quadrature():
     assert mass == pytest.approx(11784.509265, rel=1e-8)
     left = integrate.quad(density, -6, 0)[0] / mass
     assert left == pytest.approx(0.155693, abs=1e-6)
-    assert collapse_gap(16) == pytest.approx(2.7078, abs=1e-4)
+    assert -16 * np.log(ManyWell(32).shares[-1]) == pytest.approx(2.7078, abs=1e-4)
+    assert ManyWell(32).shares[0] == pytest.approx(0.155693, abs=1e-6)
     x = np.asarray(ManyWell(2).sample(jax.random.key(0), 200_000))[:, 0]
     for power, moment in ((1, 1.187961), (2, 2.959806)):
         error = (x**power).std() / len(x) ** 0.5
@@ -90,18 +90,37 @@ def test_modes_are_counted():
     reward = grid_mixture()
     inside = jax.vmap(reward.in_modes)(jnp.asarray(reward.means[:5]))
     assert inside.sum() == 5
-    assert modes_found(inside) == 5
+    assert modes_found(reward, jnp.asarray(reward.means[:5])) == 5
     assert not reward.in_modes(jnp.array([2.5, 2.5])).any()
     # One in a thousand is less than a tenth of 1/25.
-    few = jnp.zeros((1_000, 25), bool).at[0, 0].set(True).at[:, 1].set(True)
-    assert modes_found(few) == 1
-    wells = jax.vmap(ManyWell(4).in_modes)(jnp.array([[1.7, 0, -1.7, 0], [1.7, 0, -1.7, 0.0]]))
-    assert modes_found(wells) == 2
+    few = jnp.asarray(reward.means)[jnp.array([0] + 999 * [1])]
+    assert modes_found(reward, few) == 1
+    wells = jnp.array([[1.7, 0, -1.7, 0], [1.7, 0, -1.7, 0.0]])
+    assert modes_found(ManyWell(4), wells) == 2
     for known in (reward, ManyWell(4)):
         assert isinstance(known, Modal)
         assert isinstance(known, KnownDensity)
-    assert wide_mixture().num_modes == 40
+        np.testing.assert_allclose(known.shares.sum(), 1 if known is reward else 2)
+    assert len(wide_mixture().shares) == 40
     assert np.abs(wide_mixture().means).max() < 40
+
+
+def test_wells_are_found_by_who_samples_them(key):
+    reward = ManyWell(32)
+    exact = reward.sample(key, 4_000)
+    assert modes_found(reward, exact) == 32
+    right = exact.at[:, ::2].set(jnp.abs(exact[:, ::2]))
+    assert modes_found(reward, right) == 16
+    # A left well with less than a tenth of its .156 is missed, though a hundredth would be .01.
+    assert modes_found(reward, jnp.where(jnp.arange(4_000)[:, None] < 300, exact, right)) == 16
+    assert modes_found(reward, jax.random.normal(key, (4_000, 32))) == 0
+
+
+def test_places_may_be_integers():
+    place = jnp.array([0, 0])
+    for reward in (GaussianMixture(np.array([[0.5, 0.5]]), 0.1), Funnel(2), ManyWell(2)):
+        np.testing.assert_allclose(reward(place), reward(place.astype(float)), rtol=1e-6)
+    assert not grid_mixture().in_modes(jnp.array([2, 2])).any()
 
 
 @pytest.mark.parametrize(

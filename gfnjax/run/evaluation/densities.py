@@ -38,7 +38,7 @@ class DensityEvaluator(SampledEvaluator):
         found = super().evaluate(state, info)
         reward: Any = getattr(self.gfn.env, "reward", None)
         if isinstance(reward, Modal):
-            found["num_modes"] = float(reward.num_modes)
+            found["num_modes"] = float(len(reward.shares))
         keys = jax.random.split(self._keys(state).parts, 4)
         model = target_model(self.gfn)
         points = [reward.sample(key, self.num_samples) for key in keys[:2]]
