@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks import jax_side, trainer
 from gfnjax import training
+from gfnjax.envs.diffusion_tasks import LANGEVIN, SEARCH, TargetName
 from gfnjax.metrics import densities
 from gfnjax.rewards.densities import Modal, modes_found
 from gfnjax.run.build import describe, initial_state
@@ -27,8 +28,6 @@ from gfnjax.run.choices import configure
 from gfnjax.run.evaluation import make_evaluator
 
 TARGETS = "gmm25", "funnel-easy", "many-well"
-LANGEVIN = {"drift": {"variance_range": 4.0, "langevin": True}}
-SEARCH = {"replay": "ranked", "langevin_search": 100, "exploration_std": 0.1}
 FL = {"objective": "fl-subtb", "fl-subtb": {"lambda_": 2.0}, "exploration_std": 0.0}
 FL |= {"exploration_share": None, "log_z_learning_rate": 0.0}
 NO_EXPLORATION = {"exploration_std": 0.0, "exploration_share": None}
@@ -52,6 +51,7 @@ SMC_STEPS = 10
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    densities.wasserstein(np.zeros((1, 1)), np.zeros((1, 1)))  # is POT there?
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for target in options.targets:
             for method in options.methods:
@@ -168,7 +168,7 @@ def _line(record: dict[str, Any]) -> str:
 def _parse(arguments: Sequence[str]) -> Any:
     parser = argparse.ArgumentParser(prog="python -m benchmarks diffusion", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--targets", nargs="+", default=TARGETS)
+    parser.add_argument("--targets", nargs="+", choices=get_args(TargetName), default=TARGETS)
     methods = [*METHODS, "smc"]
     parser.add_argument("--methods", nargs="+", choices=methods, default=methods)
     parser.add_argument("--steps", type=int, default=3_000)

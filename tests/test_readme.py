@@ -20,12 +20,15 @@ def test_the_python_blocks_run_in_order():
         exec(compile("\n".join(blocks), "README.md", "exec"), {"__name__": "readme"})
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
-def test_the_python_blocks_of_sweeps_run():
-    text = (ROOT / "docs" / "sweeps.md").read_text()
+@pytest.mark.parametrize("name", ["sweeps", "continuous", "graphs"])
+def test_the_python_blocks_of_a_page_run(name):
+    text = (ROOT / "docs" / f"{name}.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        exec(compile("\n".join(blocks), "sweeps.md", "exec"), {"__name__": "sweeps"})
+        exec(compile("\n".join(blocks), f"{name}.md", "exec"), {"__name__": name})
 
 
 @pytest.mark.parametrize("name", ["main", "test"])

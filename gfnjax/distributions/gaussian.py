@@ -100,8 +100,9 @@ class Gaussian:
         self._check(params, support)
         log_variance = params.log_variance + jnp.log(values.temperature)
         scale = jnp.where(support.scale > 0, support.scale, 1.0)
-        # The sum of both variances, relative to the proposed one; log 0 is -inf, which is right.
-        added = 2 * jnp.log(values.exploration_std / scale)
+        # The sum of both variances, relative to the proposed one; log 0 is -inf, which is right. A
+        # compiled schedule that falls to 0 may end at -3e-9.
+        added = 2 * jnp.log(jnp.maximum(values.exploration_std, 0.0) / scale)
         return params._replace(log_variance=jnp.logaddexp(log_variance, added))
 
     def possible(self, support: Proposal) -> Array:

@@ -22,11 +22,13 @@ from gfnjax.distributions.box import (
     Quadrant,
     angle_limits,
 )
+from gfnjax.envs.base import log_reward_of
 from gfnjax.envs.drawing import Panel, Target, marginal, plane_panel
 from gfnjax.errors import ArgumentError, require
 from gfnjax.identity import Comparable
 from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.box import BoxCorners
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array
 
 Kind = Literal["cartesian", "polar"]
@@ -78,6 +80,8 @@ class Box(Comparable):
     num_components: int = static(default=2)
 
     def __post_init__(self) -> None:
+        if not callable(self.reward):
+            raise ArgumentError("reward", f"must be a function of x, got {self.reward!r}")
         known = getattr(self.reward, "dim", None)
         dim = (known or 2) if self.dim is None else whole("dim", self.dim, least=1)
         if known not in (None, dim):
@@ -177,7 +181,9 @@ class Box(Comparable):
     def at_point(self, x: Array) -> BoxState:
         """The terminal state at `x` `[d]`."""
         yes = jnp.ones((), bool)
-        return BoxState(jnp.asarray(x, jnp.result_type(float)), yes, yes)
+        x = jnp.asarray(x, jnp.result_type(float))
+        check_shape("x", x, (self.dim,), "[d]")
+        return BoxState(x, yes, yes)
 
     def target(self) -> Target | None:
         """log Z where the reward says it, or of a plane by the midpoint rule."""
@@ -221,10 +227,13 @@ class Box(Comparable):
         shares = jax.nn.softmax(self._log_rewards().reshape(-1))
         return FINE**2 * shares.reshape(FINE, FINE)
 
+    def _at(self, x: Array) -> Array:
+        return log_reward_of(self, self.at_point(x))
+
     def _log_rewards(self) -> Array:
         """`[FINE, FINE]` in the middles of cells of a plane."""
         middles = planar.centres(FINE)
-        row = jax.vmap(lambda x, y: self.reward(jnp.stack([x, y])), (None, 0))
+        row = jax.vmap(lambda x, y: self._at(jnp.stack([x, y])), (None, 0))
         return jax.vmap(row, (0, None))(middles, middles)
 
 

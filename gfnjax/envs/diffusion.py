@@ -12,9 +12,10 @@ from gfnjax.distributions.gaussian import Gaussian, Proposal
 from gfnjax.envs.drawing import NUM_BINS, Panel, Target
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
-from gfnjax.numbers import POSITIVE, check_number
+from gfnjax.numbers import check_number
 from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.densities import KnownDensity, Modal, modes_found
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array
 
 NUM_DRAWN = 20_000
@@ -71,7 +72,9 @@ class Diffusion(Comparable):
             raise ArgumentError("dim", "must be given: the reward does not say it")
         if known is not None and whole("dim", dim) != known:
             raise ArgumentError("dim", f"must be {known}, that of the reward, got {dim}")
-        check_number("variance", self.variance, *POSITIVE)
+        check_number("variance", self.variance, lambda x: 0 < x < np.inf, "be positive and finite")
+        if callable(self.variance) or np.ndim(self.variance):
+            raise ArgumentError("variance", f"must be one number, got {self.variance!r}")
         object.__setattr__(self, "dim", whole("dim", dim, least=1))
         object.__setattr__(self, "num_steps", whole("num_steps", self.num_steps, least=1))
         object.__setattr__(self, "reward", as_node(self.reward))
@@ -154,6 +157,7 @@ class Diffusion(Comparable):
     def at_point(self, x: Array) -> DiffusionState:
         """The terminal state at `x` `[dim]`."""
         x = jnp.asarray(x, jnp.result_type(float))
+        check_shape("x", x, (self.dim,), "[d]")
         return DiffusionState(x, jnp.asarray(self.num_steps, jnp.int32))
 
     def measure(self, states: DiffusionState) -> dict[str, Array]:

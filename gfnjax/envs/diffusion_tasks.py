@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from gfnjax import registry
 from gfnjax.envs.diffusion import Diffusion
-from gfnjax.errors import ArgumentError
+from gfnjax.errors import ArgumentError, require
 from gfnjax.numbers import POSITIVE, check_number
 from gfnjax.rewards import densities
 
@@ -14,6 +16,8 @@ TargetName = Literal["gmm25", "gmm40", "funnel", "funnel-easy", "many-well", "ga
 VARIANCES = {"gmm25": 5.0, "gmm40": 500.0}
 DIMS = {"gmm25": 2, "gmm40": 2, "funnel": 10, "funnel-easy": 10, "many-well": 32, "gaussian": 2}
 FIXED_DIMS = "gmm25", "gmm40"
+# Which target a setting is of.
+OWNERS = {"mean": "gaussian", "target_variance": "gaussian", "target_seed": "gmm40"}
 
 # 2402.05098, with a learned variance of the steps, at a budget that two cores take minutes for.
 SETTINGS: dict[str, Any] = {
@@ -72,7 +76,8 @@ class DiffusionConfig:
         if self.variance is not None:
             check_number("variance", self.variance, *POSITIVE)
         check_number("target_variance", self.target_variance, *POSITIVE)
-        for name, owner in (("mean", "gaussian"), ("target_variance", "gaussian")):
+        require(np.isfinite(self.mean), "mean", "must be finite", self.mean)
+        for name, owner in OWNERS.items():
             if self.target != owner and getattr(self, name) != getattr(DiffusionConfig, name):
                 raise ArgumentError(name, f"does nothing without target {owner}", "set {target}")
         if self.target in FIXED_DIMS and self.dim not in (None, DIMS[self.target]):

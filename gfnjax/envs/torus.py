@@ -12,11 +12,13 @@ from gfnjax import registry
 from gfnjax.arguments import settle, whole
 from gfnjax.distributions.torus import Turn, Turns
 from gfnjax.distributions.von_mises import wrap
+from gfnjax.envs.base import log_reward_of
 from gfnjax.envs.drawing import Panel, Target, marginal, plane_panel
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.box import TorusCosine
+from gfnjax.shapes import check_shape
 from gfnjax.types import Array
 
 # Cells along an angle, of quadrature and pictures.
@@ -57,6 +59,8 @@ class Torus(Comparable):
     equal_lengths: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        if not callable(self.reward):
+            raise ArgumentError("reward", f"must be a function of x, got {self.reward!r}")
         known = getattr(self.reward, "dim", None)
         dim = known if self.dim is None else whole("dim", self.dim, least=1)
         if dim is None:
@@ -119,7 +123,9 @@ class Torus(Comparable):
 
     def at_point(self, x: Array) -> TorusState:
         """The terminal state with angles `x` `[d]`."""
-        angles = wrap(jnp.asarray(x, jnp.result_type(float)))
+        x = jnp.asarray(x, jnp.result_type(float))
+        check_shape("x", x, (self.dim,), "[d]")
+        angles = wrap(x)
         return TorusState(angles, jnp.asarray(self.num_steps, jnp.int32))
 
     def target(self) -> Target | None:
@@ -146,9 +152,12 @@ class Torus(Comparable):
         shares = jax.nn.softmax(self._log_rewards().reshape(-1)).reshape(FINE, FINE)
         return shares * (FINE / (2 * np.pi)) ** 2
 
+    def _at(self, x: Array) -> Array:
+        return log_reward_of(self, self.at_point(x))
+
     def _log_rewards(self) -> Array:
         middles = 2 * np.pi * (jnp.arange(FINE, dtype=jnp.result_type(float)) + 0.5) / FINE - np.pi
-        row = jax.vmap(lambda x, y: self.reward(jnp.stack([x, y])), (None, 0))
+        row = jax.vmap(lambda x, y: self._at(jnp.stack([x, y])), (None, 0))
         return jax.vmap(row, (0, None))(middles, middles)
 
 

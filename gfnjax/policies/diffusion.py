@@ -1,4 +1,4 @@
-"""The network of diffusion samplers: a drift, and where wanted a variance and the way back."""
+"""The network of diffusion samplers: a drift, the way back, and where wanted a variance."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,8 +12,9 @@ import numpy as np
 from gfnjax import registry
 from gfnjax.arguments import whole
 from gfnjax.distributions.gaussian import Step
-from gfnjax.envs.base import Environment
+from gfnjax.envs.base import Environment, log_reward_of
 from gfnjax.envs.diffusion import Diffusion, DiffusionState
+from gfnjax.envs.tempered import Tempered
 from gfnjax.errors import ArgumentError
 from gfnjax.numbers import NON_NEGATIVE, check_number
 from gfnjax.policies.base import Policy, from_flax
@@ -50,11 +51,11 @@ def see(env: Diffusion, state: DiffusionState) -> View:
 
 
 def see_gradient(env: Diffusion, state: DiffusionState) -> View:
-    """The state and the gradient of log R there, which is not differentiated again."""
-    x = jax.lax.stop_gradient(state.x)
-    gradient = jax.grad(lambda x: env.log_reward(state._replace(x=x)).sum())(x)
-    clipped = jnp.clip(gradient, -LARGEST_GRADIENT, LARGEST_GRADIENT)
-    return see(env, state)._replace(gradient=jax.lax.stop_gradient(clipped))
+    """The state and the gradient of log R there, clipped; 0 where there is none, as at a kink."""
+    gradient = jax.grad(lambda x: log_reward_of(env, state._replace(x=x)))(state.x)
+    known = jnp.where(jnp.isnan(gradient), 0.0, gradient)
+    clipped = jnp.clip(known, -LARGEST_GRADIENT, LARGEST_GRADIENT)
+    return see(env, state)._replace(gradient=clipped)
 
 
 class DiffusionNetwork(nn.Module):
@@ -66,7 +67,6 @@ class DiffusionNetwork(nn.Module):
         width: of all layers.
         num_layers: hidden ones after x and t have met.
         variance_range: the log variance of a step is this times a hyperbolic tangent; 0 leaves it.
-        learned_backward: whether the way back is learned too.
         langevin: whether the drift has the gradient of log R.
     """
 
@@ -75,7 +75,6 @@ class DiffusionNetwork(nn.Module):
     width: int = 64
     num_layers: int = 2
     variance_range: float = 0.0
-    learned_backward: bool = False
     langevin: bool = False
 
     @nn.compact
@@ -86,11 +85,9 @@ class DiffusionNetwork(nn.Module):
         hidden = self._dense(self.width, "place")(view.x) + when[view.t]
         for i in range(self.num_layers):
             hidden = self._dense(self.width, f"hidden_{i + 1}")(activate(hidden))
-        sizes = {"drift": self.dim, "flow": 1}
+        sizes = {"drift": self.dim, "flow": 1, "back_mean": self.dim, "back_variance": self.dim}
         if self.variance_range > 0:
             sizes["variance"] = self.dim
-        if self.learned_backward:
-            sizes |= {"back_mean": self.dim, "back_variance": self.dim}
         heads = self._dense(sum(sizes.values()), "heads", zero=True)(activate(hidden))
         ends = np.cumsum(list(sizes.values()))[:-1].tolist()
         said = dict(zip(sizes, jnp.split(heads, ends), strict=True))
@@ -130,8 +127,6 @@ class DiffusionNetwork(nn.Module):
 
     def _backward(self, view: View, said: dict[str, Array]) -> Step:
         """Of the bridge's step, -x/t and its variance, either is a little larger or smaller."""
-        if not self.learned_backward:
-            return Step(jnp.zeros_like(view.x), jnp.zeros_like(view.x))
         t = jnp.maximum(view.t, 2).astype(view.x.dtype)  # the first step is not drawn
         scale = jnp.sqrt((t - 1) / t) * view.scale
         factors = 1 + BACKWARD_RANGE * jnp.tanh(said["back_variance"])
@@ -144,39 +139,38 @@ def diffusion_policy(
     width: int = 64,
     num_layers: int = 2,
     variance_range: float = 0.0,
-    learned_backward: bool = False,
     langevin: bool = False,
 ) -> Policy:
-    """A `DiffusionNetwork` that fits `env`. Untrained, it makes the environment's own steps.
+    """A `DiffusionNetwork` that fits `env`, with heads for P_F, P_B and log F.
+
+    Untrained, it makes the environment's own steps, but for a drift of .01 grad log R with
+    `langevin`. With `LearnedBackward` mean and variance of the way back may differ by 10% from the
+    bridge, which `UniformBackward` is.
 
     Args:
-        env: a `Diffusion`.
+        env: a `Diffusion`, also a tempered one.
         width: of all layers.
         num_layers: hidden layers, at least 1.
         variance_range: log of the factor by which the variance of a step may differ from the
             proposed one, up or down; 0 for a fixed variance.
-        learned_backward: mean and variance of the way back may differ by 10%; without, train with
-            `UniformBackward()`, the bridge.
         langevin: the drift has the gradient of log R, times a learned function of the time.
 
     Raises:
         TypeError, ValueError: for another environment, or numbers out of range.
     """
-    if not isinstance(env, Diffusion):
+    if not isinstance(env.env if isinstance(env, Tempered) else env, Diffusion):
         problem = f"must be a Diffusion, got {type(env).__name__}"
         raise ArgumentError("env", problem, "use mlp_policy(env)", "diffusion_policy: {env}")
     width = whole("width", width, least=1)
     num_layers = whole("num_layers", num_layers, least=1)
     check_number("variance_range", variance_range, *NON_NEGATIVE)
     sizes = env.dim, env.num_steps, width, num_layers
-    return _policy(sizes, float(variance_range), bool(learned_backward), bool(langevin))
+    return _policy(sizes, float(variance_range), bool(langevin))
 
 
 @lru_cache(maxsize=64)
-def _policy(
-    sizes: tuple[int, int, int, int], variance_range: float, learned_backward: bool, langevin: bool
-) -> Policy:
-    module = DiffusionNetwork(*sizes, variance_range, learned_backward, langevin)
+def _policy(sizes: tuple[int, int, int, int], variance_range: float, langevin: bool) -> Policy:
+    module = DiffusionNetwork(*sizes, variance_range, langevin)
     made_for = ("dim", sizes[0]), ("num_steps", sizes[1])
     return from_flax(module, see_gradient if langevin else see, made_for)
 
@@ -194,8 +188,6 @@ class DiffusionNetworkConfig:
     """log of the factor by which the variance of a step may be learned; 0 leaves it fixed"""
     langevin: bool = False
     """the drift has the gradient of log R, times a function of the time"""
-    learned_backward: bool = False
-    """the way back is learned too, with --backward learned"""
 
     def __post_init__(self) -> None:
         for name in ("width", "num_layers"):
@@ -204,4 +196,4 @@ class DiffusionNetworkConfig:
 
     def make(self, env: Environment) -> Policy:
         settings = self.width, self.num_layers, self.variance_range
-        return diffusion_policy(env, *settings, self.learned_backward, self.langevin)  # pyrefly: ignore
+        return diffusion_policy(env, *settings, self.langevin)  # pyrefly: ignore

@@ -88,6 +88,7 @@ class TorusCosine:
         return np.shape(self.center)[0]
 
     def __call__(self, x: Array) -> Array:
+        x = jnp.asarray(x, jnp.result_type(float))
         center = jnp.asarray(self.center, x.dtype)
         check_shape("x", x, center.shape, "[d]")
         return self.kappa * jnp.cos(x - center).sum()

@@ -81,6 +81,7 @@ class GaussianMixture:
         if means.ndim != 2 or 0 in means.shape:
             raise ArgumentError("means", f"must be [k, d], got shape {means.shape}")
         check_number("std", self.std, *POSITIVE)
+        check_shape("std", self.std, (), "[]")
         object.__setattr__(self, "means", means)
 
     @property

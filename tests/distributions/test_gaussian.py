@@ -77,6 +77,11 @@ def test_exploration_adds_variance():
     assert np.isfinite(KIND.explore(STEP, POINT, values(exploration_std=0.4)).log_variance).all()
 
 
+def test_a_compiled_schedule_may_end_below_zero():
+    same = KIND.explore(STEP, FREE, values(exploration_std=-3e-9))
+    np.testing.assert_allclose(same.log_variance, STEP.log_variance, rtol=1e-6)
+
+
 def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="size must be at least 1"):
         Gaussian(0)

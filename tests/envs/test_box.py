@@ -155,6 +155,17 @@ def test_log_z(r0, log_z):
     plain = Box(reward=lambda x: reward(x))
     assert plain.target().log_z == pytest.approx(log_z, abs=1e-5)
     assert Box(3, reward=lambda x: x.sum()).target() is None
+    counted = Box(reward=lambda x: (x > 0.5).sum())
+    assert counted.target().log_z == pytest.approx(2 * np.log((1 + np.e) / 2), abs=1e-5)
+
+
+def test_rewards_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="reward must be a function of x"):
+        Box(reward=3.0)
+    with pytest.raises(TypeError, match="log_reward must return one"):
+        Box(reward=lambda x: x[:1]).target()
+    with pytest.raises(ValueError, match="x must have shape"):
+        Box().at_point(jnp.zeros(3))
 
 
 def test_the_uniform_density_beside_the_target(x64):

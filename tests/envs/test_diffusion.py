@@ -122,6 +122,10 @@ def test_observations_are_of_order_one():
         (lambda: Diffusion(gaussian(2), num_steps=0), "num_steps must be at least 1"),
         (lambda: Diffusion(gaussian(2), variance=0.0), "variance must be positive"),
         (lambda: Diffusion(3.0, dim=1), "reward must be a function"),
+        (lambda: Diffusion(gaussian(2), variance=np.inf), "variance must be positive and finite"),
+        (lambda: Diffusion(gaussian(2), variance=lambda t: 1.0), "variance must be one number"),
+        (lambda: Diffusion(gaussian(2), variance=np.ones(2)), "variance must be one number"),
+        (lambda: Diffusion(gaussian(2)).at_point(jnp.zeros(3)), "x must have shape"),
     ],
 )
 def test_what_cannot_be_is_refused(make, message):

@@ -74,3 +74,14 @@ def test_what_cannot_work_is_refused():
         Torus(cosine(2), num_steps=0)
     with pytest.raises(ValueError, match="kappa must be positive"):
         TorusCosine(np.zeros(2), kappa=-1.0)
+    with pytest.raises(ValueError, match="reward must be a function of x"):
+        Torus(3.0, 2)
+    with pytest.raises(ValueError, match="x must have shape"):
+        Torus(cosine(2)).at_point(jnp.zeros(3))
+    with pytest.raises(TypeError, match="log_reward must return one"):
+        Torus(lambda x: x[:1], 2).target()
+
+
+def test_angles_may_be_integers():
+    reward = TorusCosine(np.array([1.5]))
+    np.testing.assert_allclose(reward(jnp.array([0])), 2 * np.cos(1.5), rtol=1e-6)

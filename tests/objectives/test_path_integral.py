@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gaussian_optimum import gaussian_optimum
 from jax.scipy.stats import norm
+from scipy import stats
 
 from gfnjax import GFlowNet, Hypergrid, Hyperparameters, TrajectoryBalance, tabular_policy, train
 from gfnjax.distributions.gaussian import Step
@@ -114,6 +115,56 @@ def test_zero_gradient_at_the_closed_form(key, x64):
     assert max(np.abs(g).max() for g in jax.tree.leaves(grads.policy)) < 1e-9
     off = params._replace(policy=jax.tree.map(lambda x: x + 0.3, params.policy))
     assert gfn.loss(off, gfn.sample(off, jax.random.key(2), 64)) > 1e-2
+
+
+@pytest.mark.slow
+def test_the_gradient_goes_through_that_of_the_reward(key, x64):
+    network = diffusion_policy(ENV, width=4, langevin=True)
+    gfn = GFlowNet(ENV, network, PathIntegral(), UniformBackward())
+    params = gfn.model.init(*jax.random.split(key))
+    paths = gfn.sample(params, jax.random.key(1), 3)
+    x, step = np.asarray(paths.states.x), np.sqrt(SIGMA2 / T)
+    start = ENV.initial_state()
+
+    def shift(policy, x, t):
+        state = start._replace(x=jnp.asarray(x), t=jnp.asarray(t, jnp.int32))
+        return np.asarray(network.evaluate(policy, ENV, state).forward_logits.shift)
+
+    noise = [
+        [(x[i, t + 1] - x[i, t]) / step - shift(params.policy, x[i, t], t) for t in range(T)]
+        for i in range(3)
+    ]
+
+    def loss(policy):
+        # log P_F of a path is that of its noise: the variance is fixed.
+        total = 0.0
+        for draws in noise:
+            place = np.zeros(1)
+            for t in range(T):
+                after = place + step * (shift(policy, place, t) + draws[t])
+                if t > 0:
+                    kept = t / (t + 1)
+                    total -= stats.norm.logpdf(place, kept * after, np.sqrt(kept) * step)[0] / 3
+                place = after
+            total -= stats.norm.logpdf(place, MEAN, np.sqrt(VARIANCE))[0] / 3
+        return total
+
+    score = jax.grad(lambda p: gfn.model.score(p, paths).log_pf.sum(axis=1).mean())(params)
+    found = jax.grad(gfn.loss)(params, paths)
+    for name in ("gradient_2", "heads"):
+        values = params.policy["params"][name]["bias"]
+        moved = [
+            {
+                "params": {
+                    **params.policy["params"],
+                    name: {**params.policy["params"][name], "bias": b},
+                }
+            }
+            for b in (values.at[0].add(1e-5), values.at[0].add(-1e-5))
+        ]
+        whole = (loss(moved[0]) - loss(moved[1])) / 2e-5
+        parts = [g.policy["params"][name]["bias"][0] for g in (found, score)]
+        np.testing.assert_allclose(sum(parts), whole, rtol=1e-5)
 
 
 @pytest.mark.slow

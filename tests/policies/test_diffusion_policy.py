@@ -5,6 +5,7 @@ import pytest
 
 from gfnjax import GFlowNet, Hypergrid, TrajectoryBalance
 from gfnjax.envs.diffusion import Diffusion
+from gfnjax.envs.tempered import tempered
 from gfnjax.policies.backward import LearnedBackward, UniformBackward
 from gfnjax.policies.diffusion import diffusion_policy
 from gfnjax.rewards.densities import gaussian
@@ -14,7 +15,7 @@ STATE = ENV.initial_state()._replace(x=jnp.array([0.5, -3.0]), t=jnp.asarray(2))
 
 
 def test_untrained_it_proposes_what_the_environment_does(key):
-    policy = diffusion_policy(ENV, width=8, variance_range=4.0, learned_backward=True)
+    policy = diffusion_policy(ENV, width=8, variance_range=4.0)
     params = policy.init(key, policy.observe(ENV, ENV.initial_state()))
     output = policy.evaluate(params, ENV, STATE)
     for said in (*output.forward_logits, *output.backward_logits):
@@ -34,9 +35,30 @@ def test_the_gradient_of_the_reward_drives_it(key):
     np.testing.assert_allclose(shift, 0.01 * np.array([100, 100]) / 5 / step_std, rtol=1e-4)
 
 
+def test_a_reward_without_a_gradient_there_does_not_reach_it(key):
+    for reward, gradient in (
+        (jnp.linalg.norm, 0.0),  # NaN at the origin
+        (lambda x: 0.0, 0.0),
+        (lambda x: (x > 1).sum(), 0.0),
+        (lambda x: 3 * x[0], np.array([3.0, 0.0])),
+    ):
+        env = Diffusion(reward, dim=2, num_steps=5)
+        policy = diffusion_policy(env, width=8, langevin=True)
+        start = env.initial_state()
+        np.testing.assert_array_equal(policy.observe(env, start).gradient, gradient)
+
+
+def test_a_tempered_reward_has_a_tempered_gradient(key):
+    warm = tempered(ENV, 3.0)
+    policy = diffusion_policy(warm, width=8, langevin=True)
+    views = [policy.observe(env, STATE).gradient for env in (ENV, warm)]
+    np.testing.assert_allclose(views[1], np.clip(3 * np.array([2.0, 16.0]), -100, 100), rtol=1e-5)
+    assert not np.array_equal(*views)
+
+
 @pytest.mark.slow
 def test_a_learned_way_back_stays_near_the_bridge(key):
-    policy = diffusion_policy(ENV, width=8, learned_backward=True)
+    policy = diffusion_policy(ENV, width=8)
     params = policy.init(key, policy.observe(ENV, ENV.initial_state()))
     wild = jax.tree.map(lambda x: x + 10.0, params)
     back = policy.evaluate(wild, ENV, STATE).backward_logits

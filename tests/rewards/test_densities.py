@@ -131,6 +131,7 @@ def test_places_may_be_integers():
         (lambda: GaussianMixture(np.zeros(3)), r"means must be \[k, d\]"),
         (lambda: GaussianMixture(np.zeros((1, 2)), 0.0), "std must be positive"),
         (lambda: gaussian(2, 0.0, -1.0), "variance must be positive"),
+        (lambda: GaussianMixture(np.zeros((2, 1)), np.array([-1.0, 1.0])), "std must have shape"),
         (lambda: densities.Funnel(3)(jnp.zeros(2)), "x must have shape"),
     ],
 )

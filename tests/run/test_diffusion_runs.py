@@ -5,10 +5,12 @@ import pytest
 
 from gfnjax import run
 from gfnjax.cli import main
+from gfnjax.envs.tempered import tempered
 from gfnjax.plot import pictures
 from gfnjax.run.build import describe
 from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError
+from gfnjax.run.evaluation.densities import is_known
 from gfnjax.samplers import LangevinSearch
 
 SMALL = {"steps": 2, "chunk_size": 1, "batch_size": 4, "num_steps": 3, "evaluation_samples": 64}
@@ -41,6 +43,12 @@ def test_the_command_warns_of_modes_that_are_missing(tmp_path, capsys):
     assert "distance   W2" in said
     assert "25 modes are missed" in said
     assert "2.7078" in said
+
+
+def test_of_a_tempered_target_exact_samples_are_of_another():
+    env = describe(configure("diffusion", **SMALL)).env
+    assert is_known(env)
+    assert not is_known(tempered(env, 2.0))
 
 
 def test_variants_describe_what_they_say():

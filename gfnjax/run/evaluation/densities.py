@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from gfnjax.envs.base import Euclidean
+from gfnjax.envs.tempered import exponent_of
 from gfnjax.errors import MissingExtraError
 from gfnjax.metrics import densities, sampled
 from gfnjax.model import Model
@@ -22,8 +23,11 @@ MOST_POINTS = 1_000
 
 
 def is_known(env: Any) -> bool:
-    """Whether objects are points, and the target can be drawn from."""
-    return isinstance(env, Euclidean) and isinstance(getattr(env, "reward", None), KnownDensity)
+    """Whether objects are points, and the target, R itself, can be drawn from."""
+    reward = getattr(env, "reward", None)
+    if not (isinstance(env, Euclidean) and isinstance(reward, KnownDensity)):
+        return False
+    return exponent_of(env) is None and env.target() is not None  # pyrefly: ignore
 
 
 @dataclass(frozen=True)
