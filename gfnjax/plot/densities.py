@@ -9,7 +9,7 @@ import numpy as np
 
 from gfnjax.envs.diffusion import Diffusion
 from gfnjax.plot.curves import BLUE, INK, ORANGE
-from gfnjax.plot.style import new_figure, shades, styled
+from gfnjax.plot.style import integers, new_figure, shades, styled
 from gfnjax.rewards.densities import KnownDensity, ManyWell
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ def wells(env: Any, learned: np.ndarray, title: str) -> Figure:
     right.bar(np.arange(1, share.size + 1), share, color=BLUE)
     truth = (exact[:, ::2] < 0).mean()
     right.axhline(truth, color=ORANGE, linestyle=(0, (4, 2)), label=f"target {truth:.3f}")
-    right.legend(loc="best")
-    right.set(xlabel="pair", ylabel="share of samples")
+    right.set(xlabel="pair", ylabel="share of samples", ylim=(0, 1.3 * max(truth, share.max())))
+    right.xaxis.set_major_locator(integers())
+    right.legend(loc="upper left")
     right.set_title("in the left, lighter well")
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     return figure

@@ -115,7 +115,7 @@ def distributions(views: Views, title: str) -> Figure:
     known = {name: panels for name, panels in rows.items() if panels is not None}
     count = len(views.learned)
     if count == 1:
-        figure = new_figure(4.6 * len(known), 4.6)
+        figure = new_figure(4.6 * len(known), 5.1)
         axes = figure.subplots(1, len(known), sharey=True, squeeze=False)
     else:
         alike = len({_kind(panel) for panel in views.learned}) == 1
