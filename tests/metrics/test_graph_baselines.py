@@ -150,8 +150,10 @@ def test_optima_of_named_graphs(problem, graph, best):
 
 def test_out_of_time_there_is_a_bound():
     graph = graphs.erdos_renyi(60, 0.5, np.random.default_rng(0))
-    found = optimum("max-cut", graph, time_limit=0.2)
+    found = optimum("max-cut", graph, time_limit=1.0)
     assert not found.proven
+    # The solver has edges across that its own variables for edges do not count.
+    assert worth("max-cut", graph, np.flatnonzero(found.parts)) == found.score
     greedy = greedy_solutions("max-cut", graph, 1, np.random.default_rng(0))
     assert greedy.scores[0] <= found.bound <= graph.sum() // 2
 
