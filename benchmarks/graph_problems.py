@@ -6,8 +6,8 @@ generalise  random graphs of 100 nodes: best of 20 on graphs held out, beside gr
             chance and the optimum of HiGHS, how many solutions differ, and seconds
 
 What learns from transitions (db, fl-db, subtb, fl-subtb) needs flows of every state, and these
-larger steps: --rate 1e-2, with --separate-flow. At 3e-3 fl-db is far behind, perhaps because log F~,
-what is still to come, falls by 12 nats along a cut of the 3x3 grid where log F falls by one.
+larger steps: --rate 1e-2, with --separate-flow. At 3e-3 fl-db is far behind, perhaps because log
+F~, what is still to come, falls by 12 nats along a cut of the 3x3 grid where log F falls by one.
 Trajectory balance needs neither, and is ahead.
 
 generalise learns on graphs of --train-nodes nodes and reports others of --nodes; on large ones
