@@ -35,7 +35,9 @@ def from_edges(edges: Edges, num_nodes: int | None = None) -> np.ndarray:
     Raises:
         ValueError: for anything else, an edge from a node to itself, or a node out of range.
     """
-    pairs = np.asarray(list(edges), object).reshape(-1, 2)
+    pairs = list(edges)
+    for pair in pairs:
+        require(np.ndim(pair) == 1 and len(pair) == 2, "edges", "must be pairs of nodes", pair)
     nodes = np.array([[whole("edges", x, 0) for x in pair] for pair in pairs], int).reshape(-1, 2)
     size = int(nodes.max(initial=-1)) + 1 if num_nodes is None else whole("num_nodes", num_nodes, 1)
     largest = nodes.max(initial=-1)

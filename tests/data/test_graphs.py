@@ -142,6 +142,8 @@ def test_several_graphs_are_padded():
         (lambda rng: graphs.from_edges([(0, 3)], 3), "edges must join nodes below 3, got 3"),
         (lambda rng: graphs.from_edges([(0, -1)]), "edges must be at least 0, got -1"),
         (lambda rng: graphs.from_edges([(0, 0.5)]), "edges must be a whole number, got 0.5"),
+        (lambda rng: graphs.from_edges([(0, 1, 2, 3)]), r"edges must be pairs .* got .0, 1, 2, 3."),
+        (lambda rng: graphs.from_edges([0, 1]), "edges must be pairs of nodes, got 0"),
         (lambda rng: graphs.cycle(2), "num_nodes must be at least 3, got 2"),
         (lambda rng: graphs.erdos_renyi(4, 1.5, rng), "probability must be in"),
         (lambda rng: graphs.barabasi_albert(4, 4, rng), "num_links must be in"),
