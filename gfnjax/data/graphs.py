@@ -52,17 +52,15 @@ def as_adjacency(graph: Any) -> np.ndarray:
 
     Args:
         graph: a matrix of zeros and ones in any type of numbers; a list of edges, pairs of nodes as
-            tuples; or a graph of networkx, whose nodes are numbered in its order.
+            tuples; or an undirected graph of networkx, whose nodes are numbered in its order and
+            whose edges have no weight but 1.
 
     Raises:
         ValueError: for a matrix that is not square, not symmetric, has entries besides 0 and 1 or
-            a loop, and for a graph without nodes.
+            a loop, for a graph without nodes, with directions or with weights.
     """
     if hasattr(graph, "nodes") and hasattr(graph, "edges"):
-        number = {node: i for i, node in enumerate(graph.nodes)}
-        require(number, "graphs", "must have nodes", "none")
-        # Of a graph with parallel edges an edge is a triple.
-        return from_edges(((number[e[0]], number[e[1]]) for e in graph.edges), len(number))
+        return _from_networkx(graph)
     if is_edge_list(graph):
         return from_edges(graph)
     matrix = np.asarray(graph)
@@ -79,6 +77,20 @@ def as_adjacency(graph: Any) -> np.ndarray:
     loops = np.flatnonzero(np.diag(adjacency))
     require(not len(loops), "graphs", "must have no loops", f"one at node {loops[:1]}")
     return adjacency
+
+
+def _from_networkx(graph: Any) -> np.ndarray:
+    number = {node: i for i, node in enumerate(graph.nodes)}
+    require(number, "graphs", "must have nodes", "none")
+    if hasattr(graph, "is_directed") and graph.is_directed():
+        raise ArgumentError("graphs", "must be undirected", "use graph.to_undirected()")
+    described = graph.edges(data=True) if callable(graph.edges) else ()
+    weights = [data["weight"] for *_, data in described if data.get("weight", 1) != 1]
+    if weights:
+        problem = f"must have no weight on an edge but 1, got {weights[0]}"
+        raise ArgumentError("graphs", problem, "take weights away, no problem has any")
+    # Of a graph with parallel edges an edge is a triple.
+    return from_edges(((number[e[0]], number[e[1]]) for e in graph.edges), len(number))
 
 
 def is_edge_list(graph: Any) -> bool:

@@ -124,6 +124,26 @@ def test_networkx_graphs_are_read_in_the_order_of_their_nodes():
     np.testing.assert_array_equal(graph, graphs.from_edges([(1, 2), (2, 0)]))
 
 
+class Edges(dict):
+    """As networkx has them: pairs to walk through, with what is known of each when called."""
+
+    def __call__(self, data):
+        return [(*pair, known) for pair, known in self.items()]
+
+
+def test_directions_and_weights_of_networkx_are_not_dropped():
+    def read(directed, **known):
+        edges = Edges({(0, 1): {}, (1, 2): known})
+        graph = SimpleNamespace(nodes=[0, 1, 2], edges=edges, is_directed=lambda: directed)
+        return graphs.as_adjacency(graph)
+
+    np.testing.assert_array_equal(read(False, weight=1.0, colour="red"), graphs.path(3))
+    with pytest.raises(ValueError, match=r"graphs must be undirected: use graph\.to_undirected"):
+        read(True)
+    with pytest.raises(ValueError, match=r"must have no weight on an edge but 1, got 2\.5"):
+        read(False, weight=2.5)
+
+
 def test_several_graphs_are_padded():
     matrices = [graphs.path(3), [(0, 1)], SimpleNamespace(nodes=[0, 1], edges=[])]
     found = graphs.pad(matrices)
