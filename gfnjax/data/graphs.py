@@ -109,9 +109,11 @@ def pad(graphs: Any) -> PaddedGraphs:
             `PaddedGraphs`.
 
     Raises:
-        ValueError: as `as_adjacency`, and without any graph.
+        ValueError: as `as_adjacency`, without any graph, and for `PaddedGraphs` that are not as
+            these are described.
     """
     if isinstance(graphs, PaddedGraphs):
+        _check_padded(graphs)
         return graphs
     listed = [as_adjacency(each) for each in _several(graphs)]
     require(listed, "graphs", "must be at least one graph", "none")
@@ -120,6 +122,26 @@ def pad(graphs: Any) -> PaddedGraphs:
     for row, each in zip(adjacency, listed, strict=True):
         row[: len(each), : len(each)] = each
     return PaddedGraphs(adjacency, sizes)
+
+
+def _check_padded(graphs: PaddedGraphs) -> None:
+    adjacency, sizes = map(np.asarray, graphs)
+    edges = adjacency.dtype == bool and adjacency.ndim == 3 and adjacency.size > 0
+    got = f"{adjacency.dtype} {adjacency.shape}"
+    require(
+        edges and adjacency.shape[1] == adjacency.shape[2], "graphs", "need [G, N, N] bool", got
+    )
+    num_graphs, most = adjacency.shape[:2]
+    whole_numbers = sizes.shape == (num_graphs,) and sizes.dtype.kind in "iu"
+    fits = whole_numbers and ((sizes > 0) & (sizes <= most)).all()
+    require(fits, "graphs", f"need {num_graphs} num_nodes in 1..{most}", sizes)
+    there = np.arange(most) < sizes[:, None]
+    allowed = there[:, :, None] & there[:, None] & ~np.eye(most, dtype=bool)
+    for problem, wrong in (
+        ("must be symmetric", adjacency != adjacency.swapaxes(1, 2)),
+        ("must have no loops and no edges at padding", adjacency & ~allowed),
+    ):
+        require(not wrong.any(), "graphs", problem, f"another one, number {wrong.nonzero()[0][:1]}")
 
 
 def _several(graphs: Any) -> Sequence[Any]:

@@ -157,6 +157,32 @@ def test_several_graphs_are_padded():
 
 
 @pytest.mark.parametrize(
+    ("edges", "num_nodes", "message"),
+    [
+        (np.ones((1, 2, 2)), [2], r"graphs need \[G, N, N\] bool, got float64 \(1, 2, 2\)"),
+        (graphs.path(2), [2], r"graphs need \[G, N, N\] bool, got bool \(2, 2\)"),
+        (graphs.path(2)[None], [3], r"graphs need 1 num_nodes in 1\.\.2, got \[3\]"),
+        (graphs.path(2)[None], [2, 2], "graphs need 1 num_nodes in"),
+        (graphs.path(2)[None], [2.0], "graphs need 1 num_nodes in"),
+        (
+            np.eye(2, k=1, dtype=bool)[None],
+            [2],
+            "graphs must be symmetric, got another one, number .0.",
+        ),
+        (np.eye(2, dtype=bool)[None], [2], "graphs must have no loops"),
+        (
+            np.array([graphs.path(3)] * 2),
+            [3, 2],
+            "no edges at padding, got another one, number .1.",
+        ),
+    ],
+)
+def test_padded_graphs_of_users_are_looked_at(edges, num_nodes, message):
+    with pytest.raises(ValueError, match=message):
+        graphs.pad(graphs.PaddedGraphs(edges, np.array(num_nodes)))
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda rng: graphs.from_edges([(0, 3)], 3), "edges must join nodes below 3, got 3"),
