@@ -154,12 +154,16 @@ class GraphProblem(Comparable):
         return ~self.undecided(state).any() if self.maximal else state.stopped
 
     def observe(self, state: GraphState) -> Array:
-        """`[3 N]` the status of each node, one-hot; of several graphs the edges too."""
+        """`[3 N]` the status of each node, one-hot.
+
+        Of several graphs `[3 N + N + N^2]`: then which nodes are there, and the edges.
+        """
         view = self.view(state)
         seen = jax.nn.one_hot(view.status, 3).reshape(-1)
         if self.num_graphs == 1:
             return seen
-        return jnp.append(seen, view.adjacency.reshape(-1).astype(seen.dtype))
+        graph = jnp.append(view.there, view.adjacency.reshape(-1))
+        return jnp.append(seen, graph.astype(seen.dtype))
 
     def view(self, state: GraphState) -> GraphView:
         """What a graph network sees of a state."""
