@@ -119,6 +119,17 @@ def test_the_law_of_fixed_points_by_enumeration():
     )
 
 
+def test_permutations_take_any_reward():
+    env = Permutations(3, lambda permutation: -permutation[0].astype(float))
+    inside = state(env, [[2, 0, 1]], [STOPPED])
+    run = jax.jit(jax.vmap(lambda env, state: env.log_reward(state), (None, 0)))
+    np.testing.assert_allclose(run(env, inside), [-2.0])
+    # The law of fixed points is that of another reward.
+    assert env.target() is None
+    assert env.render_target() is None
+    assert env.render(inside, np.ones(1))[0].values.tolist() == [1, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("env", "count"), [(UniformSourceHypergrid(2, 3), 9), (Permutations(3), 6)]
 )
