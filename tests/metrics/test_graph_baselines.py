@@ -7,7 +7,7 @@ import pytest
 
 from gfnjax.data import graphs
 from gfnjax.metrics.graph_baselines import (
-    complete,
+    finish,
     greedy_solutions,
     random_solutions,
     solutions,
@@ -118,7 +118,7 @@ def test_sets_that_local_search_has_found_are_maximal():
 def test_unfinished_sets_are_completed_not_changed():
     chosen = np.zeros((2, 10), bool)
     chosen[:, 0] = True
-    found = complete("independent-set", graphs.petersen(), chosen, np.random.default_rng(0))
+    found = finish("independent-set", graphs.petersen(), chosen, np.random.default_rng(0))
     assert found.parts[:, 0].all()
     assert (found.scores >= 3).all()
     assert chosen.sum() == 2
