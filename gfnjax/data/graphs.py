@@ -199,13 +199,17 @@ def complete(num_nodes: int) -> np.ndarray:
 
 
 def complete_bipartite(num_left: int, num_right: int) -> np.ndarray:
-    """K_{a,b}."""
+    """K_{a,b}, at least a node on each side."""
+    whole("num_left", num_left, 1)
+    whole("num_right", num_right, 1)
     left = np.arange(num_left + num_right) < num_left
     return left[:, None] != left[None, :]
 
 
 def grid(num_rows: int, num_columns: int) -> np.ndarray:
     """A lattice; node r * columns + c has up to four neighbours."""
+    whole("num_rows", num_rows, 1)
+    whole("num_columns", num_columns, 1)
     row, column = np.divmod(np.arange(num_rows * num_columns), num_columns)
     distance = abs(row[:, None] - row[None]) + abs(column[:, None] - column[None])
     return distance == 1
@@ -213,7 +217,7 @@ def grid(num_rows: int, num_columns: int) -> np.ndarray:
 
 def cube(num_dims: int = 3) -> np.ndarray:
     """Q_d: corners that differ in one coordinate."""
-    corners = np.arange(2**num_dims)
+    corners = np.arange(2 ** whole("num_dims", num_dims, 0))
     return np.bitwise_count(corners[:, None] ^ corners[None]) == 1
 
 
@@ -238,8 +242,9 @@ def erdos_renyi(num_nodes: int, probability: float, rng: np.random.Generator) ->
     """G(n, p): each pair is an edge with probability p, independently.
 
     Raises:
-        ValueError: for a probability outside of [0, 1].
+        ValueError: for a probability outside of [0, 1], and without nodes.
     """
+    whole("num_nodes", num_nodes, 1)
     require(0 <= probability <= 1, "probability", "must be in [0, 1]", probability)
     upper = np.triu(rng.random((num_nodes, num_nodes)) < probability, 1)
     return upper | upper.T
@@ -294,11 +299,13 @@ def model_rb(sizes: str | Sizes, rng: np.random.Generator) -> np.ndarray:
         rng: of NumPy.
 
     Raises:
-        ValueError: for another name.
+        ValueError: for another name, or fewer than two cliques.
     """
     known = isinstance(sizes, Sizes) or sizes in RB_SIZES
     require(known, "sizes", f"must be one of {', '.join(RB_SIZES)} or Sizes", repr(sizes))
     wanted = sizes if isinstance(sizes, Sizes) else RB_SIZES[sizes]
+    least = min(wanted.num_cliques)
+    require(least > 1, "sizes", "must have at least 2 cliques, to have edges between", least)
     for _ in range(10_000):
         num_cliques = int(rng.integers(*wanted.num_cliques, endpoint=True))
         clique_size = int(rng.integers(*wanted.clique_size, endpoint=True))
@@ -315,7 +322,15 @@ def model_rb(sizes: str | Sizes, rng: np.random.Generator) -> np.ndarray:
 def rb_instance(
     num_cliques: int, clique_size: int, tightness: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """One draw of `model_rb` with these numbers, without nodes that have no edges."""
+    """One draw of `model_rb` with these numbers, without nodes that have no edges.
+
+    Raises:
+        ValueError: for fewer than two cliques, cliques without nodes, or a tightness outside of
+            (0, 1).
+    """
+    whole("num_cliques", num_cliques, 2)
+    whole("clique_size", clique_size, 1)
+    require(0 < tightness < 1, "tightness", "must be in (0, 1)", tightness)
     alpha = log(clique_size) / log(num_cliques)
     rate = -alpha / log(1 - tightness)
     num_rounds = int(rate * num_cliques * log(num_cliques) - 1)

@@ -298,6 +298,9 @@ def graph_problem(problem: str, graphs: Any, beta: Any = 1.0, *, maximal: bool =
     )
     if callable(beta):
         raise ArgumentError("beta", "must be a number", "wrap the problem with gfnjax.tempered")
+    if np.shape(beta) != ():
+        problem = f"must be one number, got shape {np.shape(beta)}"
+        raise ArgumentError("beta", problem, "use jax.vmap over several")
     if not maximal and problem == "max-cut":
         raise ArgumentError("maximal", "must be True for max-cut, whose sets are not all reached")
     rules, found = RULES[problem], pad(graphs)

@@ -443,6 +443,7 @@ def test_render_gives_the_nodes_and_the_scores():
         (("clique", [(0, 0)]), {}, "graphs must have no loops"),
         (("clique", []), {}, "graphs must be at least one graph, got none"),
         (("clique", graphs.path(3), -1.0), {}, "beta must be finite and not negative, got -1.0"),
+        (("clique", graphs.path(3), np.ones(2)), {}, r"beta must be one number, got shape \(2,\)"),
         (("max-cut", graphs.path(3)), {"maximal": False}, "maximal must be True for max-cut"),
         (("dominating-set", np.zeros((3, 3))), {}, "graphs must have edges"),
     ],
