@@ -223,3 +223,17 @@ def test_trajectories_that_never_end_are_found(key):
     env = tabular_graph([[1], [2, 3], [1], []], [0.0] * 4, max_steps=1)
     with pytest.raises(ConformanceError, match="not one random trajectory had ended"):
         check_environment(env, key, 8)
+
+
+@pytest.mark.parametrize(
+    ("children", "message"),
+    [
+        ([[1], [], [3], [2]], "state 2 cannot be reached from s_0"),
+        ([[1], [], [3], [2, 1]], "state 2 cannot be reached from s_0"),
+        ([[1, 3], [2], [1], []], "state 1 reaches no terminal state"),
+        ([[1], [2], [1]], "state 0 reaches no terminal state"),
+    ],
+)
+def test_islands_and_traps_are_refused(children, message):
+    with pytest.raises(ValueError, match=f"children: {message}"):
+        tabular_graph(children, [0.0] * len(children))

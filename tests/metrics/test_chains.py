@@ -165,11 +165,15 @@ def test_what_needs_an_order_refuses_cycles():
 
 
 def test_states_without_a_way_are_named():
-    env = tabular_graph([[1, 3], [2], [1], []], [0.0] * 4)
+    # `tabular_graph` would refuse the others.
+    env = tabular_graph([[1, 3], [2], [1, 3], []], [0.0] * 4)
+    trap = env.replace(children=env.children.at[2, 1].set(-1))
     with pytest.raises(ValueError, match="state 1 reaches no terminal state"):
-        build_graph(env)
+        build_graph(trap)
+    env = tabular_graph([[1, 2], [], [3], [2, 1]], [0.0] * 4)
+    island = env.replace(children=env.children.at[0, 1].set(-1))
     with pytest.raises(ValueError, match="state 2 cannot be reached from s_0"):
-        build_graph(tabular_graph([[1], [], [3], [2, 1]], [0.0] * 4))
+        build_graph(island)
 
 
 def test_path_counts_and_paths_are_of_dags_alone():
