@@ -34,6 +34,7 @@ NEEDS: dict[str, tuple[str, str] | None] = {
     "previous": None,
     "group": None,
     "group_reward": None,
+    "from_source": None,
 }
 
 # What takes a sum over all actions, or one of them by its number.

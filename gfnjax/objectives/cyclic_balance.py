@@ -88,6 +88,7 @@ class RegularisedDetailedBalance(Objective):
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
     cycles: ClassVar[Cycles] = "all"
+    needs: ClassVar[frozenset[str]] = frozenset({"from_source"})
     flow_regularisation: float = 1e-3
     scale: Scale = "log"
 
@@ -124,6 +125,7 @@ class StableDetailedBalance(Objective):
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
     cycles: ClassVar[Cycles] = "all"
+    needs: ClassVar[frozenset[str]] = frozenset({"from_source"})
     scale: Scale = "log"
     alpha: float = 2.0
     beta: float = 1.0
