@@ -84,13 +84,14 @@ def _from_networkx(graph: Any) -> np.ndarray:
     require(number, "graphs", "must have nodes", "none")
     if hasattr(graph, "is_directed") and graph.is_directed():
         raise ArgumentError("graphs", "must be undirected", "use graph.to_undirected()")
-    described = graph.edges(data=True) if callable(graph.edges) else ()
+    edges: Any = graph.edges
+    described = edges(data=True) if callable(edges) else ()
     weights = [data["weight"] for *_, data in described if data.get("weight", 1) != 1]
     if weights:
         problem = f"must have no weight on an edge but 1, got {weights[0]}"
         raise ArgumentError("graphs", problem, "take weights away, no problem has any")
     # Of a graph with parallel edges an edge is a triple.
-    return from_edges(((number[e[0]], number[e[1]]) for e in graph.edges), len(number))
+    return from_edges(((number[e[0]], number[e[1]]) for e in edges), len(number))
 
 
 def is_edge_list(graph: Any) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -85,12 +85,12 @@ class GraphBuilding(Comparable):
             graph_symmetry.check_num_nodes(self.num_nodes)
         if self.fixed_nodes and self.num_node_classes > 1:
             raise ArgumentError("num_node_classes", "must be 1 with {fixed_nodes}")
-        of_kind = isinstance(self.reward, Triangles | Ring)
-        if of_kind and self.reward.directed != self.directed:
-            kind = type(self.reward).__name__
+        reward: Any = self.reward
+        if isinstance(reward, Triangles | Ring) and reward.directed != self.directed:
+            kind = type(reward).__name__
             problem = f"must have directed={self.directed} as the graphs have"
             raise ArgumentError("reward", problem, f"use {kind}(directed={self.directed})")
-        object.__setattr__(self, "reward", as_node(self.reward))
+        object.__setattr__(self, "reward", as_node(reward))
 
     @property
     def _node_actions(self) -> int:
