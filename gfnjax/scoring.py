@@ -217,7 +217,8 @@ def assemble(
         partial_reward = log_rewards.partial_rewards(env, trajectories, live & ~terminal)
     first = jax.tree.map(lambda x: x[:, 0], trajectories.states)
     log_pf, from_source = rows.log_pf[:, :-1], None
-    if not is_acyclic(env) or isinstance(env, RandomSource):
+    windows = "from_source" in needs and steps.shape[1] <= env.max_steps
+    if windows or not is_acyclic(env) or isinstance(env, RandomSource):
         from_source = jax.vmap(partial(at_source, env))(first)
     if isinstance(env, RandomSource):
         log_pf = log_pf.at[:, 0].add(jax.vmap(partial(_log_source, env))(first))

@@ -91,7 +91,8 @@ class Scores(NamedTuple):
         group_reward: `[]` log R less its mean over the group, divided by its standard deviation
             there; 0 where all are alike.
         from_source: `[]` bool, whether the first state is s_0, which it need not be of trajectories
-            that were sampled backward and cut; None in environments without cycles.
+            that were sampled backward and cut, nor of windows. None in environments without
+            cycles, of windows there unless it is needed.
     """
 
     log_pf: Array

@@ -35,7 +35,9 @@ def from_edges(edges: Edges, num_nodes: int | None = None) -> np.ndarray:
     Raises:
         ValueError: for anything else, an edge from a node to itself, or a node out of range.
     """
-    pairs = np.asarray(list(edges), object).reshape(-1, 2)
+    pairs = list(edges)
+    for pair in pairs:
+        require(np.ndim(pair) == 1 and len(pair) == 2, "edges", "must be pairs of nodes", pair)
     nodes = np.array([[whole("edges", x, 0) for x in pair] for pair in pairs], int).reshape(-1, 2)
     size = int(nodes.max(initial=-1)) + 1 if num_nodes is None else whole("num_nodes", num_nodes, 1)
     largest = nodes.max(initial=-1)
@@ -50,17 +52,15 @@ def as_adjacency(graph: Any) -> np.ndarray:
 
     Args:
         graph: a matrix of zeros and ones in any type of numbers; a list of edges, pairs of nodes as
-            tuples; or a graph of networkx, whose nodes are numbered in its order.
+            tuples; or an undirected graph of networkx, whose nodes are numbered in its order and
+            whose edges have no weight but 1.
 
     Raises:
         ValueError: for a matrix that is not square, not symmetric, has entries besides 0 and 1 or
-            a loop, and for a graph without nodes.
+            a loop, for a graph without nodes, with directions or with weights.
     """
     if hasattr(graph, "nodes") and hasattr(graph, "edges"):
-        number = {node: i for i, node in enumerate(graph.nodes)}
-        require(number, "graphs", "must have nodes", "none")
-        # Of a graph with parallel edges an edge is a triple.
-        return from_edges(((number[e[0]], number[e[1]]) for e in graph.edges), len(number))
+        return _from_networkx(graph)
     if is_edge_list(graph):
         return from_edges(graph)
     matrix = np.asarray(graph)
@@ -79,6 +79,21 @@ def as_adjacency(graph: Any) -> np.ndarray:
     return adjacency
 
 
+def _from_networkx(graph: Any) -> np.ndarray:
+    number = {node: i for i, node in enumerate(graph.nodes)}
+    require(number, "graphs", "must have nodes", "none")
+    if hasattr(graph, "is_directed") and graph.is_directed():
+        raise ArgumentError("graphs", "must be undirected", "use graph.to_undirected()")
+    edges: Any = graph.edges
+    described = edges(data=True) if callable(edges) else ()
+    weights = [data["weight"] for *_, data in described if data.get("weight", 1) != 1]
+    if weights:
+        problem = f"must have no weight on an edge but 1, got {weights[0]}"
+        raise ArgumentError("graphs", problem, "take weights away, no problem has any")
+    # Of a graph with parallel edges an edge is a triple.
+    return from_edges(((number[e[0]], number[e[1]]) for e in edges), len(number))
+
+
 def is_edge_list(graph: Any) -> bool:
     """Whether this is a list of edges, rather than a matrix or a list of graphs."""
     pairs = isinstance(graph, list | tuple | set | frozenset) and len(graph) > 0
@@ -95,9 +110,11 @@ def pad(graphs: Any) -> PaddedGraphs:
             `PaddedGraphs`.
 
     Raises:
-        ValueError: as `as_adjacency`, and without any graph.
+        ValueError: as `as_adjacency`, without any graph, and for `PaddedGraphs` that are not as
+            these are described.
     """
     if isinstance(graphs, PaddedGraphs):
+        _check_padded(graphs)
         return graphs
     listed = [as_adjacency(each) for each in _several(graphs)]
     require(listed, "graphs", "must be at least one graph", "none")
@@ -106,6 +123,26 @@ def pad(graphs: Any) -> PaddedGraphs:
     for row, each in zip(adjacency, listed, strict=True):
         row[: len(each), : len(each)] = each
     return PaddedGraphs(adjacency, sizes)
+
+
+def _check_padded(graphs: PaddedGraphs) -> None:
+    adjacency, sizes = map(np.asarray, graphs)
+    edges = adjacency.dtype == bool and adjacency.ndim == 3 and adjacency.size > 0
+    got = f"{adjacency.dtype} {adjacency.shape}"
+    require(
+        edges and adjacency.shape[1] == adjacency.shape[2], "graphs", "need [G, N, N] bool", got
+    )
+    num_graphs, most = adjacency.shape[:2]
+    whole_numbers = sizes.shape == (num_graphs,) and sizes.dtype.kind in "iu"
+    fits = whole_numbers and ((sizes > 0) & (sizes <= most)).all()
+    require(fits, "graphs", f"need {num_graphs} num_nodes in 1..{most}", sizes)
+    there = np.arange(most) < sizes[:, None]
+    allowed = there[:, :, None] & there[:, None] & ~np.eye(most, dtype=bool)
+    for problem, wrong in (
+        ("must be symmetric", adjacency != adjacency.swapaxes(1, 2)),
+        ("must have no loops and no edges at padding", adjacency & ~allowed),
+    ):
+        require(not wrong.any(), "graphs", problem, f"another one, number {wrong.nonzero()[0][:1]}")
 
 
 def _several(graphs: Any) -> Sequence[Any]:
@@ -163,13 +200,17 @@ def complete(num_nodes: int) -> np.ndarray:
 
 
 def complete_bipartite(num_left: int, num_right: int) -> np.ndarray:
-    """K_{a,b}."""
+    """K_{a,b}, at least a node on each side."""
+    whole("num_left", num_left, 1)
+    whole("num_right", num_right, 1)
     left = np.arange(num_left + num_right) < num_left
     return left[:, None] != left[None, :]
 
 
 def grid(num_rows: int, num_columns: int) -> np.ndarray:
     """A lattice; node r * columns + c has up to four neighbours."""
+    whole("num_rows", num_rows, 1)
+    whole("num_columns", num_columns, 1)
     row, column = np.divmod(np.arange(num_rows * num_columns), num_columns)
     distance = abs(row[:, None] - row[None]) + abs(column[:, None] - column[None])
     return distance == 1
@@ -177,7 +218,7 @@ def grid(num_rows: int, num_columns: int) -> np.ndarray:
 
 def cube(num_dims: int = 3) -> np.ndarray:
     """Q_d: corners that differ in one coordinate."""
-    corners = np.arange(2**num_dims)
+    corners = np.arange(2 ** whole("num_dims", num_dims, 0))
     return np.bitwise_count(corners[:, None] ^ corners[None]) == 1
 
 
@@ -202,8 +243,9 @@ def erdos_renyi(num_nodes: int, probability: float, rng: np.random.Generator) ->
     """G(n, p): each pair is an edge with probability p, independently.
 
     Raises:
-        ValueError: for a probability outside of [0, 1].
+        ValueError: for a probability outside of [0, 1], and without nodes.
     """
+    whole("num_nodes", num_nodes, 1)
     require(0 <= probability <= 1, "probability", "must be in [0, 1]", probability)
     upper = np.triu(rng.random((num_nodes, num_nodes)) < probability, 1)
     return upper | upper.T
@@ -258,11 +300,13 @@ def model_rb(sizes: str | Sizes, rng: np.random.Generator) -> np.ndarray:
         rng: of NumPy.
 
     Raises:
-        ValueError: for another name.
+        ValueError: for another name, or fewer than two cliques.
     """
     known = isinstance(sizes, Sizes) or sizes in RB_SIZES
     require(known, "sizes", f"must be one of {', '.join(RB_SIZES)} or Sizes", repr(sizes))
     wanted = sizes if isinstance(sizes, Sizes) else RB_SIZES[sizes]
+    least = min(wanted.num_cliques)
+    require(least > 1, "sizes", "must have at least 2 cliques, to have edges between", least)
     for _ in range(10_000):
         num_cliques = int(rng.integers(*wanted.num_cliques, endpoint=True))
         clique_size = int(rng.integers(*wanted.clique_size, endpoint=True))
@@ -279,7 +323,15 @@ def model_rb(sizes: str | Sizes, rng: np.random.Generator) -> np.ndarray:
 def rb_instance(
     num_cliques: int, clique_size: int, tightness: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """One draw of `model_rb` with these numbers, without nodes that have no edges."""
+    """One draw of `model_rb` with these numbers, without nodes that have no edges.
+
+    Raises:
+        ValueError: for fewer than two cliques, cliques without nodes, or a tightness outside of
+            (0, 1).
+    """
+    whole("num_cliques", num_cliques, 2)
+    whole("clique_size", clique_size, 1)
+    require(0 < tightness < 1, "tightness", "must be in (0, 1)", tightness)
     alpha = log(clique_size) / log(num_cliques)
     rate = -alpha / log(1 - tightness)
     num_rounds = int(rate * num_cliques * log(num_cliques) - 1)

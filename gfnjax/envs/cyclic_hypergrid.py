@@ -42,7 +42,7 @@ class CyclicHypergrid(Comparable, Stages):
     number. The reward is defined on every cell, so it is the partial reward too. The observation
     is one one-hot vector per dimension, concatenated: `[num_dims * side]`, all zero in s_0.
 
-    With P_B uniform E[n] = 342.9 on the 7 x 7 grid, with `policies.backward.SourceBackward`,
+    With P_B uniform E[n] = 342.9 on the 7 x 7 grid, with `policies.SourceBackward`,
     which goes home from the origin, 174.9; the least is 7 (2312.15246, 2502.07735).
 
     Args:

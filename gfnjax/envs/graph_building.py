@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,8 @@ class GraphBuilding(Comparable):
         fixed_nodes: whether there are edges alone to be added.
 
     Raises:
-        ValueError: for sizes out of range or that do not go together.
+        ValueError: for sizes out of range or that do not go together, and for a reward of directed
+            graphs where these are undirected, or the other way round.
     """
 
     num_nodes: int = static()
@@ -84,7 +85,12 @@ class GraphBuilding(Comparable):
             graph_symmetry.check_num_nodes(self.num_nodes)
         if self.fixed_nodes and self.num_node_classes > 1:
             raise ArgumentError("num_node_classes", "must be 1 with {fixed_nodes}")
-        object.__setattr__(self, "reward", as_node(self.reward))
+        reward: Any = self.reward
+        if isinstance(reward, Triangles | Ring) and reward.directed != self.directed:
+            kind = type(reward).__name__
+            problem = f"must have directed={self.directed} as the graphs have"
+            raise ArgumentError("reward", problem, f"use {kind}(directed={self.directed})")
+        object.__setattr__(self, "reward", as_node(reward))
 
     @property
     def _node_actions(self) -> int:
@@ -319,6 +325,7 @@ class GraphBuildingConfig:
 
     def make(self) -> GraphBuilding:
         rewards = {"triangles": Triangles, "ring": Ring}
-        reward = Even() if self.reward == "even" else rewards[self.reward](self.weight)
+        even = self.reward == "even"
+        reward = Even() if even else rewards[self.reward](self.weight, self.directed)
         sizes = self.num_nodes, self.num_node_classes, self.num_edge_classes
         return GraphBuilding(*sizes, reward, self.directed, self.labelled, self.fixed_nodes)

@@ -154,12 +154,16 @@ class GraphProblem(Comparable):
         return ~self.undecided(state).any() if self.maximal else state.stopped
 
     def observe(self, state: GraphState) -> Array:
-        """`[3 N]` the status of each node, one-hot; of several graphs the edges too."""
+        """`[3 N]` the status of each node, one-hot.
+
+        Of several graphs `[3 N + N + N^2]`: then which nodes are there, and the edges.
+        """
         view = self.view(state)
         seen = jax.nn.one_hot(view.status, 3).reshape(-1)
         if self.num_graphs == 1:
             return seen
-        return jnp.append(seen, view.adjacency.reshape(-1).astype(seen.dtype))
+        graph = jnp.append(view.there, view.adjacency.reshape(-1))
+        return jnp.append(seen, graph.astype(seen.dtype))
 
     def view(self, state: GraphState) -> GraphView:
         """What a graph network sees of a state."""
@@ -294,6 +298,9 @@ def graph_problem(problem: str, graphs: Any, beta: Any = 1.0, *, maximal: bool =
     )
     if callable(beta):
         raise ArgumentError("beta", "must be a number", "wrap the problem with gfnjax.tempered")
+    if np.shape(beta) != ():
+        problem = f"must be one number, got shape {np.shape(beta)}"
+        raise ArgumentError("beta", problem, "use jax.vmap over several")
     if not maximal and problem == "max-cut":
         raise ArgumentError("maximal", "must be True for max-cut, whose sets are not all reached")
     rules, found = RULES[problem], pad(graphs)

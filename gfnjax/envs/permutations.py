@@ -1,5 +1,6 @@
 """Permutations, moved about by swaps of neighbours and a shift: a state graph with cycles."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import factorial, lgamma
 from typing import ClassVar, NamedTuple
@@ -14,7 +15,7 @@ from gfnjax.envs.base import check_indexable
 from gfnjax.envs.drawing import Panel, Target
 from gfnjax.envs.stages import INSIDE, SOURCE, Stages
 from gfnjax.identity import Comparable
-from gfnjax.pytree import pytree, static
+from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.permutations import FixedPoints, fixed_point_law, mean_reward
 from gfnjax.types import Array
 
@@ -40,7 +41,8 @@ class Permutations(Comparable, Stages):
 
     Args:
         size: n, at least 2.
-        reward: log R by the fixed points.
+        reward: log R of a permutation `[n]` int32: a callable pytree, or any function. Of the
+            fixed points log Z is known.
         max_steps: transitions after which a trajectory is cut, at least 2.
 
     Raises:
@@ -49,11 +51,12 @@ class Permutations(Comparable, Stages):
 
     acyclic: ClassVar[bool] = False
     size: int = static(default=8)
-    reward: FixedPoints = FixedPoints()
+    reward: Callable[[Array], Array] = FixedPoints()
     max_steps: int = static(default=256)
 
     def __post_init__(self) -> None:
         settle(self, size=2, max_steps=2)
+        object.__setattr__(self, "reward", as_node(self.reward))
 
     @property
     def num_moves(self) -> int:
@@ -133,8 +136,10 @@ class Permutations(Comparable, Stages):
     def _places(self) -> Array:
         return jnp.array([factorial(i) for i in reversed(range(self.size))], jnp.int32)
 
-    def target(self) -> Target:
+    def target(self) -> Target | None:
         """log Z in closed form, and how far a sample is from the law of fixed points."""
+        if not isinstance(self.reward, FixedPoints):
+            return None
         weight = float(self.reward.weight)
         law, log_z = fixed_point_law(self.size, weight)
         mean = mean_reward(law, weight)
@@ -152,8 +157,10 @@ class Permutations(Comparable, Stages):
         """The distribution of the number of fixed points."""
         return (_panel(self._shares(states, weights)),)
 
-    def render_target(self) -> tuple[Panel, ...]:
+    def render_target(self) -> tuple[Panel, ...] | None:
         """The same under R / Z."""
+        if not isinstance(self.reward, FixedPoints):
+            return None
         return (_panel(fixed_point_law(self.size, float(self.reward.weight))[0]),)
 
     def _shares(self, states: PermutationState, weights: np.ndarray) -> np.ndarray:

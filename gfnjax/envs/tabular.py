@@ -118,11 +118,13 @@ def tabular_graph(
         max_steps: transitions after which a trajectory is cut, at least 1.
 
     Raises:
-        ValueError: if a child is no state or s_0, a state is not reached, s_0 has no children, or
-            log R is not below infinity in every terminal state and finite in one.
+        ValueError: if a child is no state or s_0, a state is not reached from s_0 or reaches no
+            terminal one, s_0 has no children, or log R is not below infinity in every terminal
+            state and finite in one.
     """
     max_steps = whole("max_steps", max_steps, least=1)
     listed = _listed(children, ordered=False)
+    _check_reached(listed)
     tables = _tables(listed, _arrivals(listed))
     rewards = _checked_log_rewards(log_rewards, np.array([not below for below in listed]))
     return TabularGraph(
@@ -168,6 +170,32 @@ def _arrivals(listed: list[list[int]]) -> Edges:
             problem = f"no edge leads to state {state}"
             raise ArgumentError("children", problem, subject="{children}:")
     return arrivals
+
+
+def _check_reached(listed: list[list[int]]) -> None:
+    """Raise a `ValueError` where s_0 does not lead to a state, or that to no end."""
+    above: list[list[int]] = [[] for _ in listed]
+    for state, below in enumerate(listed):
+        for child in below:
+            above[child].append(state)
+    ends = [state for state, below in enumerate(listed) if not below]
+    for seen, problem in (
+        (_closure(listed, [0]), "cannot be reached from s_0"),
+        (_closure(above, ends), "reaches no terminal state"),
+    ):
+        missing = sorted(set(range(len(listed))) - seen)
+        if missing:
+            raise ArgumentError("children", f"state {missing[0]} {problem}", subject="{children}:")
+
+
+def _closure(edges: list[list[int]], first: list[int]) -> set[int]:
+    """Where edges lead to from the first states on, these included."""
+    seen, left = set(first), list(first)
+    while left:
+        new = set(edges[left.pop()]) - seen
+        seen |= new
+        left.extend(new)
+    return seen
 
 
 def _tables(listed: list[list[int]], arrivals: Edges) -> dict[str, Array]:

@@ -114,7 +114,7 @@ def terminating_distribution(graph: StateGraph, log_pf: Array) -> Array:
 
     log P(s_0) = 0 and log P(s') = log sum over parents s of P(s) P_F(s' | s), with P(s) the number
     of visits to s. Of a policy that goes in circles for very long on a large graph these are lower
-    bounds, and 1 - sum P(x) is what they miss.
+    bounds, and 1 - sum P(x) is what they miss; on a small one NaN beyond 1e13 steps or so.
 
     Args:
         graph: of the environment.
@@ -194,7 +194,7 @@ def optimal_flow(graph: StateGraph, log_pb: Array) -> tuple[Array, Array]:
     _check_table(graph, log_pb=log_pb)
     log_pb_of_edge = _edge_log_pb(graph, log_pb)
     if graph.levels is None:
-        log_flow = _solve_backward(graph, log_pb_of_edge)
+        log_flow = _solve_backward(graph, log_pb, log_pb_of_edge)
     else:
         log_flow = _backward(graph, log_pb_of_edge, masking.logsumexp, graph.log_reward)
     edges = log_flow[graph.children] + log_pb_of_edge
@@ -307,18 +307,24 @@ def _solve_forward(graph: StateGraph, log_pf: Array) -> Array:
     return chains.expected_visits(start, graph.parents, arriving)
 
 
-def _solve_backward(graph: StateGraph, log_pb_of_edge: Array) -> Array:
+def _solve_backward(graph: StateGraph, log_pb: Array, log_pb_of_edge: Array) -> Array:
     """`[N]` log F: log Z plus that of the expected visits of P_B on its way from R / Z."""
     log_q, log_z = target_distribution(graph)
     leaving = jnp.where(graph.forward_mask, jnp.exp(log_pb_of_edge), 0.0)
-    visits = chains.expected_visits(jnp.exp(log_q), graph.children, leaving)
-    log_flow = log_z + jnp.where(visits > 0, jnp.log(visits), -jnp.inf)
+    home = None
+    if graph.log_source is not None:  # s_0 has one of its many edges alone
+        leaving = leaving.at[graph.source].set(0.0)
+        first = graph.backward_mask & (graph.parents == graph.source)
+        home = jnp.where(first, jnp.exp(log_pb), 0.0).sum(axis=1)
+    visits = chains.expected_visits(jnp.exp(log_q), graph.children, leaving, home)
+    log_flow = log_z + jnp.where(visits == 0, -jnp.inf, jnp.log(visits))
     log_flow = log_flow.at[graph.source].set(log_z)
     return jnp.where(graph.terminal, graph.log_reward, log_flow)
 
 
 def _log(visits: Array) -> Array:
-    return jnp.where(visits > 0, jnp.log(jnp.where(visits > 0, visits, 1.0)), masking.FILL)
+    # NaN stays what it is.
+    return jnp.where(visits == 0, masking.FILL, jnp.log(jnp.where(visits == 0, 1.0, visits)))
 
 
 def _log_quotient(log_p: Array, log_q: Array) -> Array:

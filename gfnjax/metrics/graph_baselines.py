@@ -67,9 +67,7 @@ def greedy_solutions(problem: str, graph: object, num: int, rng: np.random.Gener
     return _follow(problem, graph, num, rng, worth, start)
 
 
-def complete(
-    problem: str, graph: object, chosen: np.ndarray, rng: np.random.Generator
-) -> Solutions:
+def finish(problem: str, graph: object, chosen: np.ndarray, rng: np.random.Generator) -> Solutions:
     """Objects of unfinished states: random nodes are chosen until none is left to choose.
 
     Args:

@@ -83,7 +83,8 @@ def optimum(problem: str, graph: object, time_limit: float = 10.0) -> Optimum:
     )
     seconds = time.perf_counter() - started
     parts = None if found.x is None else found.x[: len(adjacency)] > 0.5
-    score = None if found.x is None else round(float(program.worth @ (found.x > 0.5)))
+    # Of the object itself: before the search is over a cut may have edges that are not counted.
+    score = None if parts is None else _score(problem, adjacency, parts)
     limit = found.mip_dual_bound
     known = limit is not None and np.isfinite(limit)
     # Scores are whole numbers.
@@ -107,6 +108,12 @@ def edge_cliques(adjacency: np.ndarray) -> list[list[int]]:
         left[np.ix_(clique, clique)] = False
         cliques.append(sorted(clique))
     return cliques
+
+
+def _score(problem: str, adjacency: np.ndarray, parts: np.ndarray) -> int:
+    # A dominating set is what has not been chosen to leave.
+    chosen = ~parts if problem == "dominating-set" else parts
+    return int(RULES[problem].score(adjacency, np.ones(len(adjacency), bool), chosen))
 
 
 def _program(problem: str, adjacency: np.ndarray) -> Program:

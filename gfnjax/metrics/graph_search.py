@@ -10,7 +10,7 @@ import numpy as np
 
 from gfnjax.arguments import whole
 from gfnjax.data.graphs import as_adjacency
-from gfnjax.metrics.graph_baselines import Solutions, complete, random_solutions, solutions
+from gfnjax.metrics.graph_baselines import Solutions, finish, random_solutions, solutions
 
 # Of a walk, in moves: how long a node stays on its side of a cut.
 SHORTEST_STAY, LONGEST_STAY = 5, 15
@@ -50,10 +50,10 @@ def local_search_solutions(
         return _search_cuts(adjacency, start, count, rng)
     if problem == "dominating-set":
         best = _walk(_dominating_move(adjacency, rng), start, count, -1)
-        return complete(problem, adjacency, ~best, rng)
+        return finish(problem, adjacency, ~best, rng)
     apart = ~adjacency & ~np.eye(len(adjacency), dtype=bool)
     move = _independent_move(apart if problem == "clique" else adjacency, rng)
-    return complete(problem, adjacency, _walk(move, start, count, 1), rng)
+    return finish(problem, adjacency, _walk(move, start, count, 1), rng)
 
 
 def _walk(move: Move, start: np.ndarray, count: int, sign: int) -> np.ndarray:

@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.arguments import check_key, whole
+from gfnjax.envs.base import State
+from gfnjax.envs.conditional import Conditional, ConditionalState
 from gfnjax.envs.graph_problems import GraphState
+from gfnjax.envs.tempered import Tempered
 from gfnjax.model import Model
 from gfnjax.policies.base import Behaviour
 from gfnjax.policies.node_network import problem_of
@@ -40,6 +43,7 @@ def sample_solutions(
 
     Args:
         model: such as `gfn.model`; its environment may be one on other graphs than were trained on.
+            Of a conditional one all trajectories have the condition it is `at`, else a typical one.
         params: of the policies.
         key: a typed PRNG key.
         num: K.
@@ -60,10 +64,24 @@ def sample_solutions(
 def _sample(model: Model, params: Params, key: Array, num: int) -> tuple[Array, Array]:
     problem = problem_of(model.env)
     each = jnp.repeat(jnp.arange(problem.num_graphs, dtype=jnp.int32), num)
-    given: Any = {"sources": jax.vmap(problem.source)(each)}
+    given: Any = {"sources": jax.vmap(partial(_source, model.env))(each)}
     trajectories, _ = model.explore(params, key, each.size, Behaviour(), **given)
-    states: GraphState = terminal_states(trajectories)
+    states = _of_problem(model.env, terminal_states(trajectories))
     return jax.vmap(problem.parts)(states), jax.vmap(problem.score)(states)
+
+
+def _source(env: Any, graph: Array) -> State:
+    """s_0 of a graph, with a condition for each one in `env`."""
+    if isinstance(env, Conditional):
+        return ConditionalState(_source(env.rules, graph), env.initial_state().condition)
+    return _source(env.env, graph) if isinstance(env, Tempered) else env.source(graph)
+
+
+def _of_problem(env: Any, state: Any) -> GraphState:
+    """The state of the `GraphProblem` in one of `env`."""
+    if isinstance(env, Conditional):
+        return _of_problem(env.rules, state.inner)
+    return _of_problem(env.env, state) if isinstance(env, Tempered) else state
 
 
 def summarise(parts: np.ndarray, scores: np.ndarray) -> Summary:

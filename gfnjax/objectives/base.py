@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gfnjax import groups, masking, spread
 from gfnjax.actions import require_categorical
-from gfnjax.envs.base import Environment, require_acyclic, source_state
+from gfnjax.envs.base import Environment, is_acyclic, require_acyclic, source_state
 from gfnjax.errors import ArgumentError, Use
 from gfnjax.numbers import Numbered
 from gfnjax.shapes import check_batch, check_one, check_shape
@@ -34,6 +34,7 @@ NEEDS: dict[str, tuple[str, str] | None] = {
     "previous": None,
     "group": None,
     "group_reward": None,
+    "from_source": None,
 }
 
 # What takes a sum over all actions, or one of them by its number.
@@ -253,12 +254,15 @@ def _check_stops(env: Environment, name: str) -> None:
     stoppable: Any = env
     may_stop = env.forward_mask(source_state(env))[stoppable.stop_action]
     if not isinstance(may_stop, jax.core.Tracer) and not may_stop:
+        words = "use ModifiedSubTrajectoryBalance(), or let the environment stop anywhere, "
+        words += "min_length = 0"
+        if not is_acyclic(env):
+            words = "use RegularisedDetailedBalance()"
         raise ArgumentError(
             "objective",
             f"reads flows off the stop in every state, and s_0 of this {type(env).__name__} may "
             "not stop",
-            "use ModifiedSubTrajectoryBalance(), or let the environment stop anywhere, "
-            "min_length = 0",
+            words,
             name,
         )
 

@@ -19,6 +19,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import jax
 import jax.numpy as jnp
 
 from gfnjax import registry
@@ -30,29 +31,43 @@ from gfnjax.shapes import check_one
 from gfnjax.types import Array, Residuals, Scores
 
 Scale = Literal["log", "flow"]
-# Flows beyond exp(+-30) count as that: their squares would leave single precision.
-EXPONENT_LIMIT = 30.0
+# A residual on the scale of flows has a gradient of its square, and optimisers square that again:
+# exp(4 * 16) leaves single precision room for the gradients of a network.
+EXPONENT_LIMIT = 16.0
 
 
 def flow_scale_balance(scores: Scores) -> Residuals:
-    """F(s_t) P_F - F(s_{t+1}) P_B, not its logarithm; e^{+-30} bounds both."""
+    """F(s_t) P_F - F(s_{t+1}) P_B, not its logarithm.
+
+    Where one of them is beyond e^16 both are divided by what makes the larger one e^16.
+    """
     check_one(scores)
-    forward = _exp(scores.log_flow[:-1] + scores.log_pf)
-    backward = _exp(scores.log_flow[1:] + scores.log_pb)
-    weights = scores.mask.astype(forward.dtype)
-    return Residuals(jnp.where(scores.mask, forward - backward, 0.0), weights)
+    forward = scores.log_flow[:-1] + scores.log_pf
+    backward = scores.log_flow[1:] + scores.log_pb
+    largest = jnp.maximum(jnp.maximum(forward, backward), EXPONENT_LIMIT)
+    beyond = jax.lax.stop_gradient(largest) - EXPONENT_LIMIT
+    values = jnp.exp(forward - beyond) - jnp.exp(backward - beyond)
+    return Residuals(jnp.where(scores.mask, values, 0.0), scores.mask.astype(values.dtype))
 
 
 def inner_flow(scores: Scores) -> Array:
-    """`[T]` F(s_t) of the states that transitions leave, 0 for s_0."""
+    """`[T]` F(s_t) of the states that transitions leave, 0 for s_0; see `bounded_exp`."""
     check_one(scores)
     first = jnp.asarray(True if scores.from_source is None else scores.from_source)
     inside = scores.mask & ((jnp.arange(scores.mask.size, dtype=jnp.int32) > 0) | ~first)
-    return jnp.where(inside, _exp(scores.log_flow[:-1]), 0.0)
+    return _flow(scores, inside)
 
 
-def _exp(log_flow: Array) -> Array:
-    return jnp.exp(jnp.clip(log_flow, -EXPONENT_LIMIT, EXPONENT_LIMIT))
+def bounded_exp(log_flow: Array) -> Array:
+    """F up to e^16; beyond e^16 (1 + log F - 16), which still rises."""
+    beyond = jnp.maximum(log_flow - EXPONENT_LIMIT, 0.0)
+    return jnp.exp(jnp.minimum(log_flow, EXPONENT_LIMIT)) * (1.0 + beyond)
+
+
+def _flow(scores: Scores, wanted: Array) -> Array:
+    """`[T]` F(s_t) where it is wanted; what is not has no gradient either."""
+    log_flow = jnp.where(wanted, scores.log_flow[:-1], 0.0)
+    return jnp.where(wanted, bounded_exp(log_flow), 0.0)
 
 
 @registry.objective("reg-db", summary="detailed balance with small flows, for graphs with cycles")
@@ -73,6 +88,7 @@ class RegularisedDetailedBalance(Objective):
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
     cycles: ClassVar[Cycles] = "all"
+    needs: ClassVar[frozenset[str]] = frozenset({"from_source"})
     flow_regularisation: float = 1e-3
     scale: Scale = "log"
 
@@ -109,6 +125,7 @@ class StableDetailedBalance(Objective):
     log_z: ClassVar[LogZ] = "flow"
     incomplete: ClassVar[bool] = True
     cycles: ClassVar[Cycles] = "all"
+    needs: ClassVar[frozenset[str]] = frozenset({"from_source"})
     scale: Scale = "log"
     alpha: float = 2.0
     beta: float = 1.0
@@ -132,7 +149,5 @@ class StableDetailedBalance(Objective):
         flow_scale = self.scale == "flow"
         error = jnp.abs((flow_scale_balance if flow_scale else detailed_balance)(scores).values)
         cost = jnp.log1p(self.eps * error**self.alpha)
-        # An unused flow must have no gradient either.
-        flow = jnp.where(scores.mask, _exp(jnp.where(scores.mask, scores.log_flow[:-1], 0.0)), 0.0)
-        stable = cost * (1.0 + self.eta * flow) ** self.beta
+        stable = cost * (1.0 + self.eta * _flow(scores, scores.mask)) ** self.beta
         return stable + self.flow_regularisation * inner_flow(scores)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from gfnjax import masking, registry
 from gfnjax.numbers import NON_NEGATIVE, check_number
 from gfnjax.objectives.base import Cycles, LogZ, Objective
-from gfnjax.objectives.cyclic_balance import EXPONENT_LIMIT
+from gfnjax.objectives.cyclic_balance import bounded_exp
 from gfnjax.objectives.modified_detailed_balance import flow_from_stop
 from gfnjax.shapes import check_one
 from gfnjax.types import Array, Residuals, Scores
@@ -44,9 +44,9 @@ class PrefixTrajectoryBalance(Objective):
     """Prefix TB: `prefix_balance`, plus lambda F(s_t) for each prefix (2603.01786).
 
     For `Stoppable` environments with long trajectories, which `max_steps` may cut: a prefix is
-    worth as much as what has ended. The flow of a state is R(s) / P_F(stop | s), of which the
-    regulariser takes those below e^30; the policy's own `log_flow` is not used. Where stopping is
-    seldom explored, sample it less: `StopFlattening`.
+    worth as much as what has ended. The flow of a state is R(s) / P_F(stop | s), bounded as
+    `bounded_exp` does; the policy's own `log_flow` is not used. Where stopping is seldom explored,
+    sample it less: `StopFlattening`.
 
     Attributes:
         flow_regularisation: lambda, not negative.
@@ -68,6 +68,6 @@ class PrefixTrajectoryBalance(Objective):
 
     def penalties(self, scores: Scores) -> Array:
         check_one(scores)
-        log_flow = jnp.where(_stops(scores), flow_from_stop(scores), -EXPONENT_LIMIT)
-        flow = jnp.exp(jnp.minimum(log_flow, EXPONENT_LIMIT))
-        return self.flow_regularisation * jnp.where(_stops(scores), flow, 0.0)
+        stops = _stops(scores)
+        flow = bounded_exp(jnp.where(stops, flow_from_stop(scores), 0.0))
+        return self.flow_regularisation * jnp.where(stops, flow, 0.0)

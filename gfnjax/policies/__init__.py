@@ -3,6 +3,7 @@
 from gfnjax.policies.backward import (
     LearnedBackward,
     MaximumEntropyBackward,
+    SourceBackward,
     TrainedBackward,
     UniformBackward,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "MaximumEntropyBackward",
     "PessimisticBackward",
     "Policy",
+    "SourceBackward",
     "TrainedBackward",
     "UniformBackward",
     "causal_transformer_policy",

@@ -14,7 +14,7 @@ from gfnjax.actions import backward_actions_of
 from gfnjax.envs.base import Enumerable, Environment, State, at_source, source_state
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
-from gfnjax.numbers import RATE, check_number, scheduled
+from gfnjax.numbers import INSIDE_UNIT, RATE, check_number, scheduled
 from gfnjax.policies.base import Policy, check_output
 from gfnjax.pytree import moving_average, pytree, static, unchecked
 from gfnjax.scoring import BackwardPolicy
@@ -41,8 +41,8 @@ class UniformBackward:
         return backward_actions_of(env).neutral()
 
 
-@struct.dataclass
-class SourceBackward:
+@pytree
+class SourceBackward(Comparable):
     """P_B that goes to s_0 wherever it can, but for a probability of `away` shared by the others.
 
     Elsewhere uniform. Where there are cycles and one s_1 this keeps walks from passing by s_1 again
@@ -50,10 +50,16 @@ class SourceBackward:
 
     Attributes:
         away: in (0, 1), that of not going to s_0 where it is a parent.
+
+    Raises:
+        ValueError: for another number.
     """
 
     away: float = 1e-8
     reads_output: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("away", self.away, *INSIDE_UNIT)
 
     def __call__(self, env: Environment, state: State, output: PolicyOutput | None) -> Array:
         undos = jnp.arange(env.num_backward_actions, dtype=jnp.int32)

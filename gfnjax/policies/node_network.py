@@ -158,16 +158,18 @@ def _dense(width: int, name: str) -> nn.Dense:
 
 
 def problem_view(env: Any, state: State) -> Observation:
-    """What the network sees of a state of a graph problem, tempered or conditional."""
-    beta, condition = exponent_in_force(env), jnp.zeros(0, jnp.result_type(float))
-    if isinstance(env, Conditional):
-        condition = env.conditions.encode(state.condition)
+    """What the network sees of a state of a graph problem, however tempered and conditional."""
+    beta, conditions = jnp.ones((), jnp.result_type(float)), []
+    while isinstance(env, Conditional | Tempered):
+        if isinstance(env, Tempered):
+            env, beta = env.env, beta * exponent_in_force(env)
+            continue
+        conditions.append(env.conditions.encode(state.condition))
         if isinstance(env.reward, Temperature):
-            beta = state.condition[0]
+            beta = beta * state.condition[0]
         env, state = env.rules, state.inner
-        beta = beta * exponent_in_force(env)
-    rules = env.env if isinstance(env, Tempered) else env
-    return Observation(rules.view(state), beta * jnp.asarray(rules.beta, beta.dtype), condition)
+    condition = jnp.concatenate([jnp.zeros(0, beta.dtype), *conditions])
+    return Observation(env.view(state), beta * jnp.asarray(env.beta, beta.dtype), condition)
 
 
 def problem_of(env: Any) -> GraphProblem:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gfnjax.pytree import pytree
+from gfnjax.pytree import pytree, static
 from gfnjax.types import Array
 
 
@@ -23,30 +23,31 @@ class Even:
 
 @pytree
 class Triangles:
-    """log R = weight times the number of triangles, directed cycles of three where edges are."""
+    """log R = weight times the number of triangles, directed cycles of three if `directed`."""
 
     weight: Any = 1.0
+    directed: bool = static(default=False)
 
     def __call__(self, nodes: Array, edges: Array) -> Array:
         there = (edges >= 0).astype(jnp.result_type(float))
         walks = jnp.trace(there @ there @ there)
         # Each is walked from three nodes, and both ways round where edges have no direction.
-        both_ways = (edges == edges.T).all()
-        return self.weight * walks / jnp.where(both_ways, 6.0, 3.0)
+        return self.weight * walks / (3.0 if self.directed else 6.0)
 
 
 @pytree
 class Ring:
     """log R = weight where the graph is one cycle through all of its nodes, at least three; 0 else.
 
-    A directed cycle where edges have a direction.
+    A directed cycle if `directed`.
     """
 
     weight: Any = 4.0
+    directed: bool = static(default=False)
 
     def __call__(self, nodes: Array, edges: Array) -> Array:
         present, there = nodes >= 0, edges >= 0
-        degree = jnp.where((edges == edges.T).all(), 2, 1)
+        degree = 1 if self.directed else 2
         leaving, coming = (there.sum(axis=i, dtype=jnp.int32) for i in (1, 0))
         regular = (jnp.where(present, leaving, degree) == degree).all()
         regular &= (jnp.where(present, coming, degree) == degree).all()

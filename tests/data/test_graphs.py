@@ -124,6 +124,26 @@ def test_networkx_graphs_are_read_in_the_order_of_their_nodes():
     np.testing.assert_array_equal(graph, graphs.from_edges([(1, 2), (2, 0)]))
 
 
+class Edges(dict):
+    """As networkx has them: pairs to walk through, with what is known of each when called."""
+
+    def __call__(self, data):
+        return [(*pair, known) for pair, known in self.items()]
+
+
+def test_directions_and_weights_of_networkx_are_not_dropped():
+    def read(directed, **known):
+        edges = Edges({(0, 1): {}, (1, 2): known})
+        graph = SimpleNamespace(nodes=[0, 1, 2], edges=edges, is_directed=lambda: directed)
+        return graphs.as_adjacency(graph)
+
+    np.testing.assert_array_equal(read(False, weight=1.0, colour="red"), graphs.path(3))
+    with pytest.raises(ValueError, match=r"graphs must be undirected: use graph\.to_undirected"):
+        read(True)
+    with pytest.raises(ValueError, match=r"must have no weight on an edge but 1, got 2\.5"):
+        read(False, weight=2.5)
+
+
 def test_several_graphs_are_padded():
     matrices = [graphs.path(3), [(0, 1)], SimpleNamespace(nodes=[0, 1], edges=[])]
     found = graphs.pad(matrices)
@@ -137,13 +157,54 @@ def test_several_graphs_are_padded():
 
 
 @pytest.mark.parametrize(
+    ("edges", "num_nodes", "message"),
+    [
+        (np.ones((1, 2, 2)), [2], r"graphs need \[G, N, N\] bool, got float64 \(1, 2, 2\)"),
+        (graphs.path(2), [2], r"graphs need \[G, N, N\] bool, got bool \(2, 2\)"),
+        (graphs.path(2)[None], [3], r"graphs need 1 num_nodes in 1\.\.2, got \[3\]"),
+        (graphs.path(2)[None], [2, 2], "graphs need 1 num_nodes in"),
+        (graphs.path(2)[None], [2.0], "graphs need 1 num_nodes in"),
+        (
+            np.eye(2, k=1, dtype=bool)[None],
+            [2],
+            "graphs must be symmetric, got another one, number .0.",
+        ),
+        (np.eye(2, dtype=bool)[None], [2], "graphs must have no loops"),
+        (
+            np.array([graphs.path(3)] * 2),
+            [3, 2],
+            "no edges at padding, got another one, number .1.",
+        ),
+    ],
+)
+def test_padded_graphs_of_users_are_looked_at(edges, num_nodes, message):
+    with pytest.raises(ValueError, match=message):
+        graphs.pad(graphs.PaddedGraphs(edges, np.array(num_nodes)))
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda rng: graphs.from_edges([(0, 3)], 3), "edges must join nodes below 3, got 3"),
         (lambda rng: graphs.from_edges([(0, -1)]), "edges must be at least 0, got -1"),
         (lambda rng: graphs.from_edges([(0, 0.5)]), "edges must be a whole number, got 0.5"),
+        (lambda rng: graphs.from_edges([(0, 1, 2, 3)]), r"edges must be pairs .* got .0, 1, 2, 3."),
+        (lambda rng: graphs.from_edges([0, 1]), "edges must be pairs of nodes, got 0"),
         (lambda rng: graphs.cycle(2), "num_nodes must be at least 3, got 2"),
         (lambda rng: graphs.erdos_renyi(4, 1.5, rng), "probability must be in"),
+        (lambda rng: graphs.erdos_renyi(-1, 0.5, rng), "num_nodes must be at least 1, got -1"),
+        (lambda rng: graphs.grid(0, 3), "num_rows must be at least 1, got 0"),
+        (lambda rng: graphs.grid(3, 0), "num_columns must be at least 1, got 0"),
+        (lambda rng: graphs.complete_bipartite(0, 0), "num_left must be at least 1, got 0"),
+        (lambda rng: graphs.complete_bipartite(2, 0), "num_right must be at least 1, got 0"),
+        (lambda rng: graphs.cube(-1), "num_dims must be at least 0, got -1"),
+        (lambda rng: graphs.rb_instance(1, 3, 0.5, rng), "num_cliques must be at least 2, got 1"),
+        (lambda rng: graphs.rb_instance(3, 0, 0.5, rng), "clique_size must be at least 1, got 0"),
+        (lambda rng: graphs.rb_instance(3, 3, 1.0, rng), r"tightness must be in \(0, 1\), got 1"),
+        (
+            lambda rng: graphs.model_rb(Sizes((1, 3), (3, 3), (3, 9)), rng),
+            "sizes must have at least 2 cliques, to have edges between, got 1",
+        ),
         (lambda rng: graphs.barabasi_albert(4, 4, rng), "num_links must be in"),
         (lambda rng: graphs.model_rb("tiny", rng), "sizes must be one of small, large or Sizes"),
         (

@@ -119,6 +119,17 @@ def test_the_law_of_fixed_points_by_enumeration():
     )
 
 
+def test_permutations_take_any_reward():
+    env = Permutations(3, lambda permutation: -permutation[0].astype(float))
+    inside = state(env, [[2, 0, 1]], [STOPPED])
+    run = jax.jit(jax.vmap(lambda env, state: env.log_reward(state), (None, 0)))
+    np.testing.assert_allclose(run(env, inside), [-2.0])
+    # The law of fixed points is that of another reward.
+    assert env.target() is None
+    assert env.render_target() is None
+    assert env.render(inside, np.ones(1))[0].values.tolist() == [1, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("env", "count"), [(UniformSourceHypergrid(2, 3), 9), (Permutations(3), 6)]
 )
@@ -212,3 +223,17 @@ def test_trajectories_that_never_end_are_found(key):
     env = tabular_graph([[1], [2, 3], [1], []], [0.0] * 4, max_steps=1)
     with pytest.raises(ConformanceError, match="not one random trajectory had ended"):
         check_environment(env, key, 8)
+
+
+@pytest.mark.parametrize(
+    ("children", "message"),
+    [
+        ([[1], [], [3], [2]], "state 2 cannot be reached from s_0"),
+        ([[1], [], [3], [2, 1]], "state 2 cannot be reached from s_0"),
+        ([[1, 3], [2], [1], []], "state 1 reaches no terminal state"),
+        ([[1], [2], [1]], "state 0 reaches no terminal state"),
+    ],
+)
+def test_islands_and_traps_are_refused(children, message):
+    with pytest.raises(ValueError, match=f"children: {message}"):
+        tabular_graph(children, [0.0] * len(children))

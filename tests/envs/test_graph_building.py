@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gfnjax import GFlowNet, TrajectoryBalance, tabular_policy
-from gfnjax.envs.graph_building import BuiltGraph, GraphBuilding, pairs
+from gfnjax.envs.graph_building import BuiltGraph, GraphBuilding, GraphBuildingConfig, pairs
 from gfnjax.envs.graph_symmetry import canonical, log_automorphisms
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
@@ -37,7 +37,7 @@ TRIANGLE = (0, 1), (1, 2), (2, 0)
     "env",
     [
         GraphBuilding(4),
-        GraphBuilding(3, 2, 2, Triangles(), directed=True),
+        GraphBuilding(3, 2, 2, Triangles(directed=True), directed=True),
         GraphBuilding(4, fixed_nodes=True, labelled=True),
     ],
 )
@@ -164,6 +164,7 @@ def test_rewards_by_hand():
     whole = tuple((u, v) for v in range(4) for u in range(v))
 
     def value(reward, *args, **options):
+        reward = reward.replace(directed=options.get("directed", False))
         return float(reward(*map(jnp.asarray, graph(*args, **options))))
 
     triangles, ring = Triangles(0.5), Ring(3.0)
@@ -179,6 +180,18 @@ def test_rewards_by_hand():
     assert value(ring, 2, (0, 1)) == 0.0
     assert value(ring, 4, *four, directed=True) == 3.0
     assert value(ring, 4, *four, (0, 2)) == 0.0
+    # Edges both ways are no undirected edge: two triangles, one each way round, and no ring.
+    both = tuple(edge for u, v in TRIANGLE for edge in ((u, v), (v, u)))
+    assert value(triangles, 3, *both, directed=True) == pytest.approx(1.0)
+    assert value(ring, 3, *both, directed=True) == 0.0
+
+
+def test_rewards_know_whether_edges_have_a_direction():
+    for directed in (False, True):
+        made = GraphBuildingConfig(3, reward="ring", directed=directed).make()
+        assert made.reward.directed == directed
+        with pytest.raises(ValueError, match=f"use Triangles.directed={directed}."):
+            GraphBuilding(3, reward=Triangles(directed=not directed), directed=directed)
 
 
 def test_pairs_of_few_nodes_come_first():

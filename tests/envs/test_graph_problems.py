@@ -369,6 +369,14 @@ def test_abilities_and_one_graph_of_several():
     assert set(drawn.tolist()) == {0, 1}
 
 
+def test_a_node_without_edges_is_told_from_padding():
+    env = graph_problem("clique", [graphs.from_edges([(0, 1)], 3), graphs.path(2)])
+    first, second = (
+        env.observe(env.step(env.source(graph), jnp.int32(0))) for graph in range(env.num_graphs)
+    )
+    np.testing.assert_array_equal(np.flatnonzero(first != second), [9 + 2])
+
+
 def test_a_temperature_on_top_of_several_graphs(key):
     env = graph_problem("independent-set", [graphs.path(3), graphs.star(3)], 2.0)
     both = temperature_conditional(env, 0.5, 2.0)
@@ -435,6 +443,7 @@ def test_render_gives_the_nodes_and_the_scores():
         (("clique", [(0, 0)]), {}, "graphs must have no loops"),
         (("clique", []), {}, "graphs must be at least one graph, got none"),
         (("clique", graphs.path(3), -1.0), {}, "beta must be finite and not negative, got -1.0"),
+        (("clique", graphs.path(3), np.ones(2)), {}, r"beta must be one number, got shape \(2,\)"),
         (("max-cut", graphs.path(3)), {"maximal": False}, "maximal must be True for max-cut"),
         (("dominating-set", np.zeros((3, 3))), {}, "graphs must have edges"),
     ],

@@ -26,6 +26,7 @@ from gfnjax.metrics import exact, sampled
 from gfnjax.metrics.state_graph import build_graph
 from gfnjax.objectives import EntropyPPO, LogPartitionVariance, MaximumLikelihood, PolicyGradient
 from gfnjax.objectives.cyclic_balance import RegularisedDetailedBalance
+from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
 from gfnjax.objectives.modified_subtrajectory_balance import ModifiedSubTrajectoryBalance
 from gfnjax.policies.backward import MaximumEntropyBackward
 from gfnjax.policies.likelihood import LikelihoodBackward
@@ -159,6 +160,14 @@ def test_objectives_of_whole_trajectories_refuse_cycles(objective):
     words = f"{name} needs an environment without cycles, TabularGraph has some.* use Detailed"
     with pytest.raises(ValueError, match=words):
         gflownet(objective=objective, backward=UniformBackward())
+
+
+def test_another_way_than_one_that_is_refused_is_named():
+    env = Permutations(3)
+    message = r"s_0 of this Permutations may not stop: use RegularisedDetailedBalance\(\)$"
+    with pytest.raises(ValueError, match=message):
+        GFlowNet(env, tabular_policy(env), ModifiedDetailedBalance())
+    GFlowNet(env, tabular_policy(env), RegularisedDetailedBalance())
 
 
 def test_backward_policies_that_have_no_meaning_are_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gfnjax
-from gfnjax import UniformBackward, tabular_policy
+from gfnjax import UniformBackward, masking, tabular_policy
 from gfnjax.envs.cyclic_hypergrid import CyclicHypergrid, UniformSourceHypergrid
 from gfnjax.envs.permutations import Permutations
 from gfnjax.envs.tabular import tabular_graph
@@ -95,7 +95,7 @@ def test_visits_by_pushing_are_those_of_the_solve(x64):
     start = jnp.zeros(graph.num_states).at[graph.source].set(1.0)
     given = start, graph.parents, arriving
     by_hand = np.linalg.solve(np.eye(graph.num_states) - _dense(*given[1:]), np.asarray(start))
-    np.testing.assert_allclose(chains.solved(*given), by_hand, atol=1e-9)
+    np.testing.assert_allclose(chains.expected_visits(*given), by_hand, atol=1e-9)
     np.testing.assert_allclose(chains.pushed(*given), by_hand, atol=1e-9)
 
 
@@ -128,6 +128,25 @@ def test_single_precision_is_enough():
     np.testing.assert_allclose(exact.expected_length(graph, log_pf), 342.9278, rtol=0.01)
 
 
+@pytest.mark.parametrize("logit", [-10.0, -13.0, -17.0, -40.0])
+def test_walks_of_any_length_end_or_are_not_told(logit):
+    # 20 states round and back; one stops with the logit, of all walks half end on either side.
+    children = [[1], *([i % 20 + 1, (i - 2) % 20 + 1] for i in range(1, 21)), [], []]
+    children[1] = [*children[1], 21, 22]
+    graph = build_graph(tabular_graph(children, [0.0] * 23))
+    logits = jnp.where(jnp.arange(4)[None] < 2, 0.0, logit)
+    log_pf = masking.log_softmax(jnp.broadcast_to(logits, (23, 4)), graph.forward_mask)
+    log_p = exact.terminating_distribution(graph, log_pf)
+    if logit < -30:
+        assert np.isnan(np.asarray(log_p)[21:]).all()
+        assert np.isnan(exact.evaluate(graph, log_pf).total_variation)
+        return
+    np.testing.assert_allclose(np.exp(log_p[21:]), 0.5, rtol=1e-5)
+    # Each state is visited alike, s_1 until it stops.
+    visits = exact.expected_visits(graph, log_pf)
+    np.testing.assert_allclose(visits[1], 1 + 1 / np.exp(logit), rtol=1e-4)
+
+
 def test_least_flow_leaves_some_on_every_edge(x64):
     graph = build_graph(CyclicHypergrid(1, 4))
     flow = least_flow(graph, 0.01).flow
@@ -146,11 +165,15 @@ def test_what_needs_an_order_refuses_cycles():
 
 
 def test_states_without_a_way_are_named():
-    env = tabular_graph([[1, 3], [2], [1], []], [0.0] * 4)
+    # `tabular_graph` would refuse the others.
+    env = tabular_graph([[1, 3], [2], [1, 3], []], [0.0] * 4)
+    trap = env.replace(children=env.children.at[2, 1].set(-1))
     with pytest.raises(ValueError, match="state 1 reaches no terminal state"):
-        build_graph(env)
+        build_graph(trap)
+    env = tabular_graph([[1, 2], [], [3], [2, 1]], [0.0] * 4)
+    island = env.replace(children=env.children.at[0, 1].set(-1))
     with pytest.raises(ValueError, match="state 2 cannot be reached from s_0"):
-        build_graph(tabular_graph([[1], [], [3], [2, 1]], [0.0] * 4))
+        build_graph(island)
 
 
 def test_path_counts_and_paths_are_of_dags_alone():

@@ -11,6 +11,7 @@ from gfnjax.objectives.base import loss_and_errors, weighted_loss
 from gfnjax.objectives.cyclic_balance import (
     RegularisedDetailedBalance,
     StableDetailedBalance,
+    bounded_exp,
     inner_flow,
 )
 from gfnjax.objectives.prefix_balance import PrefixTrajectoryBalance
@@ -103,6 +104,56 @@ def test_gradients_are_finite_at_zero_and_far_away(scale, alpha):
         grads = jax.grad(lambda s: weighted_loss(objective, square, s), allow_int=True)(even)
         assert np.isfinite(grads.log_flow).all()
         assert np.isfinite(grads.log_pf).all()
+
+
+def gradient(objective, **changes):
+    """Of the loss, with respect to log F and log P_F(stop), `[T + 1]` each."""
+    given = scores(**changes)
+
+    def loss(log_flow, log_stop):
+        return weighted_loss(
+            objective, square, given._replace(log_flow=log_flow, log_stop=log_stop)
+        )
+
+    return [np.asarray(g[0]) for g in jax.grad(loss, (0, 1))(given.log_flow, given.log_stop)]
+
+
+@pytest.mark.parametrize("high", [17.0, 40.0, 300.0])
+def test_large_flows_are_learned_on_their_scale(high):
+    # The second state is too large, so its log F must fall; nothing else is beyond.
+    objective = RegularisedDetailedBalance(0.0, "flow")
+    grads, _ = gradient(objective, log_flow=jnp.array([1.0, high, 0.0, 0.25, 0.0]))
+    assert grads[1] > 1e6
+    assert np.isfinite(np.float32(grads) @ np.float32(grads))
+    # Both beyond, by one another: the larger one falls.
+    grads, _ = gradient(objective, log_flow=jnp.array([high + 9.0, high, high, 0.25, 0.0]))
+    assert grads[0] > 1e6
+
+
+@pytest.mark.parametrize("high", [17.0, 40.0, 300.0])
+def test_regularisers_of_large_flows_have_a_slope(high):
+    plain, regularised = (
+        gradient(RegularisedDetailedBalance(weight), log_flow=jnp.full(5, high))[0]
+        for weight in (0.0, 0.3)
+    )
+    # Of the states left behind but s_0, a third each.
+    np.testing.assert_allclose((regularised - plain)[1:3], 0.1 * np.exp(16.0), rtol=1e-4)
+    # F = R / P_F(stop): less of it is a likelier stop.
+    plain, regularised = (
+        gradient(
+            PrefixTrajectoryBalance(weight), log_stop=jnp.array([-1e30, -high, -0.2, 0.0, 0.0])
+        )[1]
+        for weight in (0.0, 0.3)
+    )
+    assert (regularised - plain)[1] == pytest.approx(-0.15 * np.exp(16.0), rel=1e-3)
+
+
+def test_the_bound_of_flows_is_smooth():
+    x = jnp.array([-jnp.inf, -60.0, 3.0, 15.9, 16.0, 16.5, 20.0])
+    expected = np.where(x <= 16, np.exp(x), np.exp(16.0) * (np.asarray(x) - 15))
+    np.testing.assert_allclose(bounded_exp(x), expected, rtol=1e-6)
+    slope = jax.vmap(jax.grad(bounded_exp))(x)
+    np.testing.assert_allclose(slope, np.exp(np.minimum(x, 16)), rtol=1e-6)
 
 
 def test_numbers_out_of_range_are_refused():

@@ -9,9 +9,11 @@ from path_enumeration import all_paths, all_trajectories, padded_dag
 
 import gfnjax
 from gfnjax import scoring
+from gfnjax.envs.cyclic_hypergrid import CyclicHypergrid
 from gfnjax.envs.hypergrid import HypergridState
 from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import build_graph
+from gfnjax.policies import SourceBackward
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +110,21 @@ def test_backward_policies_are_interchangeable_in_training(grid, maximum_entropy
     # A zero table is uniform: learned and uniform agree at first, maximum entropy does not.
     np.testing.assert_allclose(log_pb[1], log_pb[2], rtol=1e-5)
     assert abs(log_pb[0] - log_pb[1]) > 1e-4
+
+
+def test_the_way_home_is_likely_but_not_certain(grid):
+    backward = SourceBackward(0.25)
+    states, positions = cells(stopped=False)
+    found = probabilities(backward, grid, states)
+    beside = positions.sum(axis=1) == 1
+    np.testing.assert_allclose(found[beside].max(axis=1), 1.0)  # there is no other way
+    env = CyclicHypergrid(2, 3)
+    inside = env.step(env.initial_state(), jnp.int32(env.source_action))
+    found = probabilities(backward, env, jax.tree.map(lambda x: x[None], inside))[0]
+    mask = np.asarray(env.backward_mask(inside))
+    np.testing.assert_allclose(np.sort(found[mask])[-1], 0.75, rtol=1e-6)
+    np.testing.assert_allclose(np.sort(found[mask])[:-1], 0.25 / (mask.sum() - 1), rtol=1e-6)
+    assert SourceBackward(0.25) == backward != SourceBackward()
+    for away in (0.0, 1.0, 2.0, -0.1):
+        with pytest.raises(ValueError, match=r"away must be in \(0, 1\), got"):
+            SourceBackward(away)

@@ -95,6 +95,13 @@ def test_the_temperature_in_force_is_seen(key):
     view = problem_view(both, both.initial_state())
     assert view.beta == 6.0
     assert view.condition.shape == (1,)
+    # On the outside too, and one condition in another.
+    above = tempered(both, 2.0)
+    assert problem_view(above, above.initial_state()).beta == 12.0
+    twice = temperature_conditional(both, 1.0, 2.0).at(1.5)
+    view = problem_view(twice, twice.initial_state())
+    assert view.beta == 9.0
+    assert view.condition.shape == (2,)
 
 
 @pytest.mark.parametrize("maximal", [True, False])

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 
 from gfnjax import GFlowNet, TrajectoryBalance, UniformBackward
+from gfnjax.data.graphs import cycle, path
+from gfnjax.envs.conditional import temperature_conditional
+from gfnjax.envs.graph_problems import graph_problem
 from gfnjax.envs.graph_tasks import GraphConfig
 from gfnjax.envs.hypergrid import Hypergrid
+from gfnjax.envs.tempered import tempered
 from gfnjax.metrics.graph_baselines import greedy_solutions, random_solutions
 from gfnjax.metrics.graph_solutions import gap, sample_solutions, summarise
+from gfnjax.model import Model
 from gfnjax.policies.mlp import mlp_policy
 from gfnjax.policies.node_network import node_policy
 from gfnjax.run.graphs import (
@@ -118,6 +123,17 @@ def test_solutions_of_each_graph_are_those_of_its_own_rules():
     greed = [greedy_solutions("max-cut", g, 20, rng).scores.mean() for g in gfn.env.adjacency]
     assert abs(scores.mean() - np.mean(chance)) < 2
     assert np.mean(chance) < np.mean(greed)
+
+
+def test_solutions_of_conditional_problems_have_one_condition():
+    env = graph_problem("max-cut", [path(4), cycle(5)])
+    wrapped = tempered(temperature_conditional(tempered(env, 2.0), 0.5, 2.0), 3.0)
+    model = Model(wrapped, node_policy(wrapped, 8, 1))
+    params = model.init(jax.random.key(0), jax.random.key(1))
+    parts, scores = sample_solutions(model, params, jax.random.key(2), 5)
+    for adjacency, sides, cuts in zip(env.adjacency, parts, scores, strict=True):
+        for side, cut in zip(sides, cuts, strict=True):
+            assert adjacency[side][:, ~side].sum() == cut
 
 
 def test_summaries_and_gaps_by_hand():

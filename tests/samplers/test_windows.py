@@ -14,6 +14,7 @@ from gfnjax import (
     TrajectoryBalance,
     tabular_policy,
 )
+from gfnjax.objectives.cyclic_balance import RegularisedDetailedBalance
 from gfnjax.objectives.forward_looking import ForwardLooking
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
 from gfnjax.samplers import Windows
@@ -50,6 +51,19 @@ def windows():
     key = jax.random.key(3)
     uniform = jax.tree.map(jnp.zeros_like, exact_optimum(ENV, jax.random.key(4)))
     return jax.tree.map(np.asarray, draws(gfn, uniform, key))
+
+
+def test_a_window_from_within_costs_the_flow_of_its_first_state(windows):
+    gfn = describe(RegularisedDetailedBalance(1.0))
+    params = exact_optimum(ENV, jax.random.key(4))
+    paths = jax.tree.map(lambda x: jnp.asarray(x[3]), windows)
+    scores = jax.jit(gfn.score)(params, paths)
+    found = jax.vmap(gfn.objective.penalties)(scores)
+    at_source = (windows.states.position[3, :, :LENGTH] == 0).all(axis=-1)
+    live = np.arange(LENGTH) < windows.length[3][:, None]
+    assert 0 < at_source[:, 0].mean() < 1
+    expected = np.where(live & ~at_source, np.exp(scores.log_flow[:, :LENGTH]), 0.0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_transitions_follow_the_rules_and_each_other(windows):
