@@ -228,7 +228,7 @@ class Box(Comparable):
         return FINE**2 * shares.reshape(FINE, FINE)
 
     def _at(self, x: Array) -> Array:
-        return log_reward_of(self, self.at_point(x))
+        return log_reward_of(self, self.at_point(x))  # pyrefly: ignore
 
     def _log_rewards(self) -> Array:
         """`[FINE, FINE]` in the middles of cells of a plane."""

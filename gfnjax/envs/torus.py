@@ -153,7 +153,7 @@ class Torus(Comparable):
         return shares * (FINE / (2 * np.pi)) ** 2
 
     def _at(self, x: Array) -> Array:
-        return log_reward_of(self, self.at_point(x))
+        return log_reward_of(self, self.at_point(x))  # pyrefly: ignore
 
     def _log_rewards(self) -> Array:
         middles = 2 * np.pi * (jnp.arange(FINE, dtype=jnp.result_type(float)) + 0.5) / FINE - np.pi

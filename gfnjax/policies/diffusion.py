@@ -52,7 +52,7 @@ def see(env: Diffusion, state: DiffusionState) -> View:
 
 def see_gradient(env: Diffusion, state: DiffusionState) -> View:
     """The state and the gradient of log R there, clipped; 0 where there is none, as at a kink."""
-    gradient = jax.grad(lambda x: log_reward_of(env, state._replace(x=x)))(state.x)
+    gradient = jax.grad(lambda x: log_reward_of(env, state._replace(x=x)))(state.x)  # pyrefly: ignore
     known = jnp.where(jnp.isnan(gradient), 0.0, gradient)
     clipped = jnp.clip(known, -LARGEST_GRADIENT, LARGEST_GRADIENT)
     return see(env, state)._replace(gradient=clipped)
