@@ -78,6 +78,7 @@ def test_the_target_is_invariant_and_is_reached(name, key):
     assert statistic < critical(df)
 
 
+@pytest.mark.slow
 def test_samples_are_trajectories_and_transitions_are_counted(key):
     env = Hypergrid(2, 3, slope)
     chains = metropolis_hastings(env, 4_000, 4)

@@ -60,6 +60,7 @@ def few():
     return molecules(size, few_fragments(), max_blocks=4)
 
 
+@pytest.mark.slow
 def test_few_are_listed():
     env = few()
     assert isinstance(env, Enumerable)
@@ -227,6 +228,7 @@ def test_the_multiplicity_is_not_tempered(make):
     assert float(log_reward_of(env, state)) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_conditional_molecules():
     env = temperature_conditional(molecules(size, few_fragments(), max_blocks=3), 1.0, 4.0)
     fixed = env.at(2.0)

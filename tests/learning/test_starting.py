@@ -148,6 +148,7 @@ def test_vmaps_over_seeds_and_hyperparameters(key):
     assert len(set(np.asarray(states.params.log_z).tolist())) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [-np.inf, np.nan, np.inf])
 def test_rewards_that_are_not_finite_are_left_out(value, key):
     rewards = np.log([1.0, 1.0, 1.0, 1.0, 2.0])

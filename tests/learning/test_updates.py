@@ -126,6 +126,7 @@ def test_weight_decay_leaves_what_is_never_trained_alone(key):
     assert moved(after.log_temperature, state.params.objective.log_temperature) > 0.1
 
 
+@pytest.mark.slow
 def test_weight_decay_moves_an_average_through_its_network_only(key):
     rates = Hyperparameters(backward_learning_rate=0.0)
     backward = LikelihoodBackward(mlp_policy(ENV, (4,)), target_rate=0.25)

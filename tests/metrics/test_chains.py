@@ -106,6 +106,7 @@ def _dense(origins, arriving):
     return steps
 
 
+@pytest.mark.slow
 def test_a_policy_that_never_stops_misses_what_it_says(monkeypatch):
     env = tabular_graph([[1, 3], [2, 3], [1], []], [0.0] * 4)
     graph = build_graph(env)

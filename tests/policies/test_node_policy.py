@@ -50,6 +50,7 @@ def test_relabelled_nodes_give_relabelled_logits(problem, key):
     assert np.ptp(np.asarray(plain.forward_logits)) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("maximal", [True, False])
 def test_padding_and_company_change_nothing(maximal, key):
     alone = graph_problem("independent-set", GRAPH, 2.0, maximal=maximal)
@@ -104,6 +105,7 @@ def test_the_temperature_in_force_is_seen(key):
     assert view.condition.shape == (2,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("maximal", [True, False])
 def test_it_fits_in_double_precision_and_trains_all_it_has(maximal, key, x64):
     env = graph_problem("independent-set", [GRAPH, graphs.path(9)], 2.0, maximal=maximal)

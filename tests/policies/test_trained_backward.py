@@ -134,6 +134,7 @@ def test_it_learns_beside_the_objective_with_updates_of_its_own(kind, objective,
     np.testing.assert_allclose(gfn.log_z(params), np.log(3), atol=0.03)
 
 
+@pytest.mark.slow
 def test_it_has_a_rate_of_its_own_and_the_objective_follows_slowly(key):
     # The network starts at 0 and moves by the rate times 1/2 - share of the paths to 3 by 1, which
     # is 2/3, times their share of the batch, 3/4: one step of sgd. The average goes a quarter.

@@ -185,6 +185,7 @@ def test_data_that_double_precision_cannot_score_are_refused():
         bge(data * 1e200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [tabulate, lambda reward: reward], ids=["table", "computed"])
 def test_environment_with_a_posterior(make, key):
     reward = make(ComputedReward(bge(DATA[:, :3]), EdgePrior(0.2)))

@@ -109,6 +109,7 @@ def test_nothing_is_said_of_other_environments():
     assert find_solutions(Hypergrid(2, 4), None, None) is None
 
 
+@pytest.mark.slow
 def test_solutions_of_each_graph_are_those_of_its_own_rules():
     gfn = described(SMALL)
     params = gfn.init(jax.random.key(0)).params

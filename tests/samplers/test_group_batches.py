@@ -198,6 +198,7 @@ def test_only_fresh_ones_are_remembered(key):
     jax.tree.map(np.testing.assert_array_equal, lost, state.memory)
 
 
+@pytest.mark.slow
 def test_the_temperature_of_the_reward_may_be_a_schedule(key):
     env = tempered(ENV, optax.linear_schedule(1.0, 4.0, 3))
     gfn = describe(Groups(4, replay=REPLAY), env, batch_size=40)
