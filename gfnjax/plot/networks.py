@@ -62,7 +62,7 @@ def draw(
         check_shape("highlight", np.asarray(highlight), weights.shape, "[d, d]")
         colours = [BLUE if x else FAINT for x in np.asarray(highlight)[tails, heads]]
     both = weights[heads, tails] >= least
-    size = 22 + 3.2 * max(map(len, names))
+    size = 24 + 4.4 * max(map(len, names))
     arrows(
         ax,
         positions[tails],
