@@ -157,9 +157,9 @@ axes[0].set_title("the network behind the data")
 networks.draw(axes[1], learned["edge"], NAMES, positions=PLACES, highlight=TRUTH)
 axes[1].set_title(f"posterior of the edges, {len(rows)} rows")
 off_diagonal = ~np.eye(5, dtype=bool)
-for (kind, values), marker in zip(learned.items(), "os", strict=True):
-    exact_ones, ours = truth[kind][off_diagonal], values[off_diagonal]
-    axes[2].plot(exact_ones, ours, marker, label=kind, alpha=0.8, markeredgecolor="white")
+for kind, marker, colour in (("path", "s", "#d1603d"), ("edge", "o", "#1f6f8b")):
+    pairs = truth[kind][off_diagonal], learned[kind][off_diagonal]
+    axes[2].plot(*pairs, marker, label=kind, color=colour, alpha=0.8, markeredgecolor="white")
 axes[2].plot([0, 1], [0, 1], color="#b8c4cc", linewidth=1, zorder=0)
 axes[2].set(xlabel="exact posterior", ylabel="4,000 samples", title="marginals", aspect="equal")
 axes[2].legend()

@@ -76,7 +76,7 @@ def draw(
         labels = [f"{x:.3g}" for x in np.exp(log_flow)]
     if len(labels):
         _write(ax, positions, sizes, labels)
-    frame(ax, positions)
+    frame(ax, positions, margin=0.11)
 
 
 def edges(

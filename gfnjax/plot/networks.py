@@ -29,7 +29,7 @@ def draw(
     *,
     positions: Any = None,
     highlight: Any = None,
-    least: float = 0.02,
+    least: float = 0.05,
 ) -> None:
     """A directed graph: the arrow u -> v as wide, and as dark, as `weights[u, v]`.
 
@@ -75,7 +75,7 @@ def draw(
     ax.scatter(*positions.T, s=size**2, color="white", edgecolor=INK, linewidth=1.2, zorder=3)
     for name, (x, y) in zip(names, positions, strict=True):
         ax.text(x, y, name, ha="center", va="center", color=INK, zorder=4, parse_math=False)
-    frame(ax, positions)
+    frame(ax, positions, margin=0.22)
 
 
 def circle(num_nodes: int) -> np.ndarray:
@@ -125,9 +125,10 @@ def arrows(
         )
 
 
-def frame(ax: Axes, positions: np.ndarray) -> None:
-    """Show all nodes, on one scale, and nothing else."""
+def frame(ax: Axes, positions: np.ndarray, margin: float) -> None:
+    """Show all nodes, with room around them as a share of each axis, and nothing else."""
     low, high = positions.min(axis=0), positions.max(axis=0)
-    margin = 0.11 * max(float((high - low).max()), 1.0)
-    ax.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
+    room = margin * np.maximum(high - low, 1.0)
+    low, high = low - room, high + room
+    ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     ax.axis("off")
