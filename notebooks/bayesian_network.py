@@ -87,11 +87,12 @@ print(f"{int(graph.terminal.sum()):,} graphs; the most probable one has probabil
 # %% [markdown]
 # ## Training
 #
-# A state is a graph; an action adds an edge that closes no cycle, or stops. Every state is an object
-# as well, so the flow of $s$ is known where it stops: $F(s) = R(s) / P_F(\mathrm{stop}|s)$. Put into
-# detailed balance, $F(s)\,P_F(s'|s) = F(s')\,P_B(s|s')$, no flow is left to be learned:
+# A state is a graph; an action adds an edge that closes no cycle, or stops. Every state is an
+# object as well, so the flow of $s$ is known where it stops: $F(s) = R(s) / P_F(\mathrm{stop}|s)$.
+# Put into detailed balance, $F(s)\,P_F(s'|s) = F(s')\,P_B(s|s')$, no flow is left to be learned:
 #
-# $$\log \frac{R(s')\, P_B(s|s')\, P_F(\mathrm{stop}|s)}{R(s)\, P_F(s'|s)\, P_F(\mathrm{stop}|s')} = 0 ,$$
+# $$\log \frac{R(s')\, P_B(s|s')\, P_F(\mathrm{stop}|s)}
+# {R(s)\, P_F(s'|s)\, P_F(\mathrm{stop}|s')} = 0 ,$$
 #
 # the *modified* detailed balance. It needs only a difference of scores, in which all nodes but one
 # cancel. We start with uniformly random actions and explore less and less.
@@ -119,9 +120,9 @@ print(f"total variation {found.total_variation:.3f}, Jensen-Shannon {found.jsd:.
 # %% [markdown]
 # ## What the data say
 #
-# With more variables nobody can list the graphs, and one draws samples. So do we; beside them is the
-# exact posterior, by adding up all graphs. *Path* is the probability that $u$ has any influence on
-# $v$, however many steps away.
+# With more variables nobody can list the graphs, and one draws samples. So do we; beside them is
+# the exact posterior, by adding up all graphs. *Path* is the probability that $u$ has any influence
+# on $v$, however many steps away.
 
 # %%
 samples = gfnjax.terminal_states(gfn.sample(state.params, jax.random.key(1), 4_000)).adjacency
@@ -167,4 +168,5 @@ plt.show()
 
 # %% [markdown]
 # *A posterior over Bayesian networks, learned from 60 rows: arrows are as wide as the edge is
-# probable, blue where it is in the true network; on the right all marginals, beside the exact ones.*
+# probable, blue where it is in the true network; on the right all marginals, beside the exact
+# ones.*

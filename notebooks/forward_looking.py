@@ -166,12 +166,13 @@ for case, (objective, sampler, num_steps) in cases.items():
 # ## What came out
 #
 # On complete trajectories the two forms of detailed balance are close: forward-looking is somewhat
-# earlier, and trajectory balance, which has to lift log Z from 0 at a rate of its own, is last. On windows of 5 steps the
-# difference is what the paper promises. Plain detailed balance has to wait until what ends say has
-# come back through all 20 steps; forward-looking balance starts to learn from the first window on.
+# earlier, and trajectory balance, which has to lift log Z from 0 at a rate of its own, is last. On
+# windows of 5 steps the difference is what the paper promises. Plain detailed balance has to wait
+# until what ends say has come back through all 20 steps; forward-looking balance starts to learn
+# from the first window on.
 #
-# The free end has a small loss as well, and is wrong: elements are off by up to 0.2, and log Z by 18
-# nats. A loss that vanishes proves nothing if it also vanishes elsewhere.
+# The free end has a small loss as well, and is wrong: elements are off by up to 0.2, and log Z by
+# 18 nats. A loss that vanishes proves nothing if it also vanishes elsewhere.
 
 # %%
 COLOURS = {"TB": "#8d99ae", "DB": "#d1603d", "FL-DB": "#1f6f8b", "FL-DB, free end": "#b08900"}

@@ -82,8 +82,9 @@ print(graph.num_states, "states,", int(graph.forward_mask.sum()), "edges, Z =", 
 # from $R / Z$.**
 #
 # There are many flows. Which one is fixed by the *backward policy*
-# $P_B(s|s') = F(s \to s') / F(s')$: where the water in $s'$ came from. We may choose it, for instance all
-# parents alike, and then the flow follows from the rewards, from the last states to the first:
+# $P_B(s|s') = F(s \to s') / F(s')$: where the water in $s'$ came from. We may choose it, for
+# instance all parents alike, and then the flow follows from the rewards, from the last states to
+# the first:
 #
 # $$F(s) = \sum_{s \to s'} F(s')\, P_B(s|s').$$
 #

@@ -13,34 +13,35 @@
 # %% [markdown]
 # # A new environment: folding a small protein
 #
-# In the HP model (Lau and Dill, 1989) a protein is a chain of hydrophobic (H) and polar (P) residues
-# on a square lattice. It never crosses itself, and it likes its H residues side by side: every pair
-# of them that are lattice neighbours, but not neighbours in the chain, is a *contact*. At
-# temperature $1/\beta$ a fold $x$ has probability
+# In the HP model (Lau and Dill, 1989) a protein is a chain of hydrophobic (H) and polar (P)
+# residues on a square lattice. It never crosses itself, and it likes its H residues side by side:
+# every pair of them that are lattice neighbours, but not neighbours in the chain, is a *contact*.
+# At temperature $1/\beta$ a fold $x$ has probability
 #
-# $$P(x) = \frac{e^{\beta \, \mathrm{contacts}(x)}}{Z}, \qquad R(x) = e^{\beta\, \mathrm{contacts}(x)} .$$
+# $$P(x) = R(x) / Z, \qquad R(x) = e^{\beta\, \mathrm{contacts}(x)} .$$
 #
 # We write this as an environment, let the library look for our mistakes, train a GFlowNet and
 # compare it with the exact answer.
 
 # %%
-import tempfile
+import contextlib
+import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
 from flax import struct
 
 import gfnjax
 from gfnjax import registry
+from gfnjax.cli import main
 from gfnjax.envs.drawing import Panel
 from gfnjax.metrics import exact, state_graph
 from gfnjax.plot.style import STYLE
-from gfnjax.run import configure, start
 
 plt.rcParams.update(STYLE)
 
@@ -258,11 +259,12 @@ class LatticeProtein(FirstTry):
         colours = np.where(is_h[there], "#d1603d", "#c3e0e2")
         axes.scatter(*where[there].T, s=130, c=colours, edgecolor="#22303c", zorder=3)
         axes.set(aspect="equal", title=f"{int(self.contacts(state).sum()) // 2} contacts")
+        axes.margins(0.15)
         axes.axis("off")
 
 
 def list_folds(length, middle):
-    """All states as (first, path of places), in plain Python: an independent account of the rules."""
+    """All states as (first, path of places), in plain Python: a second account of the rules."""
     level = {(middle, ((0, 0), (1, 0)))}
     while level:
         yield from level
@@ -303,17 +305,20 @@ print(f"{env.num_states:,} states, {complete.sum():,} folds, {(~complete).sum()}
 #
 # ## Training
 #
-# Nothing here knows about proteins. Every 100 steps the distribution of the policy is computed
+# Nothing here knows about proteins. Every 500 steps the distribution of the policy is computed
 # exactly, over all states, and compared with $R/Z$.
 
 # %%
+NUM_STEPS = 1_500
 gfn = gfnjax.GFlowNet(
     env,
-    gfnjax.mlp_policy(env, (128, 128)),
+    gfnjax.mlp_policy(env, (256, 256)),
     gfnjax.TrajectoryBalance(),
     backward=gfnjax.UniformBackward(),
-    batch_size=64,
-    hyperparameters=gfnjax.Hyperparameters(learning_rate=3e-3, log_z_learning_rate=0.1),
+    batch_size=32,
+    hyperparameters=gfnjax.Hyperparameters(
+        learning_rate=optax.cosine_decay_schedule(3e-3, NUM_STEPS), log_z_learning_rate=0.1
+    ),
 )
 
 
@@ -323,30 +328,31 @@ def measure(gfn, state):
     return exact.evaluate(graph, table.log_pf, state.params.log_z)
 
 
-state, history = gfnjax.train(gfn, jax.random.key(1), 1_000, chunk_size=100, evaluate=measure)
-for row in history.evaluations[::3]:
+state, history = gfnjax.train(gfn, jax.random.key(1), NUM_STEPS, chunk_size=500, evaluate=measure)
+for row in history.evaluations:
     print(f"step {row['step']:5}: total variation {row['total_variation']:.3f}")
 
 # %% [markdown]
 # ## A name on the command line
 #
-# A frozen dataclass with `make` under a decorator is all it takes; its fields become flags. In a
-# file of your own, `folding.py`, this gives
+# A frozen dataclass with `make` under a decorator is all it takes; its fields become flags. With
+# all of this in a file of your own, `folding.py`,
 #
 # ```bash
 # gfnjax --import folding train fold --sequence HHPPHPPHPH --objective fl-db
 # gfnjax plot runs/fold-1
 # ```
 #
-# with checkpoints, exact evaluation and pictures, and a package with an entry point needs no
-# `--import`. From Python the same run is `start(configure("fold", ...))`.
+# trains with checkpoints and exact evaluation and draws the panels and folds of above.
+# Forward-looking balance works because there is a `log_partial_reward`. An installed package with
+# an entry point needs no `--import`; the page on plug-ins has the details.
 
 
 # %%
-@registry.environment("fold", defaults={"steps": 1_000, "backward": "uniform", "batch_size": 64})
+@registry.environment("fold", defaults={"steps": 1_000, "batch_size": 32, "backward": "uniform"})
 @dataclass(frozen=True)
 class FoldConfig:
-    """Folds of a chain of H and P residues on a square lattice."""
+    """folds of a chain of H and P residues on the square lattice"""
 
     sequence: str = SEQUENCE
     """letters H and P"""
@@ -361,6 +367,49 @@ class FoldConfig:
         return lattice_protein(self.sequence, self.beta)
 
 
-class Quiet:
-    def __getattr__(self, name):
-        return lambda *_: None
+with contextlib.redirect_stderr(sys.stdout):
+    main(["train", "fold", "--sequence", "HELP"])  # in a shell: gfnjax train fold --sequence HELP
+
+# %% [markdown]
+# ## What it learned
+#
+# Of this sequence there is one best fold (and its mirror image), with four contacts. It is two in
+# 4,067, yet at this temperature one in six samples.
+
+# %%
+log_p = exact.terminating_distribution(graph, exact.policy_table(gfn.model, state.params).log_pf)
+log_q, _ = exact.target_distribution(graph)
+learned, target = (np.exp(x[graph.terminal]) for x in (log_p, log_q))
+codes = jax.vmap(env.code)(ends)
+mirrored = jax.vmap(lambda s: env.code(s._replace(where=s.where * jnp.array([1, -1]))))(ends)
+best = [i for i in np.argsort(-target, kind="stable") if codes[i] < mirrored[i]][:6]
+
+COLOURS = {"exact": "#d1603d", "learned": "#1f6f8b"}
+figure = plt.figure(figsize=(13, 5), layout="constrained")
+left, right = figure.subfigures(1, 2, width_ratios=(1, 1.1))
+for ax, i in zip(left.subplots(2, 3).flat, best, strict=True):
+    env.draw(ax, jax.tree.map(lambda x, i=i: x[i], ends))
+    ax.set_title(
+        f"{ax.get_title(loc='left')}\nP {learned[i]:.4f}, exact {target[i]:.4f}", fontsize=9
+    )
+first, second = right.subplots(1, 2)
+count = np.asarray(jax.vmap(env.contacts)(ends)).sum(axis=(1, 2)) // 2
+for values, shift, name in ((target, -0.2, "exact"), (learned, 0.2, "learned")):
+    bars = np.bincount(count, values)
+    first.bar(np.arange(bars.size) + shift, bars, width=0.4, label=name, color=COLOURS[name])
+first.set(xlabel="contacts", ylabel="probability", title="all folds together")
+first.legend()
+folds = np.asarray(complete)
+spread = 0.5 * (np.random.default_rng(0).random(folds.sum()) - 0.5)
+dots = {"markersize": 3, "alpha": 0.3, "color": COLOURS["learned"], "markeredgewidth": 0}
+second.semilogy(count[folds] + spread, learned[folds], "o", **dots)
+for n in np.unique(count[folds]):
+    exact_one = target[folds & (count == n)][0]
+    second.plot([n - 0.4, n + 0.4], [exact_one] * 2, color=COLOURS["exact"], linewidth=2)
+second.set(xlabel="contacts", ylabel="probability", title=f"each of {folds.sum():,} folds")
+plt.show()
+assert history.evaluations[-1]["total_variation"] < 0.2
+
+# %% [markdown]
+# *Folding HPPHPPHPPH on the square lattice: the six most probable folds (H orange, contacts
+# dotted), the number of contacts, and the probability of every fold, learned and exact.*

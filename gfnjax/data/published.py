@@ -115,7 +115,7 @@ def cache_directory() -> Path:
 
 
 def _pooch() -> Any:
-    """The package, whose progress bars tell every notebook that has none of them to install some."""
+    """The package, whose progress bars warn in every notebook that cannot show them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "IProgress not found")
         import pooch
