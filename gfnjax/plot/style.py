@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from gfnjax.plot.curves import INK
@@ -71,14 +72,22 @@ def _matplotlib() -> Any:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a width and height in inches."""
+    """An empty figure of a width and height in inches; notebooks show it where it is returned."""
     # Not pyplot: it keeps every figure, and looks for a screen.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure: Any = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    # Without pyplot no notebook knows how to show a figure: it asks for this.
+    figure._repr_png_ = partial(_png, figure)
     return figure
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 def shades() -> Colormap:

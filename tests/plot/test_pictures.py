@@ -65,6 +65,11 @@ def test_learning_curves_show_what_was_logged():
     )
 
 
+def test_a_notebook_shows_a_figure_without_pyplot():
+    figure = pictures.learning_curves(RECORDS)
+    assert figure._repr_png_().startswith(PNG)
+
+
 def test_without_exact_metrics_the_elbo_is_drawn():
     records = [
         record("train", 1, loss=1.0, log_z=0.1, length=1.0),
