@@ -19,7 +19,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "sphinx_design",
     "docstrings",
     "reference",
 ]
@@ -50,7 +49,9 @@ html_theme = "sphinx_book_theme"
 html_title = f"gfnjax {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+toc_object_entries_show_parents = "hide"
 html_theme_options = {
+    "navbar_persistent": [],  # one field to search in is enough
     "show_navbar_depth": 1,
     "show_toc_level": 2,
     "use_download_button": False,

@@ -3,9 +3,8 @@
 import re
 from typing import Any, NamedTuple
 
-# What is quoted or set apart stays as it is, and so does the name of a field, which napoleon
-# sees to.
-KEPT = re.compile(r"(``[^`]*``|`[^`]*`|^\s*\w+_:|(?<=\n::\n)\n(?: {4}.*\n|\n)+)", re.MULTILINE)
+# What is quoted or set apart stays as it is.
+KEPT = re.compile(r"(``[^`]*``|`[^`]*`|(?<=\n::\n)\n(?: {4}.*\n|\n)+)", re.MULTILINE)
 # |x| would be a substitution, *x* emphasis, x_ a reference.
 SPECIAL = re.compile(r"([|*\\]|(?<=\w)_(?!\w))")
 # Lines set apart from the text around them: mathematics, commands, code.

@@ -73,8 +73,7 @@ def mentioned(module: str, name: str, home: Homes) -> list[str]:
 
 def page(module: str, names: list[str], home: Homes) -> str:
     """The page of a module."""
-    title = f"``{module}``"
-    lines = [title, "=" * len(title), "", f".. automodule:: {module}", ""]
+    lines = [module, "=" * len(module), "", f".. automodule:: {module}", ""]
     values = {name: found(module, name) for name in names}
     own = [n for n, v in values.items() if not inspect.ismodule(v) and home[id(v)] == module]
     elsewhere = [name for name in names if name not in own]

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,13 @@ SHORT = {
     "sweep": FEW,
     "search": f"{FEW} --trials 2 --population 2",
 }
+
+
+@contextmanager
+def as_users_do() -> Iterator[None]:
+    """Without the suite's strict promotion."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
@@ -46,15 +55,13 @@ def run(page: Path) -> dict[str, Any]:
     A block that begins with the name of a file is one, and goes there.
     """
     names: dict[str, Any] = {"__name__": page.stem}
-    # Users do not run with the suite's strict promotion.
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        for language, text in blocks(page, "python", "bash"):
-            if file := re.match(r"# (\S+/\w+\.py)\n", text):
-                Path(file[1]).parent.mkdir(parents=True, exist_ok=True)
-                Path(file[1]).write_text(text)
-            elif language == "python":
-                exec(compile(text, page.name, "exec"), names)
-            else:
-                for words in commands(text):
-                    assert words[0] != "gfnjax" or main(shortened(words[1:])) == 0, words
+    for language, text in blocks(page, "python", "bash"):
+        if file := re.match(r"# (\S+/\w+\.py)\n", text):
+            Path(file[1]).parent.mkdir(parents=True, exist_ok=True)
+            Path(file[1]).write_text(text)
+        elif language == "python":
+            exec(compile(text, page.name, "exec"), names)
+        else:
+            for words in commands(text):
+                assert words[0] != "gfnjax" or main(shortened(words[1:])) == 0, words
     return names
