@@ -61,7 +61,9 @@ class Row:
         Raises:
             UsageError: for steps that cannot be.
         """
-        given = dict(self.settings) | {"seed": seed} | ({} if steps is None else {"steps": steps})
+        given: dict[str, Any] = {**self.settings, "seed": seed}
+        if steps is not None:
+            given["steps"] = steps
         return configure(self.environment, **given)
 
     def folder(self, output: Path, seed: int) -> Path:

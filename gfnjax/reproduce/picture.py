@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 
 @styled
-def curves_of(reproduction: Reproduction, runs: Sequence[Run]) -> Figure | None:
-    """A row of panels for each part of the table, a column for each curve; None without runs."""
+def curves_of(reproduction: Reproduction, runs: Sequence[Run]) -> Figure:
+    """A row of panels for each part of the table, a column for each curve.
+
+    Args:
+        reproduction: which.
+        runs: of its rows; some are finished.
+    """
     rows = [row for row in lines(reproduction, runs) if row.finished]
     parts = list(dict.fromkeys(row.row.panel for row in rows))
-    if not parts:
-        return None
     columns = reproduction.curves
     shape = (1, len(parts)) if len(columns) == 1 else (len(parts), len(columns))
     figure = new_figure(4.8 * shape[1], 3.2 * shape[0] + 0.5)

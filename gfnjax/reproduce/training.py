@@ -72,9 +72,9 @@ def train(
             continue
         path = each.row.folder(output, each.seed)
         tell(f"{i + 1} of {len(found)}: {path}")
-        if each.row is not row:
+        if row not in (None, each.row):
             jax.clear_caches()  # the next seeds of a row have the same programs, other rows none
-            row = each.row
+        row = each.row
         try:
             if each.status == "missing":
                 outcome = run.start(each.row.config(each.seed, steps), path)

@@ -7,9 +7,27 @@ import pytest
 
 from gfnjax import run as runs
 from gfnjax.cli import commands
-from gfnjax.reproduce import training
+from gfnjax.reproduce import REPRODUCTIONS, Reproduction, Row
+from gfnjax.reproduce.measures import Value
+from gfnjax.run import session
 
-ROW = "reproduce hypergrid --rows 8x8-tb --seeds 1 --steps"
+SETTINGS = {"side": 3, "hidden_sizes": (8,), "batch_size": 4, "chunk_size": 2, "steps": 100}
+TINY = Reproduction(
+    "tiny",
+    "A tiny table",
+    ("2201.13259",),
+    (Row("tb", "hypergrid", SETTINGS, 1, "3x3", "TB"), Row("db", "hypergrid", SETTINGS, 1)),
+    (Value("total_variation", "exact TV"),),
+    ("total_variation",),
+    1,
+    "none known",
+)
+ROW = "reproduce tiny --rows tb --steps"
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(REPRODUCTIONS, "tiny", TINY)
 
 
 def run(*arguments):
@@ -47,49 +65,50 @@ def test_what_cannot_be_asked_for(words, message, capsys, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_an_interrupted_table_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
+def test_an_interrupted_table_goes_on_where_it_was(tiny, tmp_path, capsys):
     output = tmp_path / "out"
-    end = training.run.resume.__globals__["_step_records"]
+    records = session._step_records
 
     def stop(*arguments):
         os.kill(os.getpid(), signal.SIGINT)
-        return end(*arguments)
+        return records(*arguments)
 
-    monkeypatch.setitem(training.run.resume.__globals__, "_step_records", stop)
-    assert run(ROW, 50, "--output", output) == 130
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "_step_records", stop)
+        assert run(ROW, 4, "--output", output) == 130
     out = capsys.readouterr().out
     assert "0 of 1 (1 under way)" in out
     assert f"stopped; the same command goes on where {output} is now" in out
-    monkeypatch.undo()
 
-    assert run(ROW, 50, "--output", output) == 0
+    assert run(ROW, 4, "--output", output) == 0
     first = capsys.readouterr().out
-    assert "small budget: 50 steps" in first
-    assert "25/50" in first
-    assert "step 0/50" not in first
+    assert "small budget: 4 steps" in first
+    assert "4/4" in first
+    assert "step 0/4" not in first
     assert sorted(path.name for path in output.iterdir()) == [
-        "8x8-tb-0",
         "curves.png",
         "table.csv",
         "table.md",
+        "tb-0",
     ]
 
     def fail(*arguments):
         raise AssertionError("finished runs are not repeated")
 
-    monkeypatch.setattr(runs, "start", fail)
-    monkeypatch.setattr(runs, "resume", fail)
-    assert run(ROW, 50, "--output", output) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "start", fail)
+        patch.setattr(runs, "resume", fail)
+        assert run(ROW, 4, "--output", output) == 0
     again = capsys.readouterr().out
-    assert again == first[first.index("Trajectory, detailed") :]
-    assert run("reproduce hypergrid --report --output", output, "--rows 8x8-tb --seeds 1") == 0
+    assert again == first[first.index("A tiny table") :]
+    assert run("reproduce tiny --report --rows tb --output", output) == 0
     assert capsys.readouterr().out == again
 
     assert run("reproduce sets --report --output", output) == 2
-    assert "holds what is no run of sets (8x8-tb-0)" in capsys.readouterr().err
+    assert "holds what is no run of sets (tb-0)" in capsys.readouterr().err
 
 
-def test_a_run_that_fails_does_not_stop_the_others(tmp_path, capsys, monkeypatch):
+def test_a_run_that_fails_does_not_stop_the_others(tiny, tmp_path, capsys, monkeypatch):
     asked = []
 
     def fail(config, path):
@@ -97,7 +116,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path, capsys, monkeypatch
         raise runs.RunFailedError("the loss is not finite at step 7", "the state is in x")
 
     monkeypatch.setattr(runs, "start", fail)
-    words = "reproduce hypergrid --rows 8x8-* --seeds 1 --output"
+    words = "reproduce tiny --output"
     assert run(words, tmp_path / "out") == 1
-    assert asked == ["8x8-tb-0", "8x8-fm-0"]
-    assert "8x8-tb-0 has failed: the loss is not finite at step 7" in capsys.readouterr().out
+    assert asked == ["tb-0", "db-0"]
+    assert "tb-0 has failed: the loss is not finite at step 7" in capsys.readouterr().out

@@ -115,8 +115,6 @@ def test_the_picture_has_a_line_a_row_and_a_band_from_lowest_to_highest(two):
     assert axes.lines[0].get_xdata() == pytest.approx([0, 100, 200])
     edges = axes.collections[0].get_paths()[0].vertices
     assert sorted({round(y, 3) for x, y in edges if x == 200}) == [0.02, 0.04]
-    empty = reproduction(row("none"))
-    assert picture.curves_of(empty, training.runs(empty, two[1] / "nothing")) is None
 
 
 def test_folders_of_anything_else_are_refused(two, tmp_path):
