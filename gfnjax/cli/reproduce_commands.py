@@ -63,9 +63,8 @@ def report(reproduction: Reproduction, output: Path) -> str:
     written = [output / "table.md", output / "table.csv"]
     replace_atomically(written[0], table.markdown(reproduction, runs).encode())
     replace_atomically(written[1], table.spreadsheet(reproduction, runs).encode())
-    if any(run.status == "finished" for run in runs):
+    if picture.draw(reproduction, runs, output / "curves.png"):
         written.append(output / "curves.png")
-        picture.curves_of(reproduction, runs).savefig(written[-1])
     lines = aligned(table.cells(reproduction, runs))
     below = [textwrap.fill(note, WIDTH) for note in table.notes(reproduction)]
     return "\n".join([reproduction.title, *lines, *below, f"written: {names(written)}"])

@@ -35,9 +35,9 @@ BITS = Reproduction(
     note=(
         "the papers count the modes that all samples of a training have come within 30 bits of; "
         "here they are those of the 2,000 samples of one evaluation, so that a sampler that "
-        "forgets a mode loses it. They train for 50,000 steps, here 6,000 and 1,500. The published code has two nats a bit, log R = -2 d, hence "
-        "beta = 240 here. With log R = -3 d / 120, as `gfnjax train bits` has it, an "
-        "exact sampler comes that near to a mode 2.4 times in a million draws: modes found then "
-        "say that a sampler is off."
+        "forgets a mode loses it. They train for 50,000 steps, here 6,000 and 1,500. The "
+        "published code has two nats a bit, log R = -2 d, hence beta = 240 here. With "
+        "log R = -3 d / 120, as `gfnjax train bits` has it, an exact sampler comes that near to "
+        "a mode 2.4 times in a million draws: modes found then say that a sampler is off."
     ),
 )

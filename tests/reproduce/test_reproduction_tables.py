@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from gfnjax.plot import seed_bands
 from gfnjax.reproduce import Published, Reproduction, Row, picture, table, training
 from gfnjax.reproduce.measures import Goal, Until, Value
 from gfnjax.run.config import UsageError, to_dict
@@ -107,14 +108,25 @@ def test_the_spreadsheet_has_a_line_a_run(two):
     assert found[5]["steps to .05"] == "inf"
 
 
-def test_the_picture_has_a_line_a_row_and_a_band_from_lowest_to_highest(two):
-    figure = picture.curves_of(two[0], training.runs(*two))
-    [axes] = figure.axes
+def test_the_picture_has_a_line_a_row_and_a_band_from_lowest_to_highest(two, monkeypatch):
+    figures = []
+
+    def keep(*arguments):
+        figures.append(seed_bands.bands_of(*arguments))
+        return figures[-1]
+
+    monkeypatch.setattr(picture, "bands_of", keep)
+    path = two[1] / "curves.png"
+    assert picture.draw(two[0], training.runs(*two), path)
+    assert path.exists()
+    [axes] = figures[0].axes
     assert [line.get_label() for line in axes.lines] == ["one", "other"]
     assert axes.lines[0].get_ydata() == pytest.approx([0.5, 0.05, 0.03])
     assert axes.lines[0].get_xdata() == pytest.approx([0, 100, 200])
     edges = axes.collections[0].get_paths()[0].vertices
     assert sorted({round(y, 3) for x, y in edges if x == 200}) == [0.02, 0.04]
+    empty = reproduction(row("none"))
+    assert not picture.draw(empty, training.runs(empty, two[1] / "nothing"), path)
 
 
 def test_folders_of_anything_else_are_refused(two, tmp_path):
