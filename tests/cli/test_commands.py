@@ -200,7 +200,10 @@ def test_every_environment_has_its_help(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("bogus", "subcommands: train, sweep, search, resume, plot, report, sample, list"),
+        (
+            "bogus",
+            "subcommands: train, sweep, search, resume, plot, report, sample, reproduce, list",
+        ),
         ("train", "train needs the name of an environment first, one of amp, bits"),
         ("train --steps 3 hypergrid", "train needs the name of an environment first"),
         ("train chess", "chess"),
