@@ -15,8 +15,9 @@ from gfnjax.data import available
 from gfnjax.metrics import exact, state_graph
 
 README = ROOT / "README.md"
-PAGES = sorted(p for p in (ROOT / "docs").glob("*.md") if blocks(p, "python", "bash"))
-ALL = [README, ROOT / "CONTRIBUTING.md", *PAGES]
+SITE = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [page for page in SITE if blocks(page, "python", "bash")]
+ALL = [README, ROOT / "CONTRIBUTING.md", *SITE]
 NEEDS_DATA = {"molecules": "seh/proxy_weights.npz"}
 NEEDS_MODEL = ("language",)
 FILES = {"prompts.txt": "The ferry left the island.\n"}
@@ -102,7 +103,7 @@ def test_what_takes_hours_or_other_hosts_is_shell():
         subprocess.run(["bash", "-n"], input=text.encode(), check=True)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=names_of(PAGES))
+@pytest.mark.parametrize("page", SITE, ids=names_of(SITE))
 def test_commands_stand_in_blocks_that_run(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     assert not re.search(r"^ {4}(gfnjax|import|pip)\b", text, re.MULTILINE)
