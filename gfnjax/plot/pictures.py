@@ -41,7 +41,7 @@ MOST_LETTERS = 24
 QUALITY = "total_variation", "elbo", "true_log_z", "sampled_tv", "log_reward"
 
 
-def draw(source: Path | Outcome) -> list[Path]:
+def draw(source: str | Path | Outcome) -> list[Path]:
     """Draw all pictures of a run into its `pictures/`.
 
     Of molecules it writes tables beside them, into the folder of the run: `molecules.csv`,
@@ -60,8 +60,8 @@ def draw(source: Path | Outcome) -> list[Path]:
         UsageError: if a folder is not a run, or nothing has been logged yet.
         CheckpointError: if no checkpoint is good.
     """
-    run = source.run if isinstance(source, Outcome) else RunDirectory(source)
-    if isinstance(source, Path):
+    run = source.run if isinstance(source, Outcome) else RunDirectory(Path(source))
+    if not isinstance(source, Outcome):
         run.read_config()  # is it a run at all?
     records = run.read_metrics()
     if not records:
