@@ -159,8 +159,11 @@ def summary(records: Sequence[Record], views: Views) -> Figure:
 
 @styled
 def objects(env: Any, found: Distributions, title: str) -> Figure:
-    """The best objects of a `Drawable` environment: the likeliest, or among samples the fittest."""
-    states, notes = _best_objects(env, found)
+    """Objects of a `Drawable` environment: the likeliest.
+
+    Of samples the two fittest, and beside them two others as they came.
+    """
+    states, notes = _shown_objects(env, found)
     columns = 2 if len(notes) > 1 else 1
     rows = -(-len(notes) // columns)
     figure = new_figure(5.4 * columns, 3.8 * rows + 0.4)
@@ -175,22 +178,30 @@ def objects(env: Any, found: Distributions, title: str) -> Figure:
     return figure
 
 
-def _best_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
-    """Distinct states, best first, and a note on each."""
+def _shown_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
+    """Distinct objects, best first, and a note on each."""
+    first, number = _distinct(env, found.states)
     if found.target is not None:
-        best = np.argsort(-found.learned, kind="stable")[:NUM_OBJECTS]
-        notes = [
-            f", P = {p:.2g} (target {q:.2g})"
-            for p, q in zip(found.learned[best], found.target[best], strict=True)
-        ]
-        return jax.tree.map(lambda x: x[best], found.states), notes
+        learned, target = (np.bincount(number, x) for x in (found.learned, found.target))
+        best = np.argsort(-learned, kind="stable")[:NUM_OBJECTS]
+        notes = [f", P = {learned[i]:.2g} (target {target[i]:.2g})" for i in best]
+        return jax.tree.map(lambda x: x[first[best]], found.states), notes
     log_reward = np.asarray(jax.jit(jax.vmap(env.log_reward))(found.states))
-    alike = jax.jit(jax.vmap(partial(canonical_of, env)))(found.states)
-    leaves = [np.asarray(x).reshape(log_reward.size, -1) for x in jax.tree.leaves(alike)]
-    _, first = np.unique(np.concatenate(leaves, axis=1), axis=0, return_index=True)
-    best = first[np.argsort(-log_reward[first], kind="stable")][:NUM_OBJECTS]
-    notes = [f", log R = {log_reward[i]:.4g}" for i in best]
-    return jax.tree.map(lambda x: x[best], found.states), notes
+    order = np.argsort(-log_reward[first], kind="stable")
+    best, others = first[order[: NUM_OBJECTS // 2]], np.sort(first[order[NUM_OBJECTS // 2 :]])
+    kinds = [("the fittest", best), ("as it came", others[: NUM_OBJECTS // 2])]
+    notes = [f", log R = {log_reward[i]:.4g} ({kind})" for kind, some in kinds for i in some]
+    shown = np.concatenate([some for _, some in kinds])
+    return jax.tree.map(lambda x: x[shown], found.states), notes
+
+
+def _distinct(env: Any, states: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Where each object comes first among states `[n, ...]`, and which one each state is `[n]`."""
+    alike = jax.jit(jax.vmap(partial(canonical_of, env)))(states)
+    leaves = [np.asarray(x) for x in jax.tree.leaves(alike)]
+    rows = np.concatenate([x.reshape(len(x), -1) for x in leaves], axis=1)
+    _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return first, number.reshape(-1)
 
 
 def _figures(trained: TrainedRun | Outcome, records: Sequence[Record]) -> list[tuple[str, Figure]]:
