@@ -29,35 +29,40 @@ class Run(NamedTuple):
     settings: dict[str, Any]
 
 
+FEW = {"evaluation_samples": 500}
 # Of one graph that fits a page; without a solver, of which a picture says nothing.
-GRAPH: dict[str, Any] = {"num_graphs": 1, "steps": 300, "solver_seconds": 0.0}
+GRAPH = FEW | {"num_graphs": 1, "steps": 300, "chunk_size": 100, "solver_seconds": 0.0}
+BITS = {"num_bits": 32, "word_size": 4, "num_modes": 8, "steps": 600, "chunk_size": 150}
 RUNS = {
     "hypergrid": Run("summary", {"side": 16, "steps": 1_500}),
-    "hypergrid-20x4": Run("distribution", {"steps": 2_000, "evaluation_samples": 20_000}),
-    "cyclic-grid": Run("summary", {"steps": 2_000}),
-    "permutations": Run("summary", {"steps": 500}),
-    "bits": Run("summary", {"num_bits": 32, "word_size": 4, "num_modes": 8, "steps": 600}),
-    "bits-left-to-right": Run(
-        "summary", {"num_bits": 32, "word_size": 4, "num_modes": 8, "steps": 600}
-    ),
-    "tfbind8": Run("distribution", {"steps": 3_000}),
-    "qm9-small": Run("distribution", {"steps": 3_000}),
-    "amp": Run("distribution", {"steps": 100}),
-    "set": Run("summary", {"steps": 1_500}),
-    "ising": Run("objects", {"side": 8, "steps": 1_000}),
-    "ising-learned": Run("summary", {"steps": 500}),
-    "dag": Run("objects", {"steps": 3_000}),
+    "hypergrid-20x4": Run("distribution", {"steps": 2_000, "chunk_size": 2_000}),
+    "cyclic-grid": Run("summary", {"steps": 1_500}),
+    "permutations": Run("summary", {"size": 6, "steps": 500, "chunk_size": 100}),
+    "bits": Run("summary", FEW | BITS),
+    "bits-left-to-right": Run("summary", FEW | BITS),
+    "tfbind8": Run("distribution", {"steps": 3_000, "chunk_size": 1_500}),
+    "qm9-small": Run("distribution", {"steps": 3_000, "chunk_size": 3_000}),
+    "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
+    "set": Run("summary", FEW | {"steps": 1_000}),
+    "ising": Run("objects", FEW | {"side": 6, "batch_size": 32, "steps": 600, "chunk_size": 200}),
+    "ising-learned": Run("summary", FEW | {"steps": 500}),
+    "dag": Run("objects", {"steps": 1_500, "chunk_size": 750}),
     "graphs": Run("objects", {"steps": 1_500}),
     "independent-set": Run("objects", GRAPH),
-    "clique": Run("objects", GRAPH | {"probability": 0.5}),
+    "clique": Run("objects", GRAPH | {"probability": 0.4}),
     "dominating-set": Run("objects", GRAPH),
     "max-cut": Run("objects", GRAPH),
-    "phylogeny": Run("objects", {"steps": 300}),
-    "molecules": Run("best", {"steps": 300}),
-    "text": Run("texts", {"variant": "bigram"}),
-    "diffusion": Run("samples", {"variant": "both", "steps": 300, "num_steps": 50}),
-    "box": Run("summary", {"steps": 1_000}),
-    "torus": Run("summary", {"steps": 1_000}),
+    "phylogeny": Run("objects", FEW | {"steps": 150, "chunk_size": 50}),
+    "molecules": Run(
+        "best", {"steps": 150, "chunk_size": 75, "condition": "none", "evaluation_samples": 200}
+    ),
+    "text": Run("texts", {"variant": "bigram", "steps": 300}),
+    "diffusion": Run(
+        "samples",
+        FEW | {"variant": "both", "steps": 300, "chunk_size": 100, "num_steps": 50},
+    ),
+    "box": Run("summary", FEW | {"steps": 400, "chunk_size": 100}),
+    "torus": Run("summary", FEW | {"steps": 400, "chunk_size": 100}),
 }
 
 
