@@ -13,7 +13,7 @@ CLASSES = BLUE, ORANGE, "#6c8c3c", "#8d6a9f", "#b98d1c"
 MAX_SPREAD = 200
 NUM_ITERATIONS = 200
 # Diameters of nodes, in points: of few, and of so many that they have to share the room.
-LARGEST, SHARED = 19.0, 90.0
+LARGEST, SHARED = 19.0, 56.0
 
 
 class Lines(NamedTuple):
@@ -59,6 +59,8 @@ def spread_out(adjacency: Any) -> np.ndarray:
         apart = np.linalg.norm(places[:, None] - places[None], axis=-1)
         pull = weight * distance / np.maximum(apart, 1e-9)
         places = inverse @ (np.diag(pull.sum(axis=1)) - pull) @ places
+    # The longest way across lies level.
+    places = places @ np.linalg.svd(places, full_matrices=False)[2].T
     return places / np.abs(places).max()
 
 

@@ -161,19 +161,20 @@ def summary(records: Sequence[Record], views: Views) -> Figure:
 def objects(env: Any, found: Distributions, title: str) -> Figure:
     """Objects of a `Drawable` environment: the likeliest.
 
-    Of samples the two fittest, and beside them two others as they came.
+    Of samples the two fittest, and beside them two others as they came. Those that are drawn to
+    scale stand in one row, others in two.
     """
     states, notes = _shown_objects(env, found)
-    columns = 2 if len(notes) > 1 else 1
-    rows = -(-len(notes) // columns)
-    figure = new_figure(5.4 * columns, 3.8 * rows + 0.4)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for i, ax in enumerate(axes.flat):
-        if i == len(notes):
-            ax.axis("off")
-            break
+    figure = new_figure(2.6 * max(len(notes), 2), 3.3)
+    axes = figure.subplots(1, len(notes), squeeze=False)[0]
+    for i, (ax, note) in enumerate(zip(axes, notes, strict=True)):
         env.draw(ax, jax.tree.map(lambda x, i=i: x[i], states))
-        ax.set_title(ax.get_title(loc="left") + notes[i])
+        ax.set_title(f"{ax.get_title(loc='left')}\n{note}")
+    if any(ax.get_aspect() == "auto" for ax in axes):
+        rows, columns = -(-len(notes) // 2), min(len(notes), 2)
+        figure.set_size_inches(5.4 * columns, 3.9 * rows + 0.4)
+        for ax, place in zip(axes, figure.add_gridspec(rows, columns), strict=False):
+            ax.set_subplotspec(place)
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     return figure
 
@@ -184,13 +185,15 @@ def _shown_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
     if found.target is not None:
         learned, target = (np.bincount(number, x) for x in (found.learned, found.target))
         best = np.argsort(-learned, kind="stable")[:NUM_OBJECTS]
-        notes = [f", P = {learned[i]:.2g} (target {target[i]:.2g})" for i in best]
+        notes = [f"P = {learned[i]:.2g} (target {target[i]:.2g})" for i in best]
         return jax.tree.map(lambda x: x[first[best]], found.states), notes
     log_reward = np.asarray(jax.jit(jax.vmap(env.log_reward))(found.states))
     order = np.argsort(-log_reward[first], kind="stable")
     best, others = first[order[: NUM_OBJECTS // 2]], np.sort(first[order[NUM_OBJECTS // 2 :]])
-    kinds = [("the fittest", best), ("as it came", others[: NUM_OBJECTS // 2])]
-    notes = [f", log R = {log_reward[i]:.4g} ({kind})" for kind, some in kinds for i in some]
+    kinds = [("fittest", best), ("a sample", others[: NUM_OBJECTS // 2])]
+    notes = [
+        f"{kind}: log R = {np.round(log_reward[i], 4):g}" for kind, some in kinds for i in some
+    ]
     shown = np.concatenate([some for _, some in kinds])
     return jax.tree.map(lambda x: x[shown], found.states), notes
 

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from gfnjax.data import graphs
 from gfnjax.envs import graph_drawing
 from gfnjax.envs.dags import DAGs
-from gfnjax.envs.drawing import INK, ORANGE, Drawable
+from gfnjax.envs.drawing import BLUE, INK, ORANGE, Drawable
 from gfnjax.envs.graph_building import GraphBuilding
 from gfnjax.envs.graph_drawing import CLASSES, Lines, circle, draw_graph, spread_out
 from gfnjax.envs.graph_problems import graph_problem
-from gfnjax.envs.ising import Ising
+from gfnjax.envs.ising import BRIGHT, Ising
 from gfnjax.envs.tempered import tempered
 from gfnjax.rewards.ising import lattice
 
@@ -155,6 +155,6 @@ def test_spins_are_dark_or_bright(axes):
     env.draw(axes, state)
     (image,) = axes.images
     shown = [to_hex(rgb / 255) for rgb in np.asarray(image.get_array()).reshape(4, 3)]
-    assert shown == [CLASSES[0], CLASSES[0], ORANGE, CLASSES[0]]
+    assert shown == [BLUE, BLUE, BRIGHT, BLUE]
     assert axes.get_title() == "3 of 4 spins up"
     assert jax.tree.all(jax.tree.map(np.array_equal, state.spins, jnp.array([1, 1, -1, 1])))

@@ -145,10 +145,10 @@ def test_of_samples_the_fittest_are_drawn_and_some_as_they_came():
     spins = jnp.array([[-1] * 4, [1, -1, -1, -1], [1] * 4, [-1] * 4, [1] * 3 + [-1], [1] * 4])
     figure = pictures.objects(env, Distributions(IsingState(spins), np.ones(6) / 6, None), "found")
     assert [title(ax) for ax in figure.axes] == [
-        "4 of 4 spins up, log R = 4 (the fittest)",
-        "3 of 4 spins up, log R = 2 (the fittest)",
-        "0 of 4 spins up, log R = -4 (as it came)",
-        "1 of 4 spins up, log R = -2 (as it came)",
+        "4 of 4 spins up\nfittest: log R = 4",
+        "3 of 4 spins up\nfittest: log R = 2",
+        "0 of 4 spins up\na sample: log R = -4",
+        "1 of 4 spins up\na sample: log R = -2",
     ]
     assert figure.get_suptitle() == "found"
 
@@ -161,8 +161,8 @@ def test_the_likeliest_objects_are_those_of_all_their_states():
     found = Distributions(states, np.array([0.4, 0.3, 0.3]), np.array([0.5, 0.2, 0.3]))
     figure = pictures.objects(env, found, "")
     assert [title(ax) for ax in figure.axes] == [
-        "2 nodes, 0 edges, P = 0.6 (target 0.5)",
-        "2 nodes, 0 edges, P = 0.4 (target 0.5)",
+        "2 nodes, 0 edges\nP = 0.6 (target 0.5)",
+        "2 nodes, 0 edges\nP = 0.4 (target 0.5)",
     ]
 
 
