@@ -157,7 +157,7 @@ class Ising(Comparable):
         )
 
     def draw(self, axes: Any, state: IsingState) -> None:
-        """Draw the lattice on a matplotlib axes: spins that are up dark, down bright, not set yet white."""
+        """Draw the lattice on a matplotlib axes: up is dark, down bright, not set yet white."""
         spins = np.asarray(state.spins).reshape(self.side, self.side)
         colours = ("#ffffff", BLUE, BRIGHT)  # of 0, 1 and -1
         rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], np.uint8)

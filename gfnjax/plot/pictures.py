@@ -29,7 +29,7 @@ from gfnjax.run.graphs import find_solutions, write_solutions
 from gfnjax.run.molecules import find_molecules, write_tables
 from gfnjax.run.session import Outcome
 from gfnjax.run.texts import find_texts, write_texts
-from gfnjax.run.trained import TrainedRun, load
+from gfnjax.run.trained import Contains, TrainedRun, load
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -173,8 +173,9 @@ def objects(env: Any, found: Distributions, title: str) -> Figure:
     if any(ax.get_aspect() == "auto" for ax in axes):
         rows, columns = -(-len(notes) // 2), min(len(notes), 2)
         figure.set_size_inches(5.4 * columns, 3.9 * rows + 0.4)
-        for ax, place in zip(axes, figure.add_gridspec(rows, columns), strict=False):
-            ax.set_subplotspec(place)
+        grid = figure.add_gridspec(rows, columns)
+        for i, ax in enumerate(axes):
+            ax.set_subplotspec(grid[i // columns, i % columns])
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     return figure
 
@@ -191,9 +192,8 @@ def _shown_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
     order = np.argsort(-log_reward[first], kind="stable")
     best, others = first[order[: NUM_OBJECTS // 2]], np.sort(first[order[NUM_OBJECTS // 2 :]])
     kinds = [("fittest", best), ("a sample", others[: NUM_OBJECTS // 2])]
-    notes = [
-        f"{kind}: log R = {np.round(log_reward[i], 4):g}" for kind, some in kinds for i in some
-    ]
+    rounded = [round(float(x), 4) + 0.0 for x in log_reward]  # not -0
+    notes = [f"{kind}: log R = {rounded[i]:.6g}" for kind, some in kinds for i in some]
     shown = np.concatenate([some for _, some in kinds])
     return jax.tree.map(lambda x: x[shown], found.states), notes
 
@@ -217,10 +217,18 @@ def _figures(trained: TrainedRun | Outcome, records: Sequence[Record]) -> list[t
             ("distribution", distributions(views, title)),
             ("summary", summary(records, views)),
         ]
-    env = getattr(gfn, "env", None)
+    env = _environment(gfn, state)
     if isinstance(env, Drawable):
         figures.append(("objects", objects(env, evaluator.distributions(state), title)))
     return figures + densities.figures(gfn, state, title)
+
+
+def _environment(gfn: Any, state: Any) -> Any:
+    """That of what was trained, whose reward has the numbers in force; None if there is none."""
+    if not isinstance(gfn, Contains):
+        return getattr(gfn, "env", None)
+    gfn, state = gfn.trained(state)
+    return gfn.at(state).env
 
 
 def _quality_text(records: Sequence[Record]) -> str:
