@@ -110,15 +110,15 @@ def counted(number: int, noun: str) -> str:
 
 
 def _distances(adjacency: np.ndarray) -> np.ndarray:
-    """`[n, n]` edges between two nodes; one more than the most where there is no way."""
+    """`[n, n]` edges between two nodes; a little more than half of the most if there is no way."""
     num_nodes = len(adjacency)
     near = adjacency | np.eye(num_nodes, dtype=bool)
     reached, distance = np.eye(num_nodes, dtype=bool), np.zeros((num_nodes,) * 2)
     while ((following := reached @ near) != reached).any():
         distance += ~reached  # still to go
         reached = following
-    # What is not reached has counted along with the others.
-    return distance + ~reached
+    most = distance[reached].max(initial=0)
+    return np.where(reached, distance, most // 2 + 1)
 
 
 def _scaled(distance: np.ndarray) -> np.ndarray:

@@ -56,8 +56,8 @@ def test_distances_of_a_path_and_of_parts_that_do_not_hang_together():
     path = np.abs(np.subtract.outer(np.arange(4), np.arange(4))) == 1
     expected = np.abs(np.subtract.outer(np.arange(4), np.arange(4)))
     np.testing.assert_array_equal(graph_drawing._distances(path), expected)
-    path[1, 2] = path[2, 1] = False
-    expected = [[0, 1, 2, 2], [1, 0, 2, 2], [2, 2, 0, 1], [2, 2, 1, 0]]
+    path[2, 3] = path[3, 2] = False
+    expected = [[0, 1, 2, 2], [1, 0, 1, 2], [2, 1, 0, 2], [2, 2, 2, 0]]
     np.testing.assert_array_equal(graph_drawing._distances(path), expected)
 
 
