@@ -47,7 +47,7 @@ RUNS = {
     "set": Run("summary", FEW | {"steps": 1_000}),
     "ising": Run("objects", FEW | {"side": 6, "batch_size": 32, "steps": 600, "chunk_size": 200}),
     "ising-learned": Run("summary", FEW | {"steps": 500}),
-    "dag": Run("objects", {"steps": 1_500, "chunk_size": 750}),
+    "dag": Run("objects", {"num_nodes": 4, "prior": "edge", "steps": 2_000}),
     "graphs": Run("objects", {"steps": 1_500}),
     "independent-set": Run("objects", GRAPH),
     "clique": Run("objects", GRAPH | {"probability": 0.3, "graph_seed": 4}),

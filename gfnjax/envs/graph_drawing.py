@@ -7,6 +7,8 @@ import numpy as np
 
 from gfnjax.envs.drawing import BLUE, INK, ORANGE
 
+__all__ = ["Lines", "circle", "draw_graph", "spread_out"]
+
 # Of classes of nodes or edges; the first comes again after the last.
 CLASSES = BLUE, ORANGE, "#6c8c3c", "#8d6a9f", "#b98d1c"
 # Above this many nodes a layout takes seconds, and shows nothing.
