@@ -18,6 +18,7 @@ MODULES = {
     "gfnjax.envs": "environments, and what they may be able to do",
     "gfnjax.envs.base": "the contract of an environment and its abilities",
     "gfnjax.envs.drawing": "what an environment shows of its objects",
+    "gfnjax.envs.graph_drawing": "graphs, drawn on matplotlib axes",
     "gfnjax.envs.conditional": "conditions, drawn once a trajectory",
     "gfnjax.envs.condition_distributions": "how they are drawn",
     "gfnjax.rewards": "rewards written in NumPy",

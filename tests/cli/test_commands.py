@@ -116,6 +116,7 @@ def test_dags_of_a_users_data(tmp_path, capsys, monkeypatch):
     assert re.search(r"also       largest error of a marginal 0\.\d{4}", out)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["env"]["data"] == str(tmp_path / "rain.csv")
+    assert (tmp_path / "run" / "pictures" / "objects.png").exists()
 
 
 @pytest.mark.slow

@@ -1,0 +1,106 @@
+"""Draw `docs/gallery/NAME.png`: a short run of every environment, and what it shows best.
+
+    GFNJAX_DATA=... python scripts/gallery.py [NAME ...] [--steps N]
+
+Without names all of them, about twenty minutes on two cores. `amp`, `molecules`, `phylogeny` and
+`qm9-small` need their data files, `molecules` RDKit. The pictures are committed, so they are made
+small: at most 1,000 pixels wide, of a few colours.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from gfnjax.plot import pictures
+from gfnjax.run import configure, start
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "gallery"
+MAX_WIDTH = 1_000
+NUM_COLOURS = 96
+
+
+class Run(NamedTuple):
+    """A run to draw: which of its pictures, and what is not the environment's default."""
+
+    picture: str
+    settings: dict[str, Any]
+
+
+FEW = {"evaluation_samples": 500}
+# Of one graph that fits a page; without a solver, of which a picture says nothing.
+GRAPH = {"num_graphs": 1, "graph_seed": 2, "probability": 0.15, "solver_seconds": 0.0}
+GRAPH |= FEW | {"steps": 300, "chunk_size": 100}
+BITS = {"num_bits": 32, "word_size": 4, "num_modes": 8, "steps": 600, "chunk_size": 150}
+RUNS = {
+    "hypergrid": Run("summary", {"side": 16, "steps": 1_500}),
+    "hypergrid-20x4": Run("distribution", {"steps": 2_000, "chunk_size": 2_000}),
+    "cyclic-grid": Run("summary", {"steps": 1_500}),
+    "permutations": Run("summary", {"size": 6, "steps": 500, "chunk_size": 100}),
+    "bits": Run("summary", FEW | BITS),
+    "bits-left-to-right": Run("summary", FEW | BITS),
+    "tfbind8": Run("distribution", {"steps": 3_000, "chunk_size": 1_500}),
+    "qm9-small": Run("distribution", {"steps": 3_000, "chunk_size": 3_000}),
+    "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
+    "set": Run("summary", FEW | {"steps": 1_000}),
+    "ising": Run("objects", FEW | {"side": 6, "batch_size": 32, "steps": 600, "chunk_size": 200}),
+    "ising-learned": Run("summary", FEW | {"steps": 500}),
+    "dag": Run("objects", {"num_nodes": 4, "prior": "edge", "steps": 2_000}),
+    "graphs": Run("objects", {"steps": 1_500}),
+    "independent-set": Run("objects", GRAPH),
+    "clique": Run("objects", GRAPH | {"probability": 0.3, "graph_seed": 4}),
+    "dominating-set": Run("objects", GRAPH),
+    "max-cut": Run("objects", GRAPH),
+    "phylogeny": Run("objects", FEW | {"steps": 150, "chunk_size": 50}),
+    "molecules": Run(
+        "best", {"steps": 150, "chunk_size": 75, "condition": "none", "evaluation_samples": 200}
+    ),
+    "text": Run("texts", {"variant": "bigram", "steps": 300}),
+    "diffusion": Run(
+        "samples",
+        FEW | {"variant": "both", "steps": 300, "chunk_size": 100, "num_steps": 50},
+    ),
+    "box": Run("summary", FEW | {"steps": 400, "chunk_size": 100}),
+    "torus": Run("summary", FEW | {"steps": 400, "chunk_size": 100}),
+}
+
+
+def small(source: Path, target: Path) -> None:
+    """Write a picture anew, narrow enough for a page and of few colours."""
+    with Image.open(source) as image:
+        image = image.convert("RGB")
+        if image.width > MAX_WIDTH:
+            height = round(image.height * MAX_WIDTH / image.width)
+            image = image.resize((MAX_WIDTH, height), Image.Resampling.LANCZOS)
+        image = image.quantize(NUM_COLOURS, dither=Image.Dither.NONE)
+        image.save(target, optimize=True)
+
+
+def draw(name: str, steps: int | None, folder: Path) -> Path:
+    """Train an environment as `RUNS` says, for so many steps if given, and draw its picture."""
+    picture, settings = RUNS[name]
+    config = configure(name, **settings | ({} if steps is None else {"steps": steps}))
+    target = folder / f"{name}.png"
+    with tempfile.TemporaryDirectory() as place:
+        drawn = pictures.draw(start(config, Path(place) / name))
+        small(next(path for path in drawn if path.name == f"{picture}.png"), target)
+    return target
+
+
+def main() -> None:
+    """Draw the pictures named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", choices=[[], *RUNS], metavar="NAME", default=[])
+    parser.add_argument("--steps", type=int, help="of each run; those that RUNS says without")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for name in arguments.names or RUNS:
+        path = draw(name, arguments.steps, arguments.folder)
+        print(f"wrote {path} ({path.stat().st_size:,} bytes)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
