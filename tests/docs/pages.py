@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from gfnjax.cli import main
+from gfnjax.cli.parser import parse
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -49,12 +50,26 @@ def shortened(words: list[str]) -> list[str]:
     return [*words, *next((SHORT[word].split() for word in words if word in SHORT), [])]
 
 
+def carry_out(words: list[str], trained: set[str]) -> None:
+    """Run a command of gfnjax; of an environment that has been `trained` it must be understood.
+
+    What continues a run, and lists or draws, is always run.
+    """
+    kind, name = words[:1], "".join(words[1:2])
+    if kind == ["sample"] or (kind == ["train"] and name in trained):
+        assert parse(words)[0] is not None
+    else:
+        assert main(shortened(words)) == 0, words
+    trained |= {name} if kind == ["train"] else set()
+
+
 def run(page: Path) -> dict[str, Any]:
     """Run Python as it stands and `gfnjax` for a few steps, here; what Python has then, by name.
 
     A block that begins with the name of a file is one, and goes there.
     """
     names: dict[str, Any] = {"__name__": page.stem}
+    trained: set[str] = set()
     for language, text in blocks(page, "python", "bash"):
         if file := re.match(r"# (\S+/\w+\.py)\n", text):
             Path(file[1]).parent.mkdir(parents=True, exist_ok=True)
@@ -63,5 +78,6 @@ def run(page: Path) -> dict[str, Any]:
             exec(compile(text, page.name, "exec"), names)
         else:
             for words in commands(text):
-                assert words[0] != "gfnjax" or main(shortened(words[1:])) == 0, words
+                if words[0] == "gfnjax":
+                    carry_out(words[1:], trained)
     return names
