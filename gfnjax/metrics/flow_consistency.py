@@ -1,21 +1,23 @@
-"""Flow consistency in sub-graphs (FCS): how far a policy is from its target, where none can list all.
+"""Flow consistency in sub-graphs (FCS): how far a policy is from its target, on sets of objects.
 
 For sets S of B objects, drawn at random, with p(x) the probability that the policy ends in x,
 
     FCS = mean over S of  1/2 sum over x in S |p(x) / p(S) - R(x) / R(S)|,
 
-the total variation between p and R, both restricted to S. It is 0 for all S if and only if p = R / Z,
-needs no log Z, and rises and falls with the total variation over all objects (Silva et al., "When do
-GFlowNets learn the right distribution?", ICLR 2025). It is not that distance: what has no object in
-S does not count, sets of few objects differ less, and of objects that the policy draws it cannot say
-what the policy never makes.
+the total variation between p and R, both restricted to S. It is 0 for all S if and only if p is
+R / Z, needs no log Z and no list of all objects, and rises and falls with the total variation over
+all of them (Silva et al., "When do GFlowNets learn the right distribution?", ICLR 2025). It is not
+that distance: what has no object in S does not count, sets of few objects differ less, and of
+objects that the policy draws it cannot say what the policy never makes.
 
 p(x) comes from a table where objects can be listed (`of_table`), else from K backward trajectories
-tau of each object, log p(x) ~ log mean P_F(tau) / P_B(tau | x) (`of_policy`). Where that estimate is
-noisy FCS is too large: noise looks like inconsistency. `FlowConsistency.noise` says how large it
-is: two estimates of half the trajectories each, compared like p and R. FCS means little unless that
-is clearly smaller; take more trajectories, or a better P_B. The noise vanishes at the optimum, where
-P_F / P_B is the same on all trajectories to x, and anywhere if objects have one trajectory each.
+tau of each object, log p(x) ~ log mean P_F(tau) / P_B(tau | x) (`of_policy`). Where that is
+noisy FCS is wrong, and mostly too large: noise looks like inconsistency. `FlowConsistency.noise`
+says how large it is: two estimates of half the trajectories each, compared like p and R. FCS means
+little unless that is clearly smaller; take more trajectories, or a better P_B. And noise that is
+small is no proof: trajectories that P_B hardly ever takes are missing from both halves. It vanishes
+at the optimum, where P_F / P_B is the same on all trajectories to x, and anywhere if objects have
+one trajectory each.
 """
 
 import math
@@ -99,8 +101,8 @@ def of_table(
         key: a typed PRNG key.
         num_sets: how many sets, at least 2.
         set_size: B, objects in a set, at least 2; all where there are fewer.
-        log_draw: `[N]` logarithms of weights by which objects are drawn, log_p for the policy's own;
-            all alike without.
+        log_draw: `[N]` logarithms of weights by which objects are drawn, log_p for those of the
+            policy; all alike without.
 
     Raises:
         ValueError: for numbers out of range, or other shapes.

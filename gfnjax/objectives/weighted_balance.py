@@ -6,10 +6,10 @@ GFlowNets learn the right distribution?", ICLR 2025). With d(s_t) = t, T = `env.
     loss = sum gamma(s_{t+1}) DB_t^2 / sum gamma,        gamma(s) = beta d(s) / T + 1 - beta,
 
 over all transitions of the batch: flows are learned from terminal states, where log R is known,
-towards s_0. beta = 1 weighs in proportion to depth; from there it is annealed to 0, where gamma is 1
-everywhere and this is detailed balance. The optimum is the same for every beta. The published
+towards s_0. beta = 1 weighs in proportion to depth; from there it is annealed to 0, where gamma is
+1 everywhere and this is detailed balance. The optimum is the same for every beta. The published
 weights are known here from a summary alone, "proportional to the depth of s and annealed linearly
-to 1": which end of a trajectory counts more is our reading of it.
+to 1": that deep means far from s_0, so that the ends of trajectories count more, is our reading.
 """
 
 from dataclasses import dataclass

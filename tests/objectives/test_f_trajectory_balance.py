@@ -170,7 +170,7 @@ def test_power_means():
 
 
 def test_zero_only_where_all_residuals_are_alike(random_scores, x64):
-    """Descent on tables of D, whatever the trajectories are drawn from, ends where all are alike."""
+    """Descent on tables of D ends where all are alike, whatever is drawn."""
     rng = np.random.default_rng(0)
     target = jax.nn.log_softmax(jnp.asarray(rng.normal(size=5)))
     drawn = np.array([0, 0, 0, 1, 1, 2, 3, 4, 4])  # not in the proportions of anything

@@ -1,9 +1,7 @@
 """Weighted detailed balance: by hand, annealed, and on the command line."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from gfnjax import DetailedBalance, GFlowNet, registry, tabular_policy
@@ -55,9 +53,5 @@ def test_refusals():
         WeightedDetailedBalance(2.0)
     with pytest.raises(ArgumentError, match="anneal_steps must not be negative, got -1"):
         registry.find("objective", "wdb").make(anneal_steps=-1)
-    schedule = optax.linear_schedule(1.0, 0.0, 10)
-    with pytest.raises(ValueError, match="complete|windows|Windows"):
-        GFlowNet(
-            env, tabular_policy(env), WeightedDetailedBalance(schedule), sampler=Windows(2)
-        )
-    assert jnp.isfinite(schedule(0))
+    with pytest.raises(ValueError, match="complete"):
+        GFlowNet(env, tabular_policy(env), WeightedDetailedBalance(), sampler=Windows(2))
