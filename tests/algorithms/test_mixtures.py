@@ -12,6 +12,7 @@ from path_enumeration import padded_dag
 from gfnjax import (
     GFlowNet,
     Hypergrid,
+    Hyperparameters,
     Params,
     Policy,
     PolicyOutput,
@@ -155,8 +156,10 @@ def test_it_is_a_conditional_environment(key):
 @pytest.mark.slow
 def test_it_learns(key):
     env = stratified(Hypergrid(2, 6, corners()), lambda s: s.position.sum() > 5, 2, floor=0.01)
-    gfn = GFlowNet(env, mlp_policy(env, (64,)), TrajectoryBalance("flow"), batch_size=64)
-    state, _ = train(gfn, key, num_steps=600)
+    policy, rates = mlp_policy(env, (64,)), Hyperparameters(learning_rate=5e-3)
+    objective = TrajectoryBalance("flow")
+    gfn = GFlowNet(env, policy, objective, hyperparameters=rates, batch_size=64)
+    state, _ = train(gfn, key, num_steps=1_000)
     graph = build_graph(env.rules)
     log_q, log_z = exact.target_distribution(graph)
     log_p = mixtures.terminating_distribution(gfn.model, state.params, graph)
