@@ -30,7 +30,7 @@ from jax import lax
 
 from gfnjax import equality, masking
 from gfnjax.arguments import whole
-from gfnjax.envs.base import State, canonical_of, is_acyclic, log_reward_of, source_state
+from gfnjax.envs.base import State, canonical_of, log_reward_of, source_state
 from gfnjax.errors import ArgumentError, require
 from gfnjax.metrics import sampled
 from gfnjax.model import Model, require_model
@@ -49,7 +49,7 @@ class FlowConsistency(NamedTuple):
         mean: over the sets, in [0, 1].
         standard_error: of that mean: over the draw of the sets, not of log p.
         noise: the same distance between two estimates of p, from half the trajectories each; what
-            `mean` has of noise is smaller. 0 where p is exact.
+            `mean` has of noise is about half. 0 where p is exact.
     """
 
     mean: Array
@@ -187,8 +187,8 @@ def _drawn(
     """`[B, ...]` objects of one set, and which of them are any."""
     if objects is None:
         trajectories = model.sample(params, key, size)
-        ended = jnp.ones(size, bool) if is_acyclic(model.env) else ~trajectories.cut
-        return terminal_states(trajectories), ended
+        states = terminal_states(trajectories)
+        return states, jax.vmap(model.env.is_terminal)(states)
     count = jax.tree.leaves(objects)[0].shape[0]
     index = jax.random.permutation(key, count)[: min(size, count)]
     return jax.tree.map(lambda x: x[index], objects), jnp.ones(index.shape, bool)
