@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from path_enumeration import padded_dag
 
 from gfnjax import (
     GFlowNet,
@@ -36,7 +35,7 @@ FLOORS = pytest.mark.parametrize("floor", [1e-3, 0.3])
 
 
 def by_index(state):
-    return state.index % 3
+    return state.index % 2
 
 
 def one_hot(number, count):
@@ -73,7 +72,7 @@ def optimum(env):
 
 @FLOORS
 def test_the_mixture_of_the_optima_is_the_target(floor, x64, key):
-    env = stratified(padded_dag(3), by_index, 3, floor=floor)
+    env = stratified(diamond(), by_index, 2, floor=floor)
     graph = build_graph(env.rules)
     log_q, log_z = exact.target_distribution(graph)
     params, component_log_z = optimum(env)
@@ -86,22 +85,21 @@ def test_the_mixture_of_the_optima_is_the_target(floor, x64, key):
     # And of nothing else: other shares, or other policies.
     shifted = mixtures.terminating_distribution(model, params, graph, found.at[0].add(1.0))
     assert distances.total_variation(shifted, log_q) > 0.01
-    off = params._replace(
-        policy=jax.tree.map(
-            lambda x: x + jnp.sin(jnp.arange(x.size)).reshape(x.shape), params.policy
-        )
-    )
+    tilt = jnp.sin(jnp.arange(env.num_actions * env.rules.num_states)).reshape(-1, env.num_actions)
+    logits = params.policy["forward_logits"] + tilt
+    off = params._replace(policy=params.policy | {"forward_logits": logits})
     off = mixtures.terminating_distribution(model, off, graph, found)
-    assert distances.total_variation(off, log_q) > 0.01
+    # With a small floor a component of one object cannot miss it by much.
+    assert distances.total_variation(off, log_q) > 1e-4
 
 
 def test_balance_vanishes_at_the_optimum_and_there_alone(x64, key):
-    env = stratified(diamond(), by_index, 3)
+    env = stratified(diamond(), by_index, 2)
     params, _ = optimum(env)
     gfn = GFlowNet(env, by_stratum(env), TrajectoryBalance("flow"))
     loss = jax.jit(jax.value_and_grad(gfn.loss))
     paths = jax.jit(gfn.sample, static_argnums=2)(jax.tree.map(jnp.zeros_like, params), key, 32)
-    assert set(np.argmax(np.asarray(paths.states.condition[:, 0]), axis=1)) == {0, 1, 2}
+    assert set(np.argmax(np.asarray(paths.states.condition[:, 0]), axis=1)) == {0, 1}
     value, grad = loss(params, paths)
     np.testing.assert_allclose(value, 0, atol=1e-20)
     assert max(float(np.abs(x).max()) for x in jax.tree.leaves(grad)) < 1e-10
@@ -113,7 +111,7 @@ def test_balance_vanishes_at_the_optimum_and_there_alone(x64, key):
 
 
 def test_samples_of_the_mixture(key):
-    env = stratified(diamond(), by_index, 3, floor=0.3)
+    env = stratified(diamond(), by_index, 2, floor=0.3)
     params, _ = optimum(env)
     model = Model(env, by_stratum(env))
     found = jax.jit(mixtures.sample, static_argnums=3)(model, params, key, 20_000)
@@ -122,13 +120,13 @@ def test_samples_of_the_mixture(key):
     log_q, _ = exact.target_distribution(build_graph(env.rules))
     # Four standard errors at most.
     np.testing.assert_allclose(share, np.exp(log_q), atol=4 * 0.5 / np.sqrt(len(index)))
-    # Most of a stratum is made by its own component: here .8 = 1 - .3 + .3 / 3.
-    own = np.argmax(np.asarray(found.states.condition[:, 0]), axis=1) == index % 3
-    np.testing.assert_allclose(own.mean(), 0.8, atol=0.02)
+    # Most of a stratum is made by its own component: here .85 = 1 - .3 + .3 / 2.
+    own = np.argmax(np.asarray(found.states.condition[:, 0]), axis=1) == index % 2
+    np.testing.assert_allclose(own.mean(), 0.85, atol=0.02)
 
 
 def test_shares_by_hand():
-    strata = Strata(by_index, 0.3, 3)
+    strata = Strata(lambda state: state.index % 3, 0.3, 3)
     state = diamond().initial_state()._replace(index=jnp.int32(4))
     shares = [strata.log_share(one_hot(k, 3), state) for k in range(3)]
     np.testing.assert_allclose(np.exp(shares), [0.1, 0.8, 0.1], rtol=1e-6)
@@ -172,13 +170,13 @@ def test_refusals(key):
     env = diamond()
     for floor in (0.0, 1.0):
         with pytest.raises(ValueError, match=r"floor must be in \(0, 1\)"):
-            stratified(env, by_index, 3, floor=floor)
+            stratified(env, by_index, 2, floor=floor)
     with pytest.raises(ValueError, match="num_strata must be at least 2, got 1"):
         stratified(env, by_index, 1)
     params = exact_optimum(env, key)
     with pytest.raises(ValueError, match="made by stratified, got TabularDAG"):
         mixtures.component_log_z(Model(env, tabular_policy(env)), params)
-    strata = stratified(env, by_index, 3)
+    strata = stratified(env, by_index, 2)
     params, _ = optimum(strata)
     with pytest.raises(ValueError, match="log_z"):
-        mixtures.sample(Model(strata, by_stratum(strata)), params, key, 4, jnp.zeros(2))
+        mixtures.sample(Model(strata, by_stratum(strata)), params, key, 4, jnp.zeros(3))
