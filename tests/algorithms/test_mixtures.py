@@ -85,8 +85,8 @@ def test_the_mixture_of_the_optima_is_the_target(floor, x64, key):
     # And of nothing else: other shares, or other policies.
     shifted = mixtures.terminating_distribution(model, params, graph, found.at[0].add(1.0))
     assert distances.total_variation(shifted, log_q) > 0.01
-    tilt = jnp.sin(jnp.arange(env.num_actions * env.rules.num_states)).reshape(-1, env.num_actions)
-    logits = params.policy["forward_logits"] + tilt
+    tilt = jnp.sin(jnp.arange(params.policy["forward_logits"][0].size, dtype=float))
+    logits = params.policy["forward_logits"] + tilt.reshape(1, -1, env.num_actions)
     off = params._replace(policy=params.policy | {"forward_logits": logits})
     off = mixtures.terminating_distribution(model, off, graph, found)
     # With a small floor a component of one object cannot miss it by much.

@@ -172,6 +172,10 @@ def test_power_means():
     np.testing.assert_allclose(mean(log_x * 1e3, 2.0), 1e3 * np.log(4) - np.log(3) / 2, rtol=1e-6)
     np.testing.assert_allclose(mean(log_x, 1e-6), np.log(2), rtol=1e-6)
     assert jax.grad(lambda x: mean(x, 1.0))(jnp.asarray(log_x)).sum() == 0
+    # Spread over three devices it is that of the whole batch.
+    for power in (0.1, 2.0):
+        apart = jax.vmap(lambda x, p=power: mean(x, p), axis_name=spread.BATCH)(log_x[:, None])
+        np.testing.assert_allclose(apart, jnp.full(3, mean(log_x, power)), rtol=1e-6)
 
 
 def test_zero_only_where_all_residuals_are_alike(random_scores, x64):
