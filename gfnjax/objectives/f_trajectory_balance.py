@@ -21,9 +21,10 @@ a positive number: the same direction, the gradient of a Renyi divergence. Gradi
 gradients of D_f, as those of trajectory balance are not. In batches that are small the estimates
 c are too low (alpha < 1) and have the variance of importance weights.
 
-Off-policy, if all trajectories are drawn, with any frequencies b: c lies between the extremes of -D, so D + c has one sign
-everywhere only where it is 0. At a stationary point of tables b g'(D + c) = lambda P_F, of one
-sign: then all D are alike, and P_F P_B^{-1} is proportional to R. That is the only one.
+Off-policy, if all trajectories are drawn, with any frequencies b: c lies between the extremes of
+-D, so D + c has one sign everywhere only where it is 0. At a stationary point of tables
+b g'(D + c) = lambda P_F, of one sign: then all D are alike, and P_F / P_B is proportional to R.
+That is the only one. Nothing is said of networks that cannot hold it.
 """
 
 from dataclasses import dataclass
