@@ -243,7 +243,7 @@ def test_every_environment_has_its_help(capsys):
         ),
         (
             "train hypergrid --condition temperature",
-            "tb-flow or vargrad-group, or use --condition none",
+            "tb-flow, vargrad-group or wdb, or use --condition none",
         ),
         ("train hypergrid --objective gae --replay fifo", "; leave out --replay\n"),
         ("train hypergrid --objective gae --thompson 3", "leave out --thompson"),
