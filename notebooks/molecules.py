@@ -30,19 +30,20 @@ from pathlib import Path
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
-from rdkit import Chem
 
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, UniformBackward
 from gfnjax.chemistry.building import to_rdkit, to_smiles
 from gfnjax.chemistry.vocabulary import vocabulary
-from gfnjax.data import published
 from gfnjax.envs.molecule_tasks import molecules
 from gfnjax.metrics import exact, state_graph
 from gfnjax.metrics.molecule_probability import log_prob
 from gfnjax.plot.molecules import draw_growth, draw_molecules
+from gfnjax.plot.style import STYLE
 from gfnjax.policies.fragments import fragment_policy
 from gfnjax.rewards.properties import property_reward
+
+plt.rcParams.update(STYLE)
 
 # %% [markdown]
 # ## A vocabulary
@@ -102,12 +103,12 @@ show(draw_molecules(folder / "vocabulary.png", words.smiles, notes))
 # or `gfnjax train molecules` in a shell, which writes tables and pictures by itself.
 
 # %%
-BETA, NUM_STEPS, BATCH = 8.0, 400, 32
+BETA, NUM_STEPS, BATCH = 8.0, 300, 32
 reward = property_reward(words, "qed", BETA)
 
 
 def model_of(symmetry):
-    env = molecules(reward, words, max_blocks=4, symmetry=symmetry)
+    env = molecules(reward, words, max_blocks=3, symmetry=symmetry)
     return GFlowNet(
         env,
         fragment_policy(env, width=32, num_rounds=2),
@@ -223,40 +224,29 @@ print(f"{len(known):,} molecules in all; total variation to R / Z {tv:.3f}")
 # if molecules are sampled in proportion to $R$, a line of slope 1 in $\log N$ if not.
 
 # %%
-sampled = {"reward": known, "none": probabilities(*trained("none")[:2])}
-figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
+sampled = {"none": probabilities(*trained("none")[:2]), "reward": known}
+colours = {"none": "#d1603d", "reward": "#1f6f8b"}
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 for name, made in sampled.items():
     rows = np.array([(n, p, np.exp(r)) for p, n, r in made.values()])
+    target = rows[:, 2] / rows[:, 2].sum()
+    left.loglog(target, rows[:, 1], ".", color=colours[name], alpha=0.5, markersize=4)
     numbers = np.unique(rows[:, 0])
-    sums = np.array([rows[rows[:, 0] == n, 1:].sum(axis=0) for n in numbers])
-    ratio = np.log(sums[:, 0] / sums[:, 1]) - np.log(1 / rows[:, 2].sum())
-    slope = np.polyfit(np.log(numbers), ratio, 1, w=np.sqrt(sums[:, 0]))[0]
-    axes.plot(numbers, ratio, "o-", label=f'symmetry="{name}"', markersize=4)
-    mean = (rows[:, 0] * rows[:, 1]).sum()
-    print(f'symmetry="{name}": {mean:.1f} states a sampled molecule, slope {slope:.2f}')
-axes.axhline(0, color="grey", linewidth=0.8)
-axes.set(xlabel="states of a molecule, N", ylabel="log P(x) Z / R(x)")
-axes.set_xscale("log", subs=[])
-axes.set_xticks([1, 2, 3, 5, 10], ["1", "2", "3", "5", "10"])
-axes.legend()
+    sums = [(rows[rows[:, 0] == n, 1].sum(), target[rows[:, 0] == n].sum()) for n in numbers]
+    ratio = np.log([p / q for p, q in sums])
+    slope = np.polyfit(np.log(numbers), ratio, 1, w=np.sqrt([p for p, _ in sums]))[0]
+    label = f'symmetry="{name}": slope {slope:.2f}'
+    right.plot(numbers, ratio, "o-", color=colours[name], label=label, markersize=5)
+left.loglog(target, target, color="#22303c", linewidth=1)
+left.set(xlabel="R(x) / Z", ylabel="P(x), learned", title=f"each of {len(known):,} molecules")
+right.axhline(0, color="#22303c", linewidth=1)
+right.set(xlabel="states of a molecule, N", ylabel="log of P(x) to R(x) / Z")
+right.set(title="by how many ways there are to write it down", xscale="log")
+right.set_xticks(ticks := [1, 2, 3, 4, 6, 8], [str(n) for n in ticks], minor=False)
+right.minorticks_off()
+right.legend()
 plt.show()
 
 # %% [markdown]
-# ## The published task
-#
-# If the data files are there (a machine without network has none), the proxy of the protein sEH
-# scores the molecules found above: they were made for QED, so there is no reason for them to bind.
-
-# %%
-try:
-    published.load("seh/proxy_weights.npz")
-except (FileNotFoundError, OSError) as error:
-    print(f"no sEH proxy here: {error}")
-else:
-    from gfnjax.rewards.seh import seh_proxy
-
-    proxy = jax.jit(jax.vmap(seh_proxy(words)))
-    scores = np.asarray(proxy(row(last, np.array([i for _, i in best]))))
-    for (smiles, _), score in zip(best, scores, strict=True):
-        print(f"{score:6.2f}  {Chem.CanonSmiles(smiles)}")
-    print("8 is excellent; `gfnjax train molecules` looks for those")
+# *What is sampled in proportion to the reward: molecules, where each state has its share of the
+# reward (blue), or states (orange), which favours what can be written down in many ways.*

@@ -7,11 +7,11 @@ checksum compared. Pickles are never read.
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pooch
 
 from gfnjax.data.files import read_text
 from gfnjax.errors import ArgumentError
@@ -111,7 +111,15 @@ def available(name: str) -> bool:
 
 def cache_directory() -> Path:
     """Where downloads are kept: the operating system's cache directory of this user."""
-    return Path(pooch.os_cache("gfnjax"))
+    return Path(_pooch().os_cache("gfnjax"))
+
+
+def _pooch() -> Any:
+    """The package, whose progress bars warn in every notebook that cannot show them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import pooch
+    return pooch
 
 
 def _find(name: str) -> Path | None:
@@ -130,7 +138,7 @@ def _find(name: str) -> Path | None:
 def _download(name: str, url: str) -> Path:
     checksum, target = f"sha256:{FILES[name].sha256}", cache_directory() / name
     try:
-        return Path(pooch.retrieve(url, checksum, fname=target.name, path=target.parent))
+        return Path(_pooch().retrieve(url, checksum, fname=target.name, path=target.parent))
     except OSError as error:
         message = f"{_missing(name)} The download from {url} failed: {error}"
         raise FileNotFoundError(message) from error

@@ -240,12 +240,13 @@ def _check_slopes(env: Environment, states: PyTree) -> None:
         if jnp.issubdtype(jnp.result_type(x), jnp.floating)
     }
 
-    def total(values: dict[int, Array]) -> Array:
+    # Not closed over: XLA would work out at leisure what follows from constants.
+    def total(values: dict[int, Array], states: PyTree) -> Array:
         changed = [values.get(i, x) for i, x in enumerate(leaves)]
         return jax.vmap(rebuild.unflatten(changed).log_reward)(states).sum()
 
     try:
-        grads = jax.jit(jax.grad(total))(floating)
+        grads = jax.jit(jax.grad(total))(floating, states)
     except (ValueError, TypeError, NotImplementedError):
         return  # a callback, say: only rewards that are learned need slopes
     for grad in grads.values():
