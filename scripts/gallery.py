@@ -32,7 +32,7 @@ class Run(NamedTuple):
 FEW = {"evaluation_samples": 500}
 # Of one graph that fits a page; without a solver, of which a picture says nothing.
 GRAPH = {"num_graphs": 1, "graph_seed": 2, "probability": 0.15, "solver_seconds": 0.0}
-GRAPH |= FEW | {"steps": 300, "chunk_size": 100}
+GRAPH |= FEW | {"gin": {"width": 32}, "steps": 200, "chunk_size": 100}
 BITS = {"num_bits": 32, "word_size": 4, "num_modes": 8, "steps": 600, "chunk_size": 150}
 RUNS = {
     "hypergrid": Run("summary", {"side": 16, "steps": 1_500}),
@@ -46,7 +46,7 @@ RUNS = {
     "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
     "set": Run("summary", FEW | {"steps": 1_000}),
     "ising": Run("objects", FEW | {"side": 6, "batch_size": 32, "steps": 600, "chunk_size": 200}),
-    "ising-learned": Run("summary", FEW | {"steps": 500}),
+    "ising-learned": Run("summary", FEW | {"steps": 400, "chunk_size": 200}),
     "dag": Run("objects", {"num_nodes": 4, "prior": "edge", "steps": 2_000}),
     "graphs": Run("objects", {"steps": 1_500}),
     "independent-set": Run("objects", GRAPH),
