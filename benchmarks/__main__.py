@@ -15,6 +15,7 @@ COMMANDS = {
     "diffusion": ("benchmarks.diffusion", "samplers of densities, bounds of log Z from both sides"),
     "continuous-box": ("benchmarks.continuous_box", "the unit square by continuous steps, JSD"),
     "cyclic": ("benchmarks.cyclic", "state graphs with cycles, beside published distances"),
+    "consistency": ("benchmarks.consistency", "FCS beside the exact distance, rank correlation"),
     "language": ("benchmarks.language", "samplers of texts, exact distances and tokens a second"),
     "molecules": ("benchmarks.molecules", "methods at equal numbers of molecules visited"),
     "graph-problems": (

@@ -37,7 +37,7 @@ from gfnjax.sweeps import sweep
 from gfnjax.training import History, NonFiniteError, train
 from gfnjax.types import PolicyOutput, Residuals, Scores, Trajectory
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ArgumentError",

@@ -109,6 +109,23 @@ def mean(x: Array) -> Array:
     return x.mean() if num_parts() == 1 else _everywhere(share(x.mean()))
 
 
+def log_power_mean(log_x: Array, power: Any) -> Array:
+    """`[]` (1 / power) log mean x^power over the whole batch of log x `[b]`; mean log x at power 0.
+
+    Continuous in `power`, which may be traced. Without gradient.
+    """
+    log_x = lax.stop_gradient(log_x)
+    power = jnp.asarray(power, log_x.dtype)
+    centre = mean(log_x)
+    y = power * (log_x - centre)
+    top, size = largest(y.max()), largest(jnp.abs(y).max())
+    # Of small numbers a difference of logarithms would lose what the division brings back.
+    near = jnp.log1p(mean(jnp.expm1(jnp.clip(y, -1.0, 1.0))))
+    excess = jnp.where(size < 0.5, near, top + jnp.log(mean(jnp.exp(y - top))))
+    zero = power == 0
+    return centre + jnp.where(zero, 0.0, excess / jnp.where(zero, 1.0, power))
+
+
 def largest(x: Array) -> Array:
     """The elementwise maximum over the devices. Without gradient where there are several."""
     return x if num_parts() == 1 else lax.pmax(lax.stop_gradient(x), BATCH)

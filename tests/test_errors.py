@@ -184,7 +184,7 @@ IN_FLAGS = {
     "--group-size",
     "fresh": "--window gives parts of trajectories: --replay and --local-search need whole ones, "
     "leave out --window",
-    "objective": ", tb, tb-flow, vargrad or vargrad-group, or leave out --thompson",
+    "objective": ", tb, tb-flow, vargrad, vargrad-group or wdb, or leave out --thompson",
     "policy": "leave out --thompson",
     "backward": "--backward must not be LearnedBackward(), use --backward ",
     "num_updates": "--num-updates must be 1, got 2; use --objective ent-ppo, flowrl, ppo or",

@@ -35,6 +35,7 @@ ORDER = (
     "sweeps",
     "run",
     "plot",
+    "reproduce",
     "cli",
 )
 

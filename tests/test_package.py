@@ -80,3 +80,10 @@ def test_type_information_is_shipped():
 def test_version():
     major, minor, patch = gfnjax.__version__.split(".")
     assert all(part.isdigit() for part in (major, minor, patch))
+
+
+def test_the_version_is_the_same_everywhere():
+    version = gfnjax.__version__
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"version = {{{version}}}" in (ROOT / "docs" / "cite.md").read_text()
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()

@@ -219,7 +219,8 @@ class Teacher(Comparable):
         size = model.chunk_size_for(trajectories)
         seen = scores.adapted(model, objective, params, params.policy, trajectories, size)
         # The student's own log Z; an estimate from pairs is too noisy, the batch's will do.
-        seen = resolve_log_z("batch" if objective.log_z == "pair" else objective.log_z, seen)
+        log_z = "batch" if objective.log_z == "pair" else objective.log_z
+        seen = resolve_log_z(log_z, seen, objective.log_z_power)
         log_ratio = seen.log_pb.sum(axis=1) - seen.log_pf.sum(axis=1)
         excess = seen.log_reward - seen.log_z + log_ratio
         return teacher_log_reward(excess, seen.log_reward, self.undersampled, self.mixing)

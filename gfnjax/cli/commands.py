@@ -1,4 +1,4 @@
-"""The `gfnjax` command: train, sweep, search, resume, report, plot, sample, list.
+"""The `gfnjax` command: train, sweep, search, resume, report, plot, sample, reproduce, list.
 
 Exit codes: 0 done, 1 training failed, 2 a request that cannot work (one line on stderr says why),
 130 and 143 stopped by Ctrl-C and SIGTERM.
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from jax.errors import JaxRuntimeError
 
 from gfnjax import run
-from gfnjax.cli import sampling, search_commands, sweep_commands
+from gfnjax.cli import reproduce_commands, sampling, search_commands, sweep_commands
 from gfnjax.cli.beginning import begin
 from gfnjax.cli.listing import listing
-from gfnjax.cli.parser import Command, List, Plot, Report, Resume, Sample, Train, parse
+from gfnjax.cli.parser import Command, List, Plot, Report, Reproduce, Resume, Sample, Train, parse
 from gfnjax.cli.reports import conclude, names
 from gfnjax.cli.search_parser import Searched
 from gfnjax.cli.sweep_parser import Sweep
@@ -88,6 +88,8 @@ def _carry_out(command: Command) -> int:
             print(f"pictures: {names(pictures.draw(path))}")
         case Sample():
             print("\n".join(sampling.lines(command)))
+        case Reproduce():
+            return reproduce_commands.carry_out(command)
         case List():
             print(listing())
     return 0

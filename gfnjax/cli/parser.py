@@ -96,11 +96,31 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Reproduce:
+    """Repeat a table of the literature; without a name, list what there is."""
+
+    name: tyro.conf.Positional[str | None] = None
+    """which table"""
+    output: Path | None = None
+    """folder of its runs, to go on with or new; runs/reproduce-NAME without"""
+    rows: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """a row alone, or all that fit a pattern such as 'medium-*'; may be given more than once"""
+    seeds: int | None = None
+    """of each row, instead of its own number"""
+    steps: int | None = None
+    """of each run, for a small budget: what comes out is then not judged"""
+    report: bool = False
+    """train nothing: print the table of the runs that are there"""
+    list: bool = False
+    """list the rows, and what trains each"""
+
+
+@dataclass(frozen=True)
 class List:
     """List environments, objectives, networks and all else that has a name, with their flags."""
 
 
-Command = Train | Sweep | Searched | Resume | Plot | Report | Sample | List
+Command = Train | Sweep | Searched | Resume | Plot | Report | Sample | Reproduce | List
 
 
 def _commands() -> Any:
@@ -123,6 +143,7 @@ def _commands() -> Any:
         | Annotated[Plot, tyro.conf.subcommand("plot")]
         | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Sample, tyro.conf.subcommand("sample")]
+        | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
         | Annotated[List, tyro.conf.subcommand("list")]
     )
 

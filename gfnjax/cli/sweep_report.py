@@ -79,7 +79,7 @@ def _settings(found: Statistics) -> str:
     head = [*varied, "n", "diverged", "mean ± s.e.", "IQM [95% interval]", "worst"]
     shown_ones = found.settings[:MAX_SETTINGS]
     rows = [[*map(shown, s.values.values()), *_cells(s.summary, decimals)] for s in shown_ones]
-    lines = _aligned([head, *rows])
+    lines = aligned([head, *rows])
     left = len(found.settings) - len(shown_ones)
     return "\n".join([*lines, *([f"... and {left} more in results.csv"] if left else [])])
 
@@ -112,7 +112,7 @@ def _decimals(summary: Summary) -> int:
     return min(max(digits - 1 - math.floor(math.log10(scale)), 0), MAX_DECIMALS)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns to the right, but for those of words."""
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
@@ -132,7 +132,7 @@ def _effects(found: Statistics) -> str:
     title = "what matters: share of the variance between settings that each explains alone (eta^2)"
     decimals = _decimals(found.settings[0].summary)
     rows = [_effect(effect, found, decimals) for effect in found.effects]
-    return "\n".join([title, *_aligned(rows)])
+    return "\n".join([title, *aligned(rows)])
 
 
 def _effect(effect: Effect, found: Statistics, decimals: int) -> list[str]:

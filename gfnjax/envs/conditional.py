@@ -8,7 +8,7 @@ then depend on c: one network samples R(. | c) / Z(c) for all of them.
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ class Conditional:
     Attributes:
         envs: the same rules with rewards R_1 .. R_m.
         conditions: the distribution of the condition, and how a network sees it.
-        reward: callable pytree `(log_rewards [m], condition [k]) -> log R`.
+        reward: callable pytree `(log_rewards [m], condition [k]) -> log R`, or an `ObjectReward`.
         condition: `[k]` that of every trajectory; None draws one for each.
     """
 
@@ -169,6 +169,20 @@ class _DrawBoth:
         return ConditionalState(self.rules.draw_initial_state(inner_key), condition)
 
 
+@runtime_checkable
+class ObjectReward(Protocol):
+    """A `reward` that looks at the object as well; there are then no partial rewards."""
+
+    def of_object(self, log_rewards: Array, condition: Array, state: State) -> Array:
+        """`[]` log R of a terminal state of the rules, under a condition `[k]`."""
+        ...
+
+
+class _OfObject:
+    def log_reward(self: Any, state: ConditionalState) -> Array:
+        return self.reward.of_object(self.log_rewards(state), state.condition, state.inner)
+
+
 class _Value:
     def log_partial_reward(self: Any, state: ConditionalState) -> Array:
         values = jnp.stack([object_partial_reward_of(env, state.inner) for env in self.envs])
@@ -248,6 +262,8 @@ def _build(envs: tuple[Any, ...], conditions: Any, reward: Any, condition: Any) 
     drawn = isinstance(envs[0], Conditioned)
     if condition is None:
         found = [own for own in found if own is not _Enumerate]
+    if isinstance(reward, ObjectReward):
+        found = [_OfObject, *(own for own in found if own not in (_Value, _Path))]
     if condition is None or drawn:
         found = [_DrawBoth if drawn else _Draw, *found]
     return _kind(tuple(found))(envs, conditions, reward, condition)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from gfnjax import registry
 from gfnjax.arguments import settle
 from gfnjax.data import absolute, read_matrix
 from gfnjax.envs.drawing import Panel
+from gfnjax.envs.graph_drawing import Lines, circle, counted, draw_graph
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.pytree import as_node, pytree, static
@@ -156,6 +157,13 @@ class DAGs(Comparable):
     def render(self, states: DAGState, weights: np.ndarray) -> tuple[Panel, ...]:
         edges = np.einsum("n,nuv->uv", weights, np.asarray(states.adjacency, float))
         return (Panel(edges, "child", "parent", "probability of the edge"),)
+
+    def draw(self, axes: Any, state: DAGState) -> None:
+        """Draw a graph on a matplotlib axes, its nodes always in the same places."""
+        edges = np.argwhere(state.adjacency)
+        names = [str(node) for node in range(self.num_nodes)]
+        draw_graph(axes, circle(self.num_nodes), [Lines(edges)], names=names, directed=True)
+        axes.set_title(counted(len(edges), "edge"))
 
     def _edge(self, action: Array) -> Array:
         """`[d, d]` True at the edge that an action adds; all False for stop."""

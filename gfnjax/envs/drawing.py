@@ -17,6 +17,8 @@ from gfnjax.envs.base import (
 from gfnjax.identity import classes
 from gfnjax.types import Array
 
+# Of everything that is drawn.
+BLUE, ORANGE, INK, FAINT = "#1f6f8b", "#d1603d", "#22303c", "#a9c3cc"
 NUM_BINS = 40
 # Rewards have floors far below whatever a policy makes.
 LOWEST_SHARE = 0.05

@@ -13,7 +13,8 @@ from gfnjax import registry
 from gfnjax.arguments import settle
 from gfnjax.envs import graph_symmetry
 from gfnjax.envs.base import check_indexable
-from gfnjax.envs.drawing import Panel, histogram
+from gfnjax.envs.drawing import INK, Panel, histogram
+from gfnjax.envs.graph_drawing import CLASSES, Lines, counted, draw_graph, spread_out
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.pytree import as_node, pytree, static
@@ -249,6 +250,24 @@ class GraphBuilding(Comparable):
         edges = (np.asarray(states.edges) >= 0).sum(axis=1)
         shown = (histogram(edges, weights, "edges"),)
         return shown if self.fixed_nodes else (histogram(nodes, weights, "nodes"), *shown)
+
+    def draw(self, axes: Any, state: BuiltGraph) -> None:
+        """Draw a graph on a matplotlib axes, classes of nodes and of edges by colour."""
+        nodes = np.asarray(state.nodes)[: int(self._count(state))]
+        matrix = np.asarray(self.matrix(state))[: len(nodes), : len(nodes)]
+        there = (matrix >= 0) | (matrix.T >= 0)
+        shown = matrix if self.directed else np.triu(matrix + 1) - 1
+        edge_colours = CLASSES if self.num_edge_classes > 1 else (INK,)
+        lines = [
+            Lines(np.argwhere(shown == kind), edge_colours[kind % len(edge_colours)])
+            for kind in range(self.num_edge_classes)
+        ]
+        colours = [CLASSES[kind % len(CLASSES)] for kind in nodes]
+        names = [str(node) for node in range(len(nodes))] if self.labelled else []
+        places = spread_out(there)
+        draw_graph(axes, places, lines, colours, names, self.directed)
+        num_edges = int((shown >= 0).sum())
+        axes.set_title(f"{counted(len(nodes), 'node')}, {counted(num_edges, 'edge')}")
 
     def _count(self, state: BuiltGraph) -> Array:
         return (state.nodes >= 0).sum(dtype=jnp.int32)

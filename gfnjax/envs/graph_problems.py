@@ -9,7 +9,8 @@ import numpy as np
 
 from gfnjax.arguments import is_traced, suggest, whole
 from gfnjax.data.graphs import PaddedGraphs, pad
-from gfnjax.envs.drawing import Panel, histogram
+from gfnjax.envs.drawing import FAINT, INK, ORANGE, Panel, histogram
+from gfnjax.envs.graph_drawing import Lines, draw_graph, spread_out
 from gfnjax.envs.graph_rules import RULES, Rules
 from gfnjax.errors import ArgumentError, require
 from gfnjax.identity import Comparable
@@ -208,6 +209,19 @@ class GraphProblem(Comparable):
             mass = np.asarray(weights) @ np.asarray(jax.vmap(self.parts)(states), float)
             panels.append(Panel(mass[there], "node"))
         return tuple(panels)
+
+    def draw(self, axes: Any, state: GraphState) -> None:
+        """Draw a set of nodes in its graph on a matplotlib axes, with the edges it is about."""
+        number = int(state.graph) if self.num_graphs > 1 else 0
+        size = int(np.asarray(self.num_nodes)[number])
+        adjacency = np.asarray(self.adjacency)[number, :size, :size]
+        parts = np.asarray(self.parts(state))[:size]
+        marked = self.rules.marked(adjacency, parts)
+        others = Lines(np.argwhere(np.triu(adjacency & ~marked)), FAINT, 1.0)
+        lines = [others, Lines(np.argwhere(np.triu(marked)), INK)]
+        draw_graph(axes, spread_out(adjacency), lines, np.where(parts, ORANGE, "white").tolist())
+        which = f"graph {number}: " if self.num_graphs > 1 else ""
+        axes.set_title(f"{which}score {int(self.score(state))}")
 
     def __reduce__(self) -> tuple[Any, ...]:  # its class may have been made at run time
         held = self.rules, self.maximal, self.max_steps, self.adjacency, self.num_nodes

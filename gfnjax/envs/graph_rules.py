@@ -31,6 +31,10 @@ class Rules(Protocol):
         """`[..., N]` bool: the nodes of the object itself."""
         ...
 
+    def marked(self, adjacency: Array, parts: Array) -> Array:
+        """`[..., N, N]` bool: the edges that show why `parts` are an object, or what it scores."""
+        ...
+
     def score(self, adjacency: Array, there: Array, chosen: Array) -> Array:
         """`[...]` int32: what is to be large, of an object."""
         ...
@@ -57,6 +61,9 @@ class IndependentSet:
     def parts(self, there: Array, chosen: Array) -> Array:
         return chosen
 
+    def marked(self, adjacency: Array, parts: Array) -> Array:
+        return _within(adjacency, parts)  # none, as it should be
+
     def score(self, adjacency: Array, there: Array, chosen: Array) -> Array:
         return _count(chosen)
 
@@ -81,6 +88,9 @@ class Clique:
 
     def parts(self, there: Array, chosen: Array) -> Array:
         return chosen
+
+    def marked(self, adjacency: Array, parts: Array) -> Array:
+        return _within(adjacency, parts)
 
     def score(self, adjacency: Array, there: Array, chosen: Array) -> Array:
         return _count(chosen)
@@ -114,6 +124,9 @@ class DominatingSet:
     def parts(self, there: Array, chosen: Array) -> Array:
         return there & ~chosen
 
+    def marked(self, adjacency: Array, parts: Array) -> Array:
+        return _across(adjacency, parts)
+
     def score(self, adjacency: Array, there: Array, chosen: Array) -> Array:
         return -_count(there & ~chosen)
 
@@ -142,6 +155,9 @@ class MaxCut:
     def parts(self, there: Array, chosen: Array) -> Array:
         return chosen
 
+    def marked(self, adjacency: Array, parts: Array) -> Array:
+        return _across(adjacency, parts)
+
     def score(self, adjacency: Array, there: Array, chosen: Array) -> Array:
         across = adjacency & chosen[..., :, None] & ~chosen[..., None, :]
         return _count(across).sum(axis=-1, dtype=np.int32)
@@ -167,3 +183,11 @@ RULES: dict[str, Any] = {
 
 def _count(nodes: Array) -> Array:
     return nodes.sum(axis=-1, dtype=np.int32)
+
+
+def _within(adjacency: Array, parts: Array) -> Array:
+    return adjacency & parts[..., :, None] & parts[..., None, :]
+
+
+def _across(adjacency: Array, parts: Array) -> Array:
+    return adjacency & (parts[..., :, None] != parts[..., None, :])

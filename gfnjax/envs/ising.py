@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 
 from gfnjax import registry
 from gfnjax.arguments import settle
-from gfnjax.envs.drawing import Panel, Target
+from gfnjax.envs.drawing import BLUE, Panel, Target
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.pytree import as_node, pytree, static
@@ -28,6 +28,8 @@ MAX_INDEXED_SPINS = 19
 # The transfer matrix has 2^side rows.
 MAX_TRANSFER_SIDE = 10
 NUM_REFERENCES = 2_000
+# Of spins that are down.
+BRIGHT = "#c3e0e2"
 
 
 class IsingState(NamedTuple):
@@ -153,6 +155,17 @@ class Ising(Comparable):
             Panel(magnetisation, "spins up"),
             Panel(correlation.reshape(shape), "column", "row", "correlation with spin 0"),
         )
+
+    def draw(self, axes: Any, state: IsingState) -> None:
+        """Draw the lattice on a matplotlib axes: up is dark, down bright, not set yet white."""
+        spins = np.asarray(state.spins).reshape(self.side, self.side)
+        colours = ("#ffffff", BLUE, BRIGHT)  # of 0, 1 and -1
+        rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours], np.uint8)
+        axes.imshow(rgb[spins], interpolation="nearest")
+        for draw_lines in (axes.hlines, axes.vlines):
+            draw_lines(np.arange(1, self.side) - 0.5, -0.5, self.side - 0.5, "white", linewidth=1)
+        axes.axis("off")
+        axes.set_title(f"{(spins == 1).sum()} of {self.num_spins} spins up")
 
     def _site(self, index: Array) -> Array:
         """`[n]` True at one site."""

@@ -65,7 +65,7 @@ def score(
     if "previous" in needs:
         before = scores if previous is None else look(previous)
         scores = scores._replace(previous=lax.stop_gradient(before))
-    resolve = partial(resolve_log_z, objective.log_z)
+    resolve = partial(resolve_log_z, objective.log_z, power=objective.log_z_power)
     return jax.vmap(resolve)(scores) if members else resolve(scores)
 
 

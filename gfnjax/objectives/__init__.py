@@ -10,6 +10,7 @@ from gfnjax.objectives.cyclic_balance import (
 )
 from gfnjax.objectives.detailed_balance import DetailedBalance, TargetDetailedBalance
 from gfnjax.objectives.entropy_ppo import EntropyPPO
+from gfnjax.objectives.f_trajectory_balance import FTrajectoryBalance
 from gfnjax.objectives.flow_matching import FlowMatching
 from gfnjax.objectives.flow_rl import FlowRL
 from gfnjax.objectives.forward_looking import ForwardLooking
@@ -30,12 +31,14 @@ from gfnjax.objectives.trajectory_balance import (
     LogPartitionVariance,
     TrajectoryBalance,
 )
+from gfnjax.objectives.weighted_balance import WeightedDetailedBalance
 
 __all__ = [
     "LEDGFN",
     "ContrastiveBalance",
     "DetailedBalance",
     "EntropyPPO",
+    "FTrajectoryBalance",
     "FlowMatching",
     "FlowRL",
     "ForwardLooking",
@@ -56,6 +59,7 @@ __all__ = [
     "SubTrajectoryBalance",
     "TargetDetailedBalance",
     "TrajectoryBalance",
+    "WeightedDetailedBalance",
 ]
 
 # A file is on the command line by being here.

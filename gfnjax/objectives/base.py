@@ -72,6 +72,8 @@ class Objective(Numbered):
             "all" of them, "complete" ones alone (the others weigh nothing), or "refused".
         value_scale: log F = value_scale * logsumexp(forward logits) at the optimum, for
             objectives that read values off the logits; None for the others.
+        log_z_power: which mean of the batch's weights w = R P_B / P_F the log Z "batch" is: 0 for
+            the mean of log w, else (1 / power) log of the mean of w^power, without gradient.
         looks_forward: whether the network holds log F minus the partial reward.
         relative_to_prior: whether the target is prior(x) R(x) / Z. True of what needs `log_prior`,
             unless a subclass with another use for the prior says otherwise.
@@ -90,6 +92,10 @@ class Objective(Numbered):
     @property
     def value_scale(self) -> Number | None:
         return None
+
+    @property
+    def log_z_power(self) -> Number:
+        return 0.0
 
     @property
     def looks_forward(self) -> bool:
@@ -267,10 +273,10 @@ def _check_stops(env: Environment, name: str) -> None:
         )
 
 
-def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
+def resolve_log_z(log_z: LogZ, scores: Scores, power: Number = 0.0) -> Scores:
     """Put the log Z an objective asks for into a batch of scores `[B, ...]`.
 
-    Scores without groups are one group.
+    Scores without groups are one group; `power` is its `log_z_power`.
 
     Raises:
         ValueError: for scores that are not those of a batch.
@@ -287,7 +293,9 @@ def resolve_log_z(log_z: LogZ, scores: Scores) -> Scores:
         if scores.log_prior is not None:  # in the place of P_B
             log_weight += (scores.log_prior - scores.log_pb).sum(axis=1)
         return scores._replace(log_z=groups.means(log_weight, scores.group))
-    return scores._replace(log_z=jnp.broadcast_to(spread.mean(log_weight), log_weight.shape))
+    plain = isinstance(power, float) and power == 0
+    mean = spread.mean(log_weight) if plain else spread.log_power_mean(log_weight, power)
+    return scores._replace(log_z=jnp.broadcast_to(mean, log_weight.shape))
 
 
 def weighted_loss(objective: Objective, regression: Regression, scores: Scores) -> Array:

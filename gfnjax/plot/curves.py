@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gfnjax.envs.drawing import BLUE as BLUE
+from gfnjax.envs.drawing import FAINT as FAINT
+from gfnjax.envs.drawing import INK as INK
+from gfnjax.envs.drawing import ORANGE as ORANGE
 from gfnjax.run.directory import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-BLUE, ORANGE, INK, FAINT = "#1f6f8b", "#d1603d", "#22303c", "#a9c3cc"
 
 
 def column(records: Sequence[Record], kind: str, name: str) -> tuple[np.ndarray, np.ndarray]:

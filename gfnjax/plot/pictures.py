@@ -29,7 +29,7 @@ from gfnjax.run.graphs import find_solutions, write_solutions
 from gfnjax.run.molecules import find_molecules, write_tables
 from gfnjax.run.session import Outcome
 from gfnjax.run.texts import find_texts, write_texts
-from gfnjax.run.trained import TrainedRun, load
+from gfnjax.run.trained import Contains, TrainedRun, load
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ MOST_LETTERS = 24
 QUALITY = "total_variation", "elbo", "true_log_z", "sampled_tv", "log_reward"
 
 
-def draw(source: Path | Outcome) -> list[Path]:
+def draw(source: str | Path | Outcome) -> list[Path]:
     """Draw all pictures of a run into its `pictures/`.
 
     Of molecules it writes tables beside them, into the folder of the run: `molecules.csv`,
@@ -60,8 +60,8 @@ def draw(source: Path | Outcome) -> list[Path]:
         UsageError: if a folder is not a run, or nothing has been logged yet.
         CheckpointError: if no checkpoint is good.
     """
-    run = source.run if isinstance(source, Outcome) else RunDirectory(source)
-    if isinstance(source, Path):
+    run = source.run if isinstance(source, Outcome) else RunDirectory(Path(source))
+    if not isinstance(source, Outcome):
         run.read_config()  # is it a run at all?
     records = run.read_metrics()
     if not records:
@@ -159,38 +159,52 @@ def summary(records: Sequence[Record], views: Views) -> Figure:
 
 @styled
 def objects(env: Any, found: Distributions, title: str) -> Figure:
-    """The best objects of a `Drawable` environment: the likeliest, or among samples the fittest."""
-    states, notes = _best_objects(env, found)
-    columns = 2 if len(notes) > 1 else 1
-    rows = -(-len(notes) // columns)
-    figure = new_figure(5.4 * columns, 3.8 * rows + 0.4)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for i, ax in enumerate(axes.flat):
-        if i == len(notes):
-            ax.axis("off")
-            break
+    """Objects of a `Drawable` environment: the likeliest.
+
+    Of samples the two fittest, and beside them two others as they came. Those that are drawn to
+    scale stand in one row, others in two.
+    """
+    states, notes = _shown_objects(env, found)
+    figure = new_figure(2.6 * max(len(notes), 2), 3.3)
+    axes = figure.subplots(1, len(notes), squeeze=False)[0]
+    for i, (ax, note) in enumerate(zip(axes, notes, strict=True)):
         env.draw(ax, jax.tree.map(lambda x, i=i: x[i], states))
-        ax.set_title(ax.get_title(loc="left") + notes[i])
+        ax.set_title(f"{ax.get_title(loc='left')}\n{note}")
+    if any(ax.get_aspect() == "auto" for ax in axes):
+        rows, columns = -(-len(notes) // 2), min(len(notes), 2)
+        figure.set_size_inches(5.4 * columns, 3.9 * rows + 0.4)
+        grid = figure.add_gridspec(rows, columns)
+        for i, ax in enumerate(axes):
+            ax.set_subplotspec(grid[i // columns, i % columns])
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
     return figure
 
 
-def _best_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
-    """Distinct states, best first, and a note on each."""
+def _shown_objects(env: Any, found: Distributions) -> tuple[Any, list[str]]:
+    """Distinct objects, best first, and a note on each."""
+    first, number = _distinct(env, found.states)
     if found.target is not None:
-        best = np.argsort(-found.learned, kind="stable")[:NUM_OBJECTS]
-        notes = [
-            f", P = {p:.2g} (target {q:.2g})"
-            for p, q in zip(found.learned[best], found.target[best], strict=True)
-        ]
-        return jax.tree.map(lambda x: x[best], found.states), notes
+        learned, target = (np.bincount(number, x) for x in (found.learned, found.target))
+        best = np.argsort(-learned, kind="stable")[:NUM_OBJECTS]
+        notes = [f"P = {learned[i]:.2g} (target {target[i]:.2g})" for i in best]
+        return jax.tree.map(lambda x: x[first[best]], found.states), notes
     log_reward = np.asarray(jax.jit(jax.vmap(env.log_reward))(found.states))
-    alike = jax.jit(jax.vmap(partial(canonical_of, env)))(found.states)
-    leaves = [np.asarray(x).reshape(log_reward.size, -1) for x in jax.tree.leaves(alike)]
-    _, first = np.unique(np.concatenate(leaves, axis=1), axis=0, return_index=True)
-    best = first[np.argsort(-log_reward[first], kind="stable")][:NUM_OBJECTS]
-    notes = [f", log R = {log_reward[i]:.4g}" for i in best]
-    return jax.tree.map(lambda x: x[best], found.states), notes
+    order = np.argsort(-log_reward[first], kind="stable")
+    best, others = first[order[: NUM_OBJECTS // 2]], np.sort(first[order[NUM_OBJECTS // 2 :]])
+    kinds = [("fittest", best), ("a sample", others[: NUM_OBJECTS // 2])]
+    rounded = [round(float(x), 4) + 0.0 for x in log_reward]  # not -0
+    notes = [f"{kind}: log R = {rounded[i]:.6g}" for kind, some in kinds for i in some]
+    shown = np.concatenate([some for _, some in kinds])
+    return jax.tree.map(lambda x: x[shown], found.states), notes
+
+
+def _distinct(env: Any, states: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Where each object comes first among states `[n, ...]`, and which one each state is `[n]`."""
+    alike = jax.jit(jax.vmap(partial(canonical_of, env)))(states)
+    leaves = [np.asarray(x) for x in jax.tree.leaves(alike)]
+    rows = np.concatenate([x.reshape(len(x), -1) for x in leaves], axis=1)
+    _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return first, number.reshape(-1)
 
 
 def _figures(trained: TrainedRun | Outcome, records: Sequence[Record]) -> list[tuple[str, Figure]]:
@@ -203,10 +217,18 @@ def _figures(trained: TrainedRun | Outcome, records: Sequence[Record]) -> list[t
             ("distribution", distributions(views, title)),
             ("summary", summary(records, views)),
         ]
-    env = getattr(gfn, "env", None)
+    env = _environment(gfn, state)
     if isinstance(env, Drawable):
         figures.append(("objects", objects(env, evaluator.distributions(state), title)))
     return figures + densities.figures(gfn, state, title)
+
+
+def _environment(gfn: Any, state: Any) -> Any:
+    """That of what was trained, whose reward has the numbers in force; None if there is none."""
+    if not isinstance(gfn, Contains):
+        return getattr(gfn, "env", None)
+    gfn, state = gfn.trained(state)
+    return gfn.at(state).env
 
 
 def _quality_text(records: Sequence[Record]) -> str:

@@ -64,7 +64,7 @@ def curves_of(table: Table, found: Statistics) -> Figure:
     figure = new_figure(5.6 * columns + (2.2 if columns == 1 else 0), 3.6 * rows + 0.5)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for ax, (title, lines) in zip(axes.flat, panels.items(), strict=False):
-        _panel(ax, steps, lines)
+        panel(ax, steps, lines)
         _legend(ax, title, outside=len(panels) == 1)
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
@@ -141,7 +141,8 @@ def _colors(count: int, ordered: bool) -> list[str]:
     return [COLORS[i % len(COLORS)] for i in range(count)]
 
 
-def _panel(ax: Axes, steps: np.ndarray, lines: Sequence[Line]) -> None:
+def panel(ax: Axes, steps: np.ndarray, lines: Sequence[Line]) -> None:
+    """Lines and their bands against the steps `[t]`."""
     for label, (middle, low, high), color, _ in lines:
         ax.fill_between(steps, low, high, color=color, alpha=0.16, linewidth=0)
         ax.plot(steps, middle, color=color, linewidth=1.8, label=label)

@@ -111,14 +111,14 @@ class RunDirectory:
 D = TypeVar("D", bound=RunDirectory)
 
 
-def create(path: Path | None, name: str, kind: type[D] = RunDirectory) -> D:
+def create(path: str | Path | None, name: str, kind: type[D] = RunDirectory) -> D:
     """A new directory of a kind: `path`, or the next free `runs/<name>-<number>`.
 
     Raises:
         UsageError: if it cannot be made, or holds something already.
     """
     try:
-        run = kind(_next_free(kind.home, name) if path is None else path)
+        run = kind(_next_free(kind.home, name) if path is None else Path(path))
         run.path.mkdir(parents=True, exist_ok=True)
         if run.config_file.exists():
             raise UsageError(

@@ -86,7 +86,9 @@ class _Session:
     interrupts: "Interrupts"
 
 
-def start(config: Config, output: Path | None = None, display: Display | None = None) -> Outcome:
+def start(
+    config: Config, output: str | Path | None = None, display: Display | None = None
+) -> Outcome:
     """Train from the beginning, in a new directory.
 
     Args:
@@ -106,7 +108,9 @@ def start(config: Config, output: Path | None = None, display: Display | None = 
         return _begin(session)
 
 
-def resume(directory: Path, steps: int | None = None, display: Display | None = None) -> Outcome:
+def resume(
+    directory: str | Path, steps: int | None = None, display: Display | None = None
+) -> Outcome:
     """Go on from the newest good checkpoint, as if the run had never been interrupted.
 
     Args:
@@ -119,7 +123,7 @@ def resume(directory: Path, steps: int | None = None, display: Display | None = 
         CheckpointError: if it has checkpoints and none is good.
         RunFailedError: as in `start`.
     """
-    run = RunDirectory(directory)
+    run = RunDirectory(Path(directory))
     config = run.read_config()
     if steps is not None:
         config = _extended(config, steps)

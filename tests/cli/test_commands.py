@@ -116,6 +116,7 @@ def test_dags_of_a_users_data(tmp_path, capsys, monkeypatch):
     assert re.search(r"also       largest error of a marginal 0\.\d{4}", out)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["env"]["data"] == str(tmp_path / "rain.csv")
+    assert (tmp_path / "run" / "pictures" / "objects.png").exists()
 
 
 @pytest.mark.slow
@@ -200,7 +201,10 @@ def test_every_environment_has_its_help(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("bogus", "subcommands: train, sweep, search, resume, plot, report, sample, list"),
+        (
+            "bogus",
+            "subcommands: train, sweep, search, resume, plot, report, sample, reproduce, list",
+        ),
         ("train", "train needs the name of an environment first, one of amp, bits"),
         ("train --steps 3 hypergrid", "train needs the name of an environment first"),
         ("train chess", "chess"),
@@ -239,7 +243,7 @@ def test_every_environment_has_its_help(capsys):
         ),
         (
             "train hypergrid --condition temperature",
-            "tb-flow or vargrad-group, or use --condition none",
+            "tb-flow, vargrad-group or wdb, or use --condition none",
         ),
         ("train hypergrid --objective gae --replay fifo", "; leave out --replay\n"),
         ("train hypergrid --objective gae --thompson 3", "leave out --thompson"),

@@ -28,11 +28,22 @@ def chi_square(p, q):
     return (p**2 / q).sum() - 1
 
 
+def jensen_shannon(p, q):
+    m = (p + q) / 2
+    return (p * jnp.log(p / m) + q * jnp.log(q / m)).sum() / 2
+
+
+def alpha_divergence(p, q):
+    return ((p**-0.5 * q**1.5).sum() - 1) / (0.5 * 1.5)
+
+
 DIVERGENCES = [
     (regression.square, reverse_kl, 2.0),
     (regression.forward_kl, forward_kl, 1.0),
     (regression.hellinger, squared_hellinger, 4.0),
     (regression.chi_square, chi_square, 0.5),
+    (regression.jensen_shannon, jensen_shannon, 4.0),
+    (regression.Alpha(-0.5), alpha_divergence, 1.0),
 ]
 
 
@@ -100,6 +111,15 @@ def test_far_out_everything_is_finite_and_points_home(g):
         (regression.hellinger, -2.0, 4 * np.e - 8),
         (regression.chi_square, 2.0, np.exp(2.0) - 3),
         (regression.chi_square, -1.0, np.exp(-1.0)),
+        # Li_2(-1/2) = -.448414, Li_2(-2) = -pi^2 / 6 - log(2)^2 / 2 + .448414.
+        (regression.jensen_shannon, np.log(2), 2 * (np.log(2) ** 2 + 0.4484142 - np.pi**2 / 12)),
+        (
+            regression.jensen_shannon,
+            -np.log(2),
+            2 * (-(np.log(2) ** 2) / 2 + np.pi**2 / 12 - 0.4484142),
+        ),
+        (regression.Alpha(3.0), 1.0, (np.exp(2.0) - 3) / 4),
+        (regression.Alpha(1.0), 3.0, 4.5),
     ],
 )
 def test_by_hand(g, residual, value):
@@ -114,7 +134,19 @@ def test_exponentials_continue_by_their_tangent(x64):
     np.testing.assert_allclose(rise, 2 * np.exp(EXPONENT_LIMIT), rtol=1e-6)
 
 
-@pytest.mark.parametrize("g", [regression.forward_kl, regression.hellinger, regression.chi_square])
+def test_alpha_divergences_are_the_named_ones(x64):
+    residual = jnp.linspace(-40.0, 40.0, 801)
+    known = {0.0: regression.forward_kl, 0.5: regression.hellinger, 2.0: regression.chi_square}
+    for alpha, g in (known | {1.0: lambda x: x**2 / 2}).items():
+        np.testing.assert_allclose(regression.Alpha(alpha)(residual), g(residual), rtol=1e-9)
+    with pytest.raises(ValueError, match="alpha must be finite"):
+        regression.Alpha(np.nan)
+
+
+SMALL = [regression.forward_kl, regression.hellinger, regression.chi_square]
+
+
+@pytest.mark.parametrize("g", [*SMALL, regression.jensen_shannon, regression.Alpha(0.2)])
 def test_small_residuals_are_not_lost_in_rounding(g):
     # g(D) = D^2 / 2 + O(D^3) of each.
     residual = jnp.array([1e-3, -1e-3, 1e-4, -1e-4, 1e-5, -1e-5], jnp.float32)

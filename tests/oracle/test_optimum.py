@@ -51,6 +51,7 @@ from gfnjax.objectives.base import (
 )
 from gfnjax.objectives.cyclic_balance import RegularisedDetailedBalance, StableDetailedBalance
 from gfnjax.objectives.entropy_ppo import EntropyPPO
+from gfnjax.objectives.f_trajectory_balance import FTrajectoryBalance
 from gfnjax.objectives.forward_looking import ForwardLooking
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
 from gfnjax.objectives.modified_subtrajectory_balance import ModifiedSubTrajectoryBalance
@@ -59,6 +60,7 @@ from gfnjax.objectives.prefix_balance import PrefixTrajectoryBalance
 from gfnjax.objectives.regression import REGRESSIONS
 from gfnjax.objectives.soft_q_learning import SoftDQN
 from gfnjax.objectives.trajectory_balance import ContrastiveBalance
+from gfnjax.objectives.weighted_balance import WeightedDetailedBalance
 from gfnjax.rewards.graph_building import Triangles
 from gfnjax.scoring import terminal_step
 from gfnjax.testing import binary_tree, diamond, exact_optimum
@@ -97,6 +99,9 @@ OBJECTIVES = {
     "sdb": StableDetailedBalance(),
     "sdb-flow": StableDetailedBalance("flow", beta=2.0, eta=0.5),
     "prefix-tb": PrefixTrajectoryBalance(),
+    "wdb": WeightedDetailedBalance(),
+    "f-tb": FTrajectoryBalance(),
+    "f-tb-js": FTrajectoryBalance("jensen-shannon"),
 }
 # The others with the square alone, for the time it takes to compile.
 ALL_REGRESSIONS = ("tb", "db")
@@ -150,7 +155,8 @@ def as_seen(objective, scores, drawn=False):
         scores = scores._replace(log_flow=scores.log_flow - offset)
     seen = jax.vmap(objective.adapt)(scores)
     same = jax.lax.stop_gradient(seen)
-    return resolve_log_z(objective.log_z, seen._replace(target=same, previous=same))
+    seen = seen._replace(target=same, previous=same)
+    return resolve_log_z(objective.log_z, seen, objective.log_z_power)
 
 
 # Compiling is all that takes time here.
@@ -274,7 +280,7 @@ def around():
 
 
 REFUSED = {"vargrad", "cb", "mdb", "msubtb", "msubtb-.5", "vargrad-group", "pg-baseline"}
-REFUSED |= {"pg-gae", "ent-ppo"}
+REFUSED |= {"pg-gae", "ent-ppo", "f-tb", "f-tb-js"}
 
 
 def test_a_tabular_graph_with_cycles(x64):

@@ -4,18 +4,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gfnjax
 from gfnjax import run
 from gfnjax.envs.drawing import Panel, Renderable
+from gfnjax.envs.graph_building import BuiltGraph, GraphBuilding
 from gfnjax.envs.hypergrid import Hypergrid, HypergridState
+from gfnjax.envs.ising import Ising, IsingState
 from gfnjax.plot import curves, pictures
 from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import RunDirectory
-from gfnjax.run.evaluation import make
+from gfnjax.run.evaluation import Distributions, make
 
 ROOT = Path(gfnjax.__file__).parents[1]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -140,6 +143,32 @@ def test_the_hypergrid_renders_marginals(num_dims, names):
             expected = [[weights[cell].sum() for cell in row] for row in at]
             assert (drawn.x_label, drawn.y_label) == (f"$x_{i + 1}$", f"$x_{j + 1}$")
         np.testing.assert_allclose(drawn.values, expected)
+
+
+def test_of_samples_the_fittest_are_drawn_and_some_as_they_came():
+    env = Ising(2, lambda spins: spins.sum().astype(float))
+    spins = jnp.array([[-1] * 4, [1, -1, -1, -1], [1] * 4, [-1] * 4, [1] * 3 + [-1], [1] * 4])
+    figure = pictures.objects(env, Distributions(IsingState(spins), np.ones(6) / 6, None), "found")
+    assert [title(ax) for ax in figure.axes] == [
+        "4 of 4 spins up\nfittest: log R = 4",
+        "3 of 4 spins up\nfittest: log R = 2",
+        "0 of 4 spins up\na sample: log R = -4",
+        "1 of 4 spins up\na sample: log R = -2",
+    ]
+    assert figure.get_suptitle() == "found"
+
+
+def test_the_likeliest_objects_are_those_of_all_their_states():
+    env = GraphBuilding(2, num_node_classes=2)
+    # The third graph is the second one, its nodes in another order.
+    nodes = jnp.array([[0, 0], [0, 1], [1, 0]])
+    states = BuiltGraph(nodes, jnp.full((3, 1), -1), jnp.ones(3, bool))
+    found = Distributions(states, np.array([0.4, 0.3, 0.3]), np.array([0.5, 0.2, 0.3]))
+    figure = pictures.objects(env, found, "")
+    assert [title(ax) for ax in figure.axes] == [
+        "2 nodes, 0 edges\nP = 0.6 (target 0.5)",
+        "2 nodes, 0 edges\nP = 0.4 (target 0.5)",
+    ]
 
 
 class Quiet:

@@ -8,7 +8,7 @@ import pytest
 
 from gfnjax.envs.phylogeny import phylogeny
 from gfnjax.policies.base import check_output
-from gfnjax.policies.forest import forest_policy
+from gfnjax.policies.forest import ForestConfig, forest_policy
 from gfnjax.testing import diamond
 
 SEQUENCES = {"a": "ACGTA?", "b": "ACGTTC", "c": "TCG-AA", "d": "TGGNCA", "e": "CGG-CA"}
@@ -65,3 +65,10 @@ def test_needs_a_phylogeny():
 def test_impossible_sizes_are_named():
     with pytest.raises(ValueError, match="num_layers must be at least 1"):
         forest_policy(phylogeny(SEQUENCES), num_layers=0)
+
+
+def test_the_flag_leaves_the_columns_out():
+    env = phylogeny(SEQUENCES)
+    made = ForestConfig(8, 2, 1, read_sets=False).make(env)
+    assert made == forest_policy(env, 8, 2, 1, read_sets=False)
+    assert made != ForestConfig(8, 2, 1).make(env)

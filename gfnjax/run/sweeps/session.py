@@ -79,7 +79,7 @@ class _Session:
 
 def start(
     config: SweepConfig,
-    output: Path | None = None,
+    output: str | Path | None = None,
     placement: Placement | None = None,
     display: Display | None = None,
     watch: Watch | None = None,
@@ -116,7 +116,7 @@ def start(
 
 
 def resume(
-    path: Path,
+    path: str | Path,
     placement: Placement | None = None,
     display: Display | None = None,
     watch: Watch | None = None,
@@ -135,7 +135,7 @@ def resume(
         CheckpointError: if a round has checkpoints and none is good.
         ProcessError: if another process has failed.
     """
-    sweep = SweepDirectory(path)
+    sweep = SweepDirectory(Path(path))
     config, rounds = together(sweep.read_sweep)
     placement = placement_of(sweep.read_asked()) if placement is None else placement
     members, evaluators = _prepare(config, placement)
@@ -152,7 +152,7 @@ def placement_of(asked: Mapping[str, Any]) -> Placement:
     return Placement(**{name: asked[name] for name in names if asked.get(name) is not None})
 
 
-def _created(config: SweepConfig, output: Path | None) -> str:
+def _created(config: SweepConfig, output: str | Path | None) -> str:
     path = directory.create(output, config.points[0].config.environment, SweepDirectory).path
     return str(path.absolute() if are_several() else path)
 

@@ -1,0 +1,127 @@
+"""Draw `docs/gallery/NAME.png`: a short run of every environment, and what it shows best.
+
+    GFNJAX_DATA=... python scripts/gallery.py [NAME ...] [--steps N]
+
+Without names all of them, about twenty minutes on two cores. `amp`, `molecules`, `phylogeny` and
+`qm9-small` need their data files, `molecules` RDKit. The pictures are committed, so they are made
+small: at most 1,000 pixels wide, of a few colours.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from gfnjax.envs.drawing import ORANGE
+from gfnjax.plot import pictures
+from gfnjax.run import configure, start
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "gallery"
+MAX_WIDTH, MAX_BYTES = 1_000, 40_000
+# As many as make a picture no larger.
+NUM_COLOURS = 96, 48, 24, 12
+# On white, in so many steps: of thin lines and points, which a palette by counting would lose.
+RARE, NUM_STEPS = ORANGE, 4
+
+
+class Run(NamedTuple):
+    """A run to draw: which of its pictures, and what is not the environment's default."""
+
+    picture: str
+    settings: dict[str, Any]
+
+
+FEW = {"evaluation_samples": 500}
+# Of one graph that fits a page; without a solver, of which a picture says nothing.
+GRAPH = {"num_graphs": 1, "graph_seed": 2, "probability": 0.15, "solver_seconds": 0.0}
+GRAPH |= FEW | {"gin": {"width": 32}, "steps": 200, "chunk_size": 100}
+BITS = {"num_bits": 12, "word_size": 3, "num_modes": 4, "beta": 24.0, "steps": 600}
+RUNS = {
+    "hypergrid": Run("summary", {"side": 16, "steps": 1_500}),
+    "hypergrid-20x4": Run("distribution", {"steps": 2_000, "chunk_size": 2_000}),
+    "cyclic-grid": Run("summary", {"steps": 1_500}),
+    "permutations": Run("summary", {"size": 6, "steps": 500, "chunk_size": 100}),
+    "bits": Run("summary", BITS),
+    "bits-left-to-right": Run("summary", BITS),
+    "tfbind8": Run("distribution", {"steps": 3_000, "chunk_size": 1_500}),
+    "qm9-small": Run("distribution", {"steps": 3_000, "chunk_size": 3_000}),
+    "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
+    "set": Run("summary", {"steps": 1_000}),
+    "ising": Run("objects", FEW | {"side": 6, "batch_size": 32, "steps": 600, "chunk_size": 200}),
+    "ising-learned": Run("summary", FEW | {"steps": 400, "chunk_size": 200}),
+    "dag": Run("objects", {"num_nodes": 4, "prior": "edge", "steps": 2_000}),
+    "graphs": Run("objects", {"steps": 1_500}),
+    "independent-set": Run("objects", GRAPH),
+    "clique": Run("objects", GRAPH | {"probability": 0.3, "graph_seed": 4}),
+    "dominating-set": Run("objects", GRAPH),
+    "max-cut": Run("objects", GRAPH),
+    "phylogeny": Run("objects", FEW | {"steps": 150, "chunk_size": 50}),
+    "molecules": Run(
+        "best", {"steps": 150, "chunk_size": 75, "condition": "none", "evaluation_samples": 200}
+    ),
+    "text": Run("texts", {"variant": "bigram", "steps": 300}),
+    "diffusion": Run(
+        "samples",
+        FEW | {"variant": "both", "steps": 300, "chunk_size": 100, "num_steps": 50},
+    ),
+    "box": Run("summary", {"steps": 600, "chunk_size": 200}),
+    "torus": Run("summary", {"steps": 400, "chunk_size": 100}),
+}
+
+
+def small(source: Path, target: Path) -> None:
+    """Write a picture anew, narrow enough for a page and of few colours."""
+    with Image.open(source) as image:
+        image = image.convert("RGB")
+    if image.width > MAX_WIDTH:
+        height = round(image.height * MAX_WIDTH / image.width)
+        image = image.resize((MAX_WIDTH, height), Image.Resampling.LANCZOS)
+    for number in NUM_COLOURS:
+        with_palette(image, number).save(target, optimize=True)
+        if target.stat().st_size <= MAX_BYTES:
+            break
+
+
+def with_palette(image: Image.Image, num_colours: int) -> Image.Image:
+    """The picture in `num_colours` of its colours and a few rare ones, white as it is."""
+    found = image.quantize(num_colours, dither=Image.Dither.NONE).getpalette() or []
+    share = np.linspace(0, 1, NUM_STEPS + 1)[:, None]
+    rare = np.array([int(RARE[i : i + 2], 16) for i in (1, 3, 5)])
+    palette = np.concatenate([np.reshape(found, (-1, 3)), 255 + share * (rare - 255)]).astype(int)
+    pixels = np.asarray(image)
+    colours, place = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    nearest = ((colours[:, None].astype(int) - palette) ** 2).sum(axis=-1).argmin(axis=1)
+    made = Image.fromarray(nearest[place].reshape(pixels.shape[:2]).astype(np.uint8), "P")
+    made.putpalette(palette.reshape(-1).tolist())
+    return made
+
+
+def draw(name: str, steps: int | None, folder: Path) -> Path:
+    """Train an environment as `RUNS` says, for so many steps if given, and draw its picture."""
+    picture, settings = RUNS[name]
+    config = configure(name, **settings | ({} if steps is None else {"steps": steps}))
+    target = folder / f"{name}.png"
+    with tempfile.TemporaryDirectory() as place:
+        drawn = pictures.draw(start(config, Path(place) / name))
+        small(next(path for path in drawn if path.name == f"{picture}.png"), target)
+    return target
+
+
+def main() -> None:
+    """Draw the pictures named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", choices=[[], *RUNS], metavar="NAME", default=[])
+    parser.add_argument("--steps", type=int, help="of each run; those that RUNS says without")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for name in arguments.names or RUNS:
+        path = draw(name, arguments.steps, arguments.folder)
+        print(f"wrote {path} ({path.stat().st_size:,} bytes)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
