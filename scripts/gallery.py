@@ -46,7 +46,7 @@ RUNS = {
     "permutations": Run("summary", {"size": 6, "steps": 500, "chunk_size": 100}),
     "bits": Run("summary", BITS),
     "bits-left-to-right": Run("summary", BITS),
-    "tfbind8": Run("distribution", {"steps": 3_000, "chunk_size": 1_500}),
+    "tfbind8": Run("distribution", {"batch_size": 64, "steps": 3_000, "chunk_size": 3_000}),
     "qm9-small": Run("distribution", {"steps": 3_000, "chunk_size": 3_000}),
     "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
     "set": Run("summary", {"steps": 1_000}),
@@ -58,7 +58,7 @@ RUNS = {
     "clique": Run("objects", GRAPH | {"probability": 0.3, "graph_seed": 4}),
     "dominating-set": Run("objects", GRAPH),
     "max-cut": Run("objects", GRAPH),
-    "phylogeny": Run("objects", FEW | {"steps": 150, "chunk_size": 50}),
+    "phylogeny": Run("objects", {"steps": 150, "chunk_size": 50, "evaluation_samples": 100}),
     "molecules": Run(
         "best", {"steps": 150, "chunk_size": 75, "condition": "none", "evaluation_samples": 200}
     ),
