@@ -15,16 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from gfnjax.envs.drawing import ORANGE
+from gfnjax.envs.drawing import INK, ORANGE
 from gfnjax.plot import pictures
 from gfnjax.run import configure, start
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "gallery"
 MAX_WIDTH, MAX_BYTES = 1_000, 40_000
 # As many as make a picture no larger.
-NUM_COLOURS = 96, 48, 24, 12
-# On white, in so many steps: of thin lines and points, which a palette by counting would lose.
-RARE, NUM_STEPS = ORANGE, 4
+NUM_COLOURS = 96, 48, 24, 16
+# On white, in so many steps: of thin lines, points and letters, which counting would lose.
+RARE, NUM_STEPS = (ORANGE, INK), 4
 
 
 class Run(NamedTuple):
@@ -46,7 +46,7 @@ RUNS = {
     "permutations": Run("summary", {"size": 6, "steps": 500, "chunk_size": 100}),
     "bits": Run("summary", BITS),
     "bits-left-to-right": Run("summary", BITS),
-    "tfbind8": Run("distribution", {"steps": 3_000, "chunk_size": 1_500}),
+    "tfbind8": Run("distribution", {"batch_size": 64, "steps": 3_000, "chunk_size": 3_000}),
     "qm9-small": Run("distribution", {"steps": 3_000, "chunk_size": 3_000}),
     "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
     "set": Run("summary", {"steps": 1_000}),
@@ -58,11 +58,11 @@ RUNS = {
     "clique": Run("objects", GRAPH | {"probability": 0.3, "graph_seed": 4}),
     "dominating-set": Run("objects", GRAPH),
     "max-cut": Run("objects", GRAPH),
-    "phylogeny": Run("objects", FEW | {"steps": 150, "chunk_size": 50}),
+    "phylogeny": Run("objects", {"steps": 150, "chunk_size": 50, "evaluation_samples": 100}),
     "molecules": Run(
         "best", {"steps": 150, "chunk_size": 75, "condition": "none", "evaluation_samples": 200}
     ),
-    "text": Run("texts", {"variant": "bigram", "steps": 300}),
+    "text": Run("distribution", {"variant": "bigram", "steps": 300}),
     "diffusion": Run(
         "samples",
         FEW | {"variant": "both", "steps": 300, "chunk_size": 100, "num_steps": 50},
@@ -89,8 +89,9 @@ def with_palette(image: Image.Image, num_colours: int) -> Image.Image:
     """The picture in `num_colours` of its colours and a few rare ones, white as it is."""
     found = image.quantize(num_colours, dither=Image.Dither.NONE).getpalette() or []
     share = np.linspace(0, 1, NUM_STEPS + 1)[:, None]
-    rare = np.array([int(RARE[i : i + 2], 16) for i in (1, 3, 5)])
-    palette = np.concatenate([np.reshape(found, (-1, 3)), 255 + share * (rare - 255)]).astype(int)
+    rare = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in RARE])
+    kept = [255 + share * (one - 255) for one in rare]
+    palette = np.concatenate([np.reshape(found, (-1, 3)), *kept]).astype(int)
     pixels = np.asarray(image)
     colours, place = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
     nearest = ((colours[:, None].astype(int) - palette) ** 2).sum(axis=-1).argmin(axis=1)
