@@ -39,12 +39,11 @@ from gfnjax.data import read_matrix
 from gfnjax.envs.dags import DAGs
 from gfnjax.metrics import directed_graphs, exact, state_graph
 from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
-from gfnjax.plot import networks
-from gfnjax.plot.style import STYLE
+from gfnjax.plot import networks, style
 from gfnjax.rewards.dags import posterior
 from gfnjax.rewards.gaussian_networks import bge
 
-plt.rcParams.update(STYLE)
+style.use()
 
 # %% [markdown]
 # ## Data

@@ -32,10 +32,10 @@ import numpy as np
 import gfnjax
 from gfnjax import DetailedBalance, ForwardLooking, GFlowNet, Hyperparameters, TrajectoryBalance
 from gfnjax.envs import additive_set
-from gfnjax.plot.style import STYLE
+from gfnjax.plot import style
 from gfnjax.samplers import OnPolicy, Windows
 
-plt.rcParams.update(STYLE)
+style.use()
 
 # %% [markdown]
 # ## The task

@@ -29,10 +29,9 @@ import numpy as np
 import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, Residuals, Scores, UniformBackward
 from gfnjax.metrics import exact, state_graph
-from gfnjax.plot import flows
-from gfnjax.plot.style import STYLE
+from gfnjax.plot import flows, style
 
-plt.rcParams.update(STYLE)
+style.use()
 
 # %% [markdown]
 # ## The game

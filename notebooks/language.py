@@ -146,4 +146,4 @@ if model is not None:
 
 # %% [markdown]
 # 640 samples are enough to see it; `gfnjax train text --variant integers` goes on from there, and
-# `docs/language.md` has what it reaches.
+# the page on language models has what it reaches.

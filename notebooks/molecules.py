@@ -38,12 +38,12 @@ from gfnjax.chemistry.vocabulary import vocabulary
 from gfnjax.envs.molecule_tasks import molecules
 from gfnjax.metrics import exact, state_graph
 from gfnjax.metrics.molecule_probability import log_prob
+from gfnjax.plot import style
 from gfnjax.plot.molecules import draw_growth, draw_molecules
-from gfnjax.plot.style import STYLE
 from gfnjax.policies.fragments import fragment_policy
 from gfnjax.rewards.properties import property_reward
 
-plt.rcParams.update(STYLE)
+style.use()
 
 # %% [markdown]
 # ## A vocabulary

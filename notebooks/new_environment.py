@@ -41,9 +41,9 @@ from gfnjax import registry
 from gfnjax.cli import main
 from gfnjax.envs.drawing import Panel
 from gfnjax.metrics import exact, state_graph
-from gfnjax.plot.style import STYLE
+from gfnjax.plot import style
 
-plt.rcParams.update(STYLE)
+style.use()
 
 # %% [markdown]
 # ## What is a state, what is an action?

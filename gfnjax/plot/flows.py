@@ -16,6 +16,8 @@ from gfnjax.shapes import check_shape
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+__all__ = ["draw", "layers"]
+
 MAX_DRAWN = 400
 # In points: the diameter of a state that nothing flows through and what s_0 has more; the width of
 # an arrow that carries all of Z; letters.

@@ -15,6 +15,8 @@ from gfnjax.shapes import check_shape
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+__all__ = ["circle", "draw"]
+
 # In points: an arrow of weight one, one that carries nothing, and its head beyond its shaft.
 WIDEST, THINNEST, HEAD = 7.0, 0.5, 4.5
 # Arrows there and back leave each other room.

@@ -37,7 +37,14 @@ STYLE = {
     "figure.dpi": 130,
 }
 
+__all__ = ["use"]
+
 P = ParamSpec("P")
+
+
+def use() -> None:
+    """Draw one's own figures in the style of the library's: sets matplotlib's `rcParams`."""
+    _matplotlib().rcParams.update(STYLE)
 
 
 def styled(make: Callable[P, Figure]) -> Callable[P, Figure]:

@@ -14,7 +14,7 @@ from gfnjax.envs.drawing import Panel, Renderable
 from gfnjax.envs.graph_building import BuiltGraph, GraphBuilding
 from gfnjax.envs.hypergrid import Hypergrid, HypergridState
 from gfnjax.envs.ising import Ising, IsingState
-from gfnjax.plot import curves, pictures
+from gfnjax.plot import curves, pictures, style
 from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import RunDirectory
@@ -71,6 +71,14 @@ def test_learning_curves_show_what_was_logged():
 def test_a_notebook_shows_a_figure_without_pyplot():
     figure = pictures.learning_curves(RECORDS)
     assert figure._repr_png_().startswith(PNG)
+
+
+def test_own_figures_may_have_the_style():
+    import matplotlib
+
+    with matplotlib.rc_context():
+        style.use()
+        assert {name: matplotlib.rcParams[name] for name in style.STYLE} == style.STYLE
 
 
 def test_without_exact_metrics_the_elbo_is_drawn():
