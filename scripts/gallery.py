@@ -17,14 +17,17 @@ from PIL import Image
 
 from gfnjax.envs.drawing import INK, ORANGE
 from gfnjax.plot import pictures
+from gfnjax.plot.style import shades
 from gfnjax.run import configure, start
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "gallery"
-MAX_WIDTH, MAX_BYTES = 1_000, 40_000
-# As many as make a picture no larger.
-NUM_COLOURS = 96, 48, 24, 16
+# Width and number of colours: the first that make a picture no larger than that.
+SIZES = (1_000, 96), (1_000, 32), (1_000, 12), (800, 12), (650, 12)
+MAX_BYTES = 60_000
 # On white, in so many steps: of thin lines, points and letters, which counting would lose.
 RARE, NUM_STEPS = (ORANGE, INK), 4
+# Of heat maps, whose bars of colours are small.
+NUM_SHADES = 20
 
 
 class Run(NamedTuple):
@@ -76,11 +79,11 @@ def small(source: Path, target: Path) -> None:
     """Write a picture anew, narrow enough for a page and of few colours."""
     with Image.open(source) as image:
         image = image.convert("RGB")
-    if image.width > MAX_WIDTH:
-        height = round(image.height * MAX_WIDTH / image.width)
-        image = image.resize((MAX_WIDTH, height), Image.Resampling.LANCZOS)
-    for number in NUM_COLOURS:
-        with_palette(image, number).save(target, optimize=True)
+    for width, num_colours in SIZES:
+        height = round(image.height * width / image.width)
+        fits = image.width <= width
+        narrow = image if fits else image.resize((width, height), Image.Resampling.LANCZOS)
+        with_palette(narrow, num_colours).save(target, optimize=True)
         if target.stat().st_size <= MAX_BYTES:
             break
 
@@ -91,6 +94,7 @@ def with_palette(image: Image.Image, num_colours: int) -> Image.Image:
     share = np.linspace(0, 1, NUM_STEPS + 1)[:, None]
     rare = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in RARE])
     kept = [255 + share * (one - 255) for one in rare]
+    kept.append(255 * shades()(np.linspace(0, 1, NUM_SHADES))[:, :3])
     palette = np.concatenate([np.reshape(found, (-1, 3)), *kept]).astype(int)
     pixels = np.asarray(image)
     colours, place = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)

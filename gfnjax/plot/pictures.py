@@ -165,7 +165,7 @@ def objects(env: Any, found: Distributions, title: str) -> Figure:
     scale stand in one row, others in two.
     """
     states, notes = _shown_objects(env, found)
-    figure = new_figure(2.6 * max(len(notes), 2), 3.3)
+    figure = new_figure(2.6 * max(len(notes), 2), 3.5)
     axes = figure.subplots(1, len(notes), squeeze=False)[0]
     for i, (ax, note) in enumerate(zip(axes, notes, strict=True)):
         env.draw(ax, jax.tree.map(lambda x, i=i: x[i], states))
