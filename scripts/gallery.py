@@ -44,7 +44,7 @@ GRAPH |= FEW | {"gin": {"width": 32}, "steps": 200, "chunk_size": 100}
 BITS = {"num_bits": 12, "word_size": 3, "num_modes": 4, "beta": 24.0, "steps": 600}
 RUNS = {
     "hypergrid": Run("summary", {"side": 16, "steps": 1_500}),
-    "hypergrid-20x4": Run("distribution", {"steps": 2_000, "chunk_size": 2_000}),
+    "hypergrid-20x4": Run("distribution", {"chunk_size": 6_250}),
     "cyclic-grid": Run("summary", {"steps": 1_500}),
     "permutations": Run("summary", {"size": 6, "steps": 500, "chunk_size": 100}),
     "bits": Run("summary", BITS),
@@ -53,8 +53,11 @@ RUNS = {
     "qm9-small": Run("distribution", {"steps": 3_000, "chunk_size": 3_000}),
     "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
     "set": Run("summary", {"steps": 1_000}),
-    "ising": Run("objects", FEW | {"side": 6, "batch_size": 32, "steps": 600, "chunk_size": 200}),
-    "ising-learned": Run("summary", FEW | {"steps": 400, "chunk_size": 200}),
+    "ising": Run(
+        "objects",
+        FEW | {"side": 6, "objective": "fl-subtb", "batch_size": 32, "steps": 1_000},
+    ),
+    "ising-learned": Run("summary", FEW | {"steps": 1_600, "chunk_size": 400}),
     "dag": Run("objects", {"num_nodes": 4, "prior": "edge", "steps": 2_000}),
     "graphs": Run("objects", {"steps": 1_500}),
     "independent-set": Run("objects", GRAPH),
@@ -70,7 +73,7 @@ RUNS = {
         "samples",
         FEW | {"variant": "both", "steps": 300, "chunk_size": 100, "num_steps": 50},
     ),
-    "box": Run("summary", {"steps": 600, "chunk_size": 200}),
+    "box": Run("summary", {"steps": 1_200, "chunk_size": 200}),
     "torus": Run("summary", {"steps": 400, "chunk_size": 100}),
 }
 
