@@ -43,8 +43,6 @@ def commands(text: str) -> list[list[str]]:
 
 def shortened(words: list[str]) -> list[str]:
     """The arguments of a command of gfnjax, for a few steps."""
-    if "--compile-for" in words:
-        return words
     if "resume" in words and "--steps" in words:
         return [*words[: words.index("--steps")], "--steps", "6"]
     return [*words, *next((SHORT[word].split() for word in words if word in SHORT), [])]
@@ -53,10 +51,12 @@ def shortened(words: list[str]) -> list[str]:
 def carry_out(words: list[str], trained: set[str]) -> None:
     """Run a command of gfnjax; of an environment that has been `trained` it must be understood.
 
-    What continues a run, and lists or draws, is always run.
+    What continues a run, and lists or draws, is always run. The compiler of TPUs may be missing.
     """
     kind, name = words[:1], "".join(words[1:2])
-    if kind == ["sample"] or (kind == ["train"] and name in trained):
+    if "--compile-for" in words:
+        assert parse(words[: words.index("--compile-for")])[0] is not None
+    elif kind == ["sample"] or (kind == ["train"] and name in trained):
         assert parse(words)[0] is not None
     else:
         assert main(shortened(words)) == 0, words
