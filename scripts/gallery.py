@@ -61,7 +61,7 @@ RUNS = {
     "dag": Run("objects", {"num_nodes": 4, "prior": "edge", "steps": 2_000}),
     "graphs": Run("objects", {"steps": 1_500}),
     "independent-set": Run("objects", GRAPH),
-    "clique": Run("objects", GRAPH | {"probability": 0.3, "graph_seed": 4}),
+    "clique": Run("objects", GRAPH | {"family": "rb", "graph_seed": 1}),
     "dominating-set": Run("objects", GRAPH),
     "max-cut": Run("objects", GRAPH),
     "phylogeny": Run("objects", {"steps": 150, "chunk_size": 50, "evaluation_samples": 100}),
