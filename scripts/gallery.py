@@ -53,10 +53,7 @@ RUNS = {
     "qm9-small": Run("distribution", {"steps": 3_000, "chunk_size": 3_000}),
     "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
     "set": Run("summary", {"steps": 1_000}),
-    "ising": Run(
-        "objects",
-        FEW | {"side": 6, "objective": "fl-subtb", "batch_size": 32, "steps": 1_000},
-    ),
+    "ising": Run("objects", FEW | {"side": 6, "steps": 2_000}),
     "ising-learned": Run("summary", FEW | {"steps": 1_600, "chunk_size": 400}),
     "dag": Run("objects", {"num_nodes": 4, "prior": "edge", "steps": 2_000}),
     "graphs": Run("objects", {"steps": 1_500}),
