@@ -41,7 +41,7 @@ FEW = {"evaluation_samples": 500}
 # Of one graph that fits a page; without a solver, of which a picture says nothing.
 GRAPH = {"num_graphs": 1, "graph_seed": 2, "probability": 0.15, "solver_seconds": 0.0}
 GRAPH |= FEW | {"gin": {"width": 32}, "steps": 200, "chunk_size": 100}
-BITS = {"num_bits": 12, "word_size": 3, "num_modes": 4, "beta": 24.0, "steps": 600}
+BITS = {"num_bits": 12, "word_size": 3, "num_modes": 4, "beta": 24.0, "steps": 1_500}
 RUNS = {
     "hypergrid": Run("summary", {"side": 16, "steps": 1_500}),
     "hypergrid-20x4": Run("distribution", {"chunk_size": 6_250}),
@@ -53,7 +53,7 @@ RUNS = {
     "qm9-small": Run("distribution", {"steps": 3_000, "chunk_size": 3_000}),
     "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
     "set": Run("summary", {"steps": 1_000}),
-    "ising": Run("objects", FEW | {"side": 6, "steps": 2_000}),
+    "ising": Run("objects", FEW | {"side": 6, "sigma": 0.15, "steps": 2_000}),
     "ising-learned": Run("summary", FEW | {"steps": 1_600, "chunk_size": 400}),
     "dag": Run("objects", {"num_nodes": 4, "prior": "edge", "steps": 2_000}),
     "graphs": Run("objects", {"steps": 1_500}),
