@@ -38,13 +38,16 @@ class Run(NamedTuple):
 
 
 FEW = {"evaluation_samples": 500}
+# Far corners are found late.
+LATE = {"epsilon_steps": 30_000}
 # Of one graph that fits a page; without a solver, of which a picture says nothing.
 GRAPH = {"num_graphs": 1, "graph_seed": 2, "probability": 0.15, "solver_seconds": 0.0}
 GRAPH |= FEW | {"gin": {"width": 32}, "steps": 200, "chunk_size": 100}
 BITS = {"num_bits": 12, "word_size": 3, "num_modes": 4, "beta": 24.0, "steps": 1_500}
+BITS |= {"epsilon": 0.05}
 RUNS = {
     "hypergrid": Run("summary", {"side": 16, "steps": 1_500}),
-    "hypergrid-20x4": Run("distribution", {"chunk_size": 6_250}),
+    "hypergrid-20x4": Run("distribution", LATE | {"steps": 8_000, "chunk_size": 4_000}),
     "cyclic-grid": Run("summary", {"steps": 1_500}),
     "permutations": Run("summary", {"size": 6, "steps": 500, "chunk_size": 100}),
     "bits": Run("summary", BITS),
