@@ -38,13 +38,16 @@ class Run(NamedTuple):
 
 
 FEW = {"evaluation_samples": 500}
+# Far corners are found late.
+LATE = {"epsilon_steps": 30_000}
 # Of one graph that fits a page; without a solver, of which a picture says nothing.
 GRAPH = {"num_graphs": 1, "graph_seed": 2, "probability": 0.15, "solver_seconds": 0.0}
 GRAPH |= FEW | {"gin": {"width": 32}, "steps": 200, "chunk_size": 100}
-BITS = {"num_bits": 12, "word_size": 3, "num_modes": 4, "beta": 24.0, "steps": 600}
+BITS = {"num_bits": 12, "word_size": 3, "num_modes": 4, "beta": 24.0, "steps": 1_500}
+BITS |= {"epsilon": 0.05}
 RUNS = {
     "hypergrid": Run("summary", {"side": 16, "steps": 1_500}),
-    "hypergrid-20x4": Run("distribution", {"chunk_size": 6_250}),
+    "hypergrid-20x4": Run("distribution", LATE | {"steps": 8_000, "chunk_size": 4_000}),
     "cyclic-grid": Run("summary", {"steps": 1_500}),
     "permutations": Run("summary", {"size": 6, "steps": 500, "chunk_size": 100}),
     "bits": Run("summary", BITS),
@@ -53,10 +56,7 @@ RUNS = {
     "qm9-small": Run("distribution", {"steps": 3_000, "chunk_size": 3_000}),
     "amp": Run("distribution", FEW | {"steps": 60, "chunk_size": 30}),
     "set": Run("summary", {"steps": 1_000}),
-    "ising": Run(
-        "objects",
-        FEW | {"side": 6, "objective": "fl-subtb", "batch_size": 32, "steps": 1_000},
-    ),
+    "ising": Run("objects", FEW | {"side": 6, "sigma": 0.15, "steps": 2_000}),
     "ising-learned": Run("summary", FEW | {"steps": 1_600, "chunk_size": 400}),
     "dag": Run("objects", {"num_nodes": 4, "prior": "edge", "steps": 2_000}),
     "graphs": Run("objects", {"steps": 1_500}),

@@ -90,16 +90,28 @@ def effort_of_the_compiler(request, quick_options):
     compiler.get_compile_options = _compile_options if optimised else quick_options
 
 
-@pytest.fixture(scope="module", autouse=True)
-def forget_programs():
+def _forget_programs():
     """A process may map only so much memory: thousands of compiled programs are too many.
 
     To forget takes as long as a test, and what is forgotten is traced and lowered again.
     """
-    yield
     maps = Path("/proc/self/maps")
     if not maps.exists() or maps.read_bytes().count(b"\n") > 25_000:
         jax.clear_caches()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs_of_a_module():
+    yield
+    _forget_programs()
+
+
+@pytest.fixture(autouse=True)
+def forget_programs_of_a_slow_test(request):
+    """A page of the documentation compiles as much as a module."""
+    yield
+    if "slow" in request.keywords:
+        _forget_programs()
 
 
 @pytest.fixture

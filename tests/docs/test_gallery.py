@@ -77,4 +77,4 @@ def test_few_pixels_of_a_colour_keep_it(script):
 def test_the_runs_of_the_script_can_be_described(name, script):
     config = gfnjax.run.configure(name, **script.RUNS[name].settings)
     assert config.environment == name
-    assert config.training.steps <= 6_250
+    assert config.training.steps <= 10_000

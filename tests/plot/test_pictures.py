@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from gfnjax.envs.drawing import Panel, Renderable
 from gfnjax.envs.graph_building import BuiltGraph, GraphBuilding
 from gfnjax.envs.hypergrid import Hypergrid, HypergridState
 from gfnjax.envs.ising import Ising, IsingState
+from gfnjax.envs.tempered import tempered
 from gfnjax.plot import curves, pictures, style
+from gfnjax.policies import UniformBackward, uniform_policy
 from gfnjax.run.choices import configure
 from gfnjax.run.config import UsageError
 from gfnjax.run.directory import RunDirectory
@@ -164,6 +167,15 @@ def test_of_samples_the_fittest_are_drawn_and_some_as_they_came():
         "1 of 4 spins up\na sample: log R = -2",
     ]
     assert figure.get_suptitle() == "found"
+
+
+def test_the_reward_is_that_in_force():
+    env = tempered(Ising(2, lambda spins: spins.sum().astype(float)), lambda step: 1.0 + step)
+    gfn = gfnjax.GFlowNet(env, uniform_policy(env), gfnjax.TrajectoryBalance(), UniformBackward())
+    state = gfn.init(jax.random.key(0))._replace(step=jnp.int32(2))
+    shown = pictures._environment(gfn, state)
+    assert float(shown.log_reward(IsingState(jnp.ones(4, jnp.int32)))) == 12.0
+    assert pictures._environment(object(), None) is None
 
 
 def test_the_likeliest_objects_are_those_of_all_their_states():
