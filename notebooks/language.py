@@ -30,7 +30,10 @@ from gfnjax.envs import tempered
 from gfnjax.envs.bigram import bigram, solve, tempered_model, total_variation
 from gfnjax.metrics import exact, state_graph
 from gfnjax.objectives import ModifiedSubTrajectoryBalance
+from gfnjax.plot import style
 from gfnjax.policies import causal_transformer_policy
+
+style.use()
 
 letters, length = 5, 6
 for temperature in (1.0, 0.8, 0.5):
@@ -63,15 +66,27 @@ gfn = gfnjax.GFlowNet(
 graph = state_graph.build_graph(env)  # of all 39,061 states
 
 
-def distance(params):
-    return exact.evaluate(graph, exact.policy_table(gfn.model, params).log_pf).total_variation
+def distance(gfn, state):
+    log_pf = exact.policy_table(gfn.model, state.params).log_pf
+    return {"distance": exact.evaluate(graph, log_pf).total_variation}
 
 
-state, history = gfnjax.train(gfn, jax.random.key(0), num_steps=steps)
-print(f"exact TV {distance(state.params):.4f} after {steps:,} steps")
-plt.semilogy(np.asarray(history.info.loss))
-plt.xlabel("step")
-plt.ylabel("loss, nats squared")
+state, history = gfnjax.train(
+    gfn, jax.random.key(0), num_steps=steps, chunk_size=250, evaluate=distance
+)
+best = solve(letters, length, temperature)
+others = {
+    "the model itself": tempered_model(letters, length),
+    f"each token at T {temperature}": tempered_model(letters, length, temperature),
+}
+figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+found = [evaluation["distance"] for evaluation in history.evaluations]
+axes.plot(range(250, steps + 1, 250), found, marker="o", label="GFlowNet")
+for (name, policy), color in zip(others.items(), ("C1", "C2"), strict=True):
+    axes.axhline(total_variation(best.log_policy, policy), color=color, linestyle="--", label=name)
+axes.set(xlabel="training steps", ylabel="exact total variation", yscale="log")
+axes.set_title(f"texts of up to {length} letters, p(z) to the power of 1/{temperature}")
+axes.legend()
 plt.show()
 
 # %% [markdown]
@@ -95,16 +110,6 @@ except ModuleNotFoundError as error:
 # %%
 PROMPT = "The following is a random integer drawn uniformly between 0 and 100: "
 NUMBERS = [str(number) for number in range(101)]
-
-
-def show(log_q, title):
-    plt.figure(figsize=(8, 2))
-    plt.bar(range(101), np.exp(np.asarray(log_q)))
-    plt.axhline(1 / 101, color="black", linewidth=0.8)
-    plt.xlabel("number")
-    plt.ylabel("probability")
-    plt.title(title)
-    plt.show()
 
 
 if model is not None:
@@ -132,18 +137,31 @@ if model is not None:
         row[: len(number)] = [int(digit) for digit in number]
     listed = TextState(jnp.asarray(tokens), jnp.ones(101, bool), jnp.zeros(101, jnp.int32))
     state = gfn.init(jax.random.key(0))
-    found = listed_distribution(gfn.model, state.params, listed, batch_size=101)
-    print(f"valid {float(found.mass):.4f}, KL to the uniform distribution {float(found.kl):.4f}")
-    show(found.log_q, "the model itself")
+    before = listed_distribution(gfn.model, state.params, listed, batch_size=101)
+    print(f"valid {float(before.mass):.4f}, KL to the uniform distribution {float(before.kl):.4f}")
 
 # %%
 if model is not None:
     state, history = gfnjax.train(gfn, state, num_steps=40, chunk_size=20)
-    found = listed_distribution(gfn.model, state.params, listed, batch_size=101)
-    print(f"valid {float(found.mass):.4f}, KL to the uniform distribution {float(found.kl):.4f}")
-    show(found.log_q, "after 40 steps")
     print(env.texts(gfnjax.terminal_states(gfn.sample(state.params, jax.random.key(1), 20))))
+    after = listed_distribution(gfn.model, state.params, listed, batch_size=101)
+    print(f"valid {float(after.mass):.4f}, KL to the uniform distribution {float(after.kl):.4f}")
 
 # %% [markdown]
 # 640 samples are enough to see it; `gfnjax train text --variant integers` goes on from there, and
 # the page on language models has what it reaches.
+
+# %%
+if model is not None:
+    figure, panels = plt.subplots(
+        2, 1, figsize=(8, 4), sharex=True, sharey=True, layout="constrained"
+    )
+    for axes, found, title in zip(
+        panels, (before, after), ("the model itself", "after 40 steps"), strict=True
+    ):
+        axes.bar(range(101), np.exp(np.asarray(found.log_q)))
+        axes.axhline(1 / 101, color="black", linewidth=0.8, label="wanted")
+        axes.set(ylabel="probability", title=f"{title}: KL {float(found.kl):.2f} nats")
+    panels[0].legend()
+    panels[1].set_xlabel("number")
+    plt.show()

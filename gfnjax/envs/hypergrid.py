@@ -175,7 +175,8 @@ class _Grid:
     "hypergrid-20x4",
     summary="the grid of side 20 in 4 dimensions that papers report (160,000 objects)",
     values={"num_dims": 4, "side": 20, "variant": "easy"},
-    defaults={"steps": 6_250, "chunk_size": 1_250, "epsilon": 0.1, "epsilon_share": 0.48},
+    # A falling epsilon ends the search before the far corners are found, in some runs.
+    defaults={"steps": 6_250, "chunk_size": 1_250, "epsilon": 0.1},
 )
 @dataclass(frozen=True)
 class HypergridConfig(Condition, _Grid):

@@ -9,7 +9,7 @@ SETTINGS = {
     "steps": 10_000,
     "chunk_size": 1_000,
     "epsilon": 0.1,
-    "epsilon_share": 0.48,
+    "epsilon_steps": 30_000,
 }
 PUBLISHED = {"tlm": Published("faster convergence", "2410.15474, abstract (curves within)")}
 

@@ -57,6 +57,6 @@ SETS = Reproduction(
         "draws the mean reward of the best 100 sets found, which a sampler that prefers good "
         "sets too much wins, ours is the distance from the exact log Z and marginals. Log Z and "
         "all flows start at 0 there and, by default, at a batch's estimate here. Marginals are "
-        "of 20,000 samples. Seconds are those of the machine at the time, other jobs included."
+        "of 6,000 samples. Seconds are those of the machine at the time, other jobs included."
     ),
 )

@@ -14,7 +14,6 @@ from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.rollout import terminal_states
 from gfnjax.run.evaluation.base import (
     NUM_SAMPLES,
-    PART_BATCHES,
     Distributions,
     Views,
     drawn,
@@ -22,6 +21,9 @@ from gfnjax.run.evaluation.base import (
 )
 from gfnjax.training import RunInfo
 from gfnjax.types import Array, Trajectory
+
+# Times as many objects where they are compared with a target.
+COMPARED = 10
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class ChainEvaluator:
     @property
     def num_samples(self) -> int:
         """Objects visited; more where that shows how close their frequencies come to the target."""
-        return NUM_SAMPLES * (1 if self.graph is None and self.known is None else PART_BATCHES)
+        return NUM_SAMPLES * (1 if self.graph is None and self.known is None else COMPARED)
 
     def _visit(self, state: ChainState, key: Array) -> Trajectory:
         return _visit(self.chains, state, key, self.num_samples)
