@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 from gfnjax.numbers import numbers_of, with_numbers, without_numbers
 
+__all__ = ["pytree", "static"]
+
 T = TypeVar("T")
 
 

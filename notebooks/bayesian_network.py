@@ -36,9 +36,9 @@ import optax
 
 import gfnjax
 from gfnjax.data import read_matrix
-from gfnjax.envs.dags import DAGs
+from gfnjax.envs import DAGs
 from gfnjax.metrics import directed_graphs, exact, state_graph
-from gfnjax.objectives.modified_detailed_balance import ModifiedDetailedBalance
+from gfnjax.objectives import ModifiedDetailedBalance
 from gfnjax.plot import networks, style
 from gfnjax.rewards.dags import posterior
 from gfnjax.rewards.gaussian_networks import bge

@@ -103,7 +103,7 @@ assert found["gradient and noise"]["modes"] == 6
 # `gfnjax train diffusion --target gmm25 --variant both` does the same on the command line, with
 # MALA search and a ranked replay buffer; `--target many-well` is the task on which the heavier well
 # of every pair, sampled perfectly, is off by exactly 2.7078. A target of your own is a function of
-# `x`; the page on real actions has the rest: boxes, angles, and how to write a kind of action.
+# `x`; the page on continuous spaces has the rest: boxes, angles, and how to write a kind of action.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), sharex=True, sharey=True)

@@ -117,7 +117,7 @@ if model is not None:
     from gfnjax.metrics.texts import listed_distribution
     from gfnjax.policies.language import language_policy
     from gfnjax.rewards.text import uniform_over
-    from gfnjax.samplers.groups import Groups
+    from gfnjax.samplers import Groups
 
     digits = "0123456789"
     reward = uniform_over(NUMBERS, model.tokenizer, log_floor=-10.0, pieces=digits)

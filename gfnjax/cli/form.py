@@ -24,7 +24,7 @@ HELP = {
     "replay": "kind of replay buffer",
     "logger": "where metrics go besides metrics.jsonl; may be given more than once",
     "variant": "other settings than the usual ones, which other flags may change",
-    "output": "folder of the run, new or empty; runs/NAME-NUMBER without",
+    "output": "folder of the {what}, new or empty; {what}s/NAME-NUMBER without",
 }
 
 
@@ -40,7 +40,8 @@ def make_form(parts: Parts, flags: Sequence[Flag], command: str, own: type | Non
         variants = one_of(tuple(parts.environment.variants))
         hint = Annotated[variants, tyro.conf.arg(help=HELP["variant"])]  # type: ignore
         members.append(("variant", hint, next(iter(parts.environment.variants))))
-    members.append(("output", Annotated[Path | None, tyro.conf.arg(help=HELP["output"])], None))
+    output = HELP["output"].format(what="run" if command == "train" else "sweep")
+    members.append(("output", Annotated[Path | None, tyro.conf.arg(help=output)], None))
     if own is not None:
         title = tyro.conf.arg(name=command, help="")
         members.append((command, Annotated[own, title], dataclasses.MISSING))

@@ -6,6 +6,7 @@ from gfnjax.envs.base import (
     Conditioned,
     Enumerable,
     Environment,
+    Measurable,
     PartialReward,
     PathReward,
     RandomSource,
@@ -22,7 +23,7 @@ from gfnjax.envs.conditional import (
 from gfnjax.envs.cyclic_hypergrid import CyclicHypergrid, UniformSourceHypergrid
 from gfnjax.envs.dags import DAGs
 from gfnjax.envs.diffusion import Diffusion
-from gfnjax.envs.drawing import Renderable
+from gfnjax.envs.drawing import Drawable, Renderable
 from gfnjax.envs.graph_building import GraphBuilding
 from gfnjax.envs.graph_problems import GraphProblem, graph_problem
 from gfnjax.envs.graph_tasks import GraphConfig
@@ -47,6 +48,7 @@ __all__ = [
     "CyclicHypergrid",
     "DAGs",
     "Diffusion",
+    "Drawable",
     "Enumerable",
     "Environment",
     "FixedSequence",
@@ -56,6 +58,7 @@ __all__ = [
     "Hypergrid",
     "Ising",
     "ListedText",
+    "Measurable",
     "Molecules",
     "PartialReward",
     "PathReward",
