@@ -71,6 +71,7 @@ def setup(app):
         if name == "index":
             text = (HERE.parent / "README.md").read_text()
             text = text.replace("](docs/", "](").replace("](CONTRIBUTING.md", "](contributing.md")
+            text = text.replace("](CHANGELOG.md", "](changelog.md")
             source[0] = text + source[0]
         source[0] = NOTEBOOK.sub(r"{doc}`\1 </notebooks/\2>`", source[0])
 

@@ -336,7 +336,7 @@ for row in history.evaluations:
 # ## A name on the command line
 #
 # A frozen dataclass with `make` under a decorator is all it takes; its fields become flags. With
-# all of this in a file of your own, `folding.py`,
+# the classes and this dataclass in a file of your own, `folding.py`,
 #
 # ```bash
 # gfnjax --import folding train fold --sequence HHPPHPPHPH --objective fl-db
