@@ -165,3 +165,7 @@ if model is not None:
     panels[0].legend()
     panels[1].set_xlabel("number")
     plt.show()
+
+# %% [markdown]
+# *Asked for a random integer, the model has its favourites; after 640 samples it has fewer. The
+# line is what each of the 101 numbers should have.*
