@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gfnjax import masking
 from gfnjax.arguments import check_key, whole
-from gfnjax.envs.base import Environment, source_state
+from gfnjax.envs.base import Conditioned, Environment
 from gfnjax.envs.conditional import Conditional, ConditionalState
 from gfnjax.envs.strata import Strata
 from gfnjax.errors import ArgumentError
@@ -20,6 +20,7 @@ from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.model import Model, require_model
 from gfnjax.policies.base import Behaviour
+from gfnjax.rollout import draw_sources
 from gfnjax.shapes import check_shape
 from gfnjax.state import Params
 from gfnjax.types import Array, Trajectory
@@ -62,15 +63,12 @@ def sample(
         TypeError, ValueError: as `component_log_z`; unless `log_z` is `[K]`.
     """
     num_samples = whole("num_samples", num_samples, least=1)
-    draw_key, key = jax.random.split(check_key("key", key))
+    draw_key, source_key, key = jax.random.split(check_key("key", key), 3)
     log_z = _given(model, params, log_z)
     number = jax.random.categorical(draw_key, log_z, shape=(num_samples,))
     condition = jax.nn.one_hot(number, log_z.size, dtype=jnp.result_type(float))
     rules: Any = model.env.rules  # pyrefly: ignore[missing-attribute]
-    inner = jax.tree.map(
-        lambda x: jnp.broadcast_to(x, (num_samples, *jnp.shape(x))), source_state(rules)
-    )
-    sources = ConditionalState(inner, condition)
+    sources = ConditionalState(draw_sources(rules, source_key, num_samples), condition)
     return model.explore(params, key, num_samples, Behaviour(), sources=sources)[0]
 
 
@@ -104,6 +102,9 @@ def _strata(model: Model) -> Strata:
     if not (isinstance(env, Conditional) and isinstance(env.reward, Strata)):
         problem = f"must have an environment made by stratified, got {type(env).__name__}"
         raise ArgumentError("model", problem)
+    if isinstance(env.rules, Conditioned):
+        problem = "has rules that draw a condition, and each condition has a mixture of its own"
+        raise ArgumentError("model", problem, "stratify env.at(condition)")
     return env.reward
 
 
@@ -116,5 +117,6 @@ def _given(model: Model, params: Params, log_z: Array | None) -> Array:
     strata = _strata(model)
     if log_z is None:
         return component_log_z(model, params)
+    log_z = jnp.asarray(log_z, jnp.result_type(float))
     check_shape("log_z", log_z, (strata.num_strata,), "[K]")
-    return jnp.asarray(log_z)
+    return log_z

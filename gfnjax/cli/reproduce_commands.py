@@ -58,14 +58,15 @@ def rows_of(reproduction: Reproduction) -> str:
 
 
 def report(reproduction: Reproduction, output: Path) -> str:
-    """The table, as text; files with it and a picture are written."""
-    runs = training.runs(reproduction, output)
+    """The table of the rows that are wanted, as text; files of all rows are written."""
+    whole = reproduction.whole
+    runs = training.runs(whole, output)
     written = [output / "table.md", output / "table.csv"]
-    replace_atomically(written[0], table.markdown(reproduction, runs).encode())
-    replace_atomically(written[1], table.spreadsheet(reproduction, runs).encode())
-    if picture.draw(reproduction, runs, output / "curves.png"):
+    replace_atomically(written[0], table.markdown(whole, runs).encode())
+    replace_atomically(written[1], table.spreadsheet(whole, runs).encode())
+    if picture.draw(whole, runs, output / "curves.png"):
         written.append(output / "curves.png")
-    lines = aligned(table.cells(reproduction, runs))
+    lines = aligned(table.cells(reproduction, training.runs(reproduction, output)))
     below = [textwrap.fill(note, WIDTH) for note in table.notes(reproduction)]
     return "\n".join([reproduction.title, *lines, *below, f"written: {names(written)}"])
 

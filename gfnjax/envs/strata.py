@@ -19,11 +19,12 @@ network: log (floor / K) is -7.6 for the default and K = 2.
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gfnjax.arguments import is_known, whole
-from gfnjax.envs.base import Environment, State
+from gfnjax.envs.base import Environment, State, source_state
 from gfnjax.envs.condition_distributions import choice
 from gfnjax.envs.conditional import Conditional, conditional
 from gfnjax.errors import ArgumentError
@@ -94,5 +95,11 @@ def stratified(
     Raises:
         TypeError, ValueError: for numbers out of range, or what `conditional` refuses.
     """
+    if not callable(stratum):
+        raise ArgumentError("stratum", f"must be a function of a terminal state, got {stratum!r}")
+    given = jax.eval_shape(stratum, source_state(env))
+    if jnp.issubdtype(jnp.result_type(given), jnp.inexact):
+        problem = f"must give whole numbers or bools, got {jnp.result_type(given)}"
+        raise ArgumentError("stratum", problem, "use a comparison, or .astype(int)")
     strata = Strata(stratum, floor, num_strata)
     return conditional(env, choice(np.eye(strata.num_strata)), strata)

@@ -30,7 +30,7 @@ from jax import lax
 
 from gfnjax import equality, masking
 from gfnjax.arguments import whole
-from gfnjax.envs.base import State, canonical_of, log_reward_of, source_state
+from gfnjax.envs.base import Conditioned, State, canonical_of, log_reward_of, source_state
 from gfnjax.errors import ArgumentError, require
 from gfnjax.metrics import sampled
 from gfnjax.model import Model, require_model
@@ -43,24 +43,27 @@ from gfnjax.types import Array
 class FlowConsistency(NamedTuple):
     """FCS and how sure it is, `[]` each.
 
-    NaN where no set has two objects that the policy may end in and one with R > 0.
+    A set counts if it has two objects, one with p > 0 and one with R > 0; where many do not, the
+    mean is that of special ones.
 
     Attributes:
-        mean: over the sets, in [0, 1].
-        standard_error: of that mean: over the draw of the sets, not of log p.
+        mean: over the sets that count, in [0, 1]; NaN where none does, or a number is NaN.
+        standard_error: of that mean: over the draw of the sets, not of log p; NaN with one set.
         noise: the same distance between two estimates of p, from half the trajectories each; what
             `mean` has of noise is about half. 0 where p is exact.
+        num_sets: how many sets count.
     """
 
     mean: Array
     standard_error: Array
     noise: Array
+    num_sets: Array
 
 
 def restricted_distance(log_p: Array, log_q: Array, mask: Array | None = None) -> Array:
     """`[]` total variation of exp(log_p) and exp(log_q) `[B]`, each scaled to sum to 1 there.
 
-    NaN where one of them has no mass, or `mask` leaves less than two entries.
+    NaN where one of them has no mass or is NaN, or `mask` leaves less than two entries.
 
     Args:
         log_p: `[B]` logarithms of weights; -inf, or anything near `masking.FILL`, is none.
@@ -75,7 +78,7 @@ def restricted_distance(log_p: Array, log_q: Array, mask: Array | None = None) -
     shares, fine = [], mask.sum(dtype=jnp.int32) > 1
     for log_weight in (log_p, log_q):
         there = mask & (log_weight > masking.FILL / 2)
-        fine &= there.any()
+        fine &= there.any() & ~(mask & jnp.isnan(log_weight)).any()
         top = jnp.where(there, log_weight, masking.FILL).max()
         weight = jnp.where(there, jnp.exp(jnp.where(there, log_weight - top, 0.0)), 0.0)
         shares.append(weight / jnp.maximum(weight.sum(), 1.0))
@@ -98,6 +101,8 @@ def of_table(
     Args:
         log_p: `[N]` of all states or objects, as `exact.terminating_distribution` has them.
         log_reward: `[N]` log R; `masking.FILL` or -inf of what is no object, or as log_p has it.
+            Of a state graph that is `exact.target_distribution(graph)[0]`: `graph.log_reward` says
+            nothing of states that are not terminal.
         key: a typed PRNG key.
         num_sets: how many sets, at least 2.
         set_size: B, objects in a set, at least 2; all where there are fewer.
@@ -108,7 +113,9 @@ def of_table(
         ValueError: for numbers out of range, or other shapes.
     """
     _check_counts(num_sets, set_size)
+    log_p, log_reward = jnp.asarray(log_p), jnp.asarray(log_reward)
     check_alike(1, log_p=log_p, log_reward=log_reward)
+    require(log_p.size > 1, "log_p", "must have two entries or more", log_p.size)
     objects = (log_p > masking.FILL / 2) | (log_reward > masking.FILL / 2)
     logits = jnp.zeros(log_p.shape) if log_draw is None else log_draw
     check_shape("log_draw", logits, log_p.shape, "[N]")
@@ -121,7 +128,8 @@ def of_table(
         found, index = lax.top_k(order, size)
         return restricted_distance(log_p[index], log_reward[index], found > -jnp.inf)
 
-    return _summary(lax.map(distance, jax.random.split(key, num_sets)))
+    spoiled = jnp.isnan(log_p).any() | jnp.isnan(log_reward).any()
+    return _summary(lax.map(distance, jax.random.split(key, num_sets)), spoiled)
 
 
 @partial(jax.jit, static_argnames=("num_sets", "set_size", "num_trajectories"))
@@ -138,7 +146,8 @@ def of_policy(
 
     Of equal objects in a set the first counts. Sets are looked at one after the other: memory is
     that of B trajectories. With an environment with cycles, what `max_steps` cuts is no object, and
-    p is that of the trajectories that are not longer.
+    p is that of the trajectories that are not longer. Of an object with several states (numberings
+    of a graph) p and R are those of the state that was drawn.
 
     Args:
         model: environment and policies, such as `gfn.model`; without a prior.
@@ -148,24 +157,29 @@ def of_policy(
         set_size: B, at least 2.
         num_trajectories: K, backward trajectories of each object, even.
         objects: `[n, ...]` terminal states to draw sets from, of a test set or all over the space;
-            those of the policy's own trajectories without.
+            those of the policy's own trajectories without. What is not terminal does not count.
 
     Raises:
-        TypeError, ValueError: for what is no model or has a prior, numbers out of range, or what is
-            no batch of states.
+        TypeError, ValueError: for what is no model, has a prior or draws conditions, numbers out
+            of range, or what is no batch of states.
     """
     require_model(model)
     if model.prior is not None:
         problem = "has a prior, whose p(x) would be a factor of the target"
         raise ArgumentError("model", problem, "give model.replace(prior=None) for R alone")
+    if isinstance(model.env, Conditioned):
+        problem = "draws a condition for each trajectory, and objects of two have two targets"
+        raise ArgumentError("model", problem, "give model.replace(env=env.at(condition))")
     _check_counts(num_sets, set_size)
     num_trajectories = whole("num_trajectories", num_trajectories, least=2)
     even = num_trajectories % 2 == 0
     require(even, "num_trajectories", "must be even, for two halves", num_trajectories)
     if objects is not None:
         check_states("objects", objects, source_state(model.env))
+        count = jax.tree.leaves(objects)[0].shape[0]
+        require(count > 1, "objects", "must be two or more", count)
 
-    def distances(key: Array) -> tuple[Array, Array]:
+    def distances(key: Array) -> tuple[Array, Array, Array]:
         draw_key, *halves = jax.random.split(key, 3)
         states, ended = _drawn(model, params, draw_key, set_size, objects)
         canonical = jax.vmap(partial(canonical_of, model.env))(states)
@@ -175,10 +189,11 @@ def of_policy(
         one, other = (sampled.log_likelihood(model, params, half, *given) for half in halves)
         log_p = jnp.logaddexp(one, other) - math.log(2)
         noise = restricted_distance(one, other, counts)
-        return restricted_distance(log_p, log_reward, counts), noise
+        spoiled = (counts & (jnp.isnan(log_p) | jnp.isnan(log_reward))).any()
+        return restricted_distance(log_p, log_reward, counts), noise, spoiled
 
-    found, noise = lax.map(distances, jax.random.split(key, num_sets))
-    return _summary(found)._replace(noise=jnp.nanmean(noise))
+    found, noise, spoiled = lax.map(distances, jax.random.split(key, num_sets))
+    return _summary(found, spoiled.any())._replace(noise=jnp.nanmean(noise))
 
 
 def _drawn(
@@ -191,14 +206,17 @@ def _drawn(
         return states, jax.vmap(model.env.is_terminal)(states)
     count = jax.tree.leaves(objects)[0].shape[0]
     index = jax.random.permutation(key, count)[: min(size, count)]
-    return jax.tree.map(lambda x: x[index], objects), jnp.ones(index.shape, bool)
+    states = jax.tree.map(lambda x: x[index], objects)
+    return states, jax.vmap(model.env.is_terminal)(states)
 
 
-def _summary(distances: Array) -> FlowConsistency:
-    """Mean and standard error over the sets `[n]` that are no NaN."""
-    count = (~jnp.isnan(distances)).sum().astype(distances.dtype)
-    error = jnp.nanstd(distances) / jnp.sqrt(jnp.maximum(count - 1, 1))
-    return FlowConsistency(jnp.nanmean(distances), error, jnp.zeros((), distances.dtype))
+def _summary(distances: Array, spoiled: Array) -> FlowConsistency:
+    """Mean and standard error over the sets `[n]` that are no NaN, NaN where `spoiled` `[]`."""
+    count = (~jnp.isnan(distances)).sum(dtype=jnp.int32)
+    freedom = jnp.maximum(count - 1, 1).astype(distances.dtype)
+    error = jnp.where(count > 1, jnp.nanstd(distances) / jnp.sqrt(freedom), jnp.nan)
+    mean = jnp.where(spoiled, jnp.nan, jnp.nanmean(distances))
+    return FlowConsistency(mean, error, jnp.zeros((), distances.dtype), count)
 
 
 def _check_counts(num_sets: int, set_size: int) -> None:

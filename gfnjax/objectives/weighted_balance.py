@@ -20,7 +20,6 @@ import optax
 
 from gfnjax import registry
 from gfnjax.arguments import whole
-from gfnjax.errors import require
 from gfnjax.numbers import UNIT, check_number
 from gfnjax.objectives.base import Cycles, LogZ, Objective
 from gfnjax.objectives.detailed_balance import detailed_balance
@@ -72,11 +71,10 @@ class AnnealedWeightedDetailedBalance:
 
     def __post_init__(self) -> None:
         check_number("depth_weight", self.depth_weight, *UNIT)
-        require(self.anneal_steps >= 0, "anneal_steps", "must not be negative", self.anneal_steps)
+        whole("anneal_steps", self.anneal_steps, least=0)
 
     def make(self) -> WeightedDetailedBalance:
         if not self.anneal_steps:
             return WeightedDetailedBalance(self.depth_weight)
-        steps = whole("anneal_steps", self.anneal_steps)
-        schedule = optax.linear_schedule(self.depth_weight, 0.0, steps)
+        schedule = optax.linear_schedule(self.depth_weight, 0.0, self.anneal_steps)
         return WeightedDetailedBalance(schedule)  # pyrefly: ignore[bad-argument-type]

@@ -10,7 +10,7 @@ import numpy as np
 from gfnjax.errors import ArgumentError
 from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.plot.curves import BLUE, INK, ORANGE
-from gfnjax.plot.networks import arrows, frame, shade
+from gfnjax.plot.networks import BEND, arrows, frame, shade
 from gfnjax.shapes import check_shape
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def draw(
 
     What arrives in a state leaves it: widths add up. States are circles of an area that grows with
     F(s), terminal ones orange squares, where F(x) = R(x) at the optimum. Of any policy with an
-    estimate of log Z the flows are `log_z + jnp.log(exact.expected_visits(graph, log_pf))`.
+    estimate of log Z the flows are `log_z + jnp.log(exact.expected_visits(graph, log_pf))`. Edges
+    from a state to itself are left out.
 
         graph = state_graph.build_graph(env)
         log_flow, log_pf = exact.optimal_flow(graph, log_pb)
@@ -67,7 +68,9 @@ def draw(
     sizes = SMALLEST + MORE * np.sqrt(share)
     tails, heads, carried = edges(graph, share, log_pf)
     gaps = np.stack([sizes[tails], sizes[heads]], axis=1) / 2 + 1
-    bends = np.zeros(carried.size)
+    there = set(zip(tails.tolist(), heads.tolist(), strict=True))
+    both = [(head, tail) in there for tail, head in zip(tails, heads, strict=True)]
+    bends = np.where(both, BEND, 0.0)
     arrows(ax, positions[tails], positions[heads], carried, shade(carried), gaps, bends, WIDEST)
     terminal = np.asarray(graph.terminal)
     for which, marker, colour in ((~terminal, "o", BLUE), (terminal, "s", ORANGE)):
@@ -85,7 +88,8 @@ def edges(
     graph: StateGraph, flow: np.ndarray, log_pf: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """States that edges leave and enter `[E]`, and what they carry; parallel ones are added up."""
-    mask, children = np.asarray(graph.forward_mask), np.asarray(graph.children)
+    children = np.asarray(graph.children)
+    mask = np.asarray(graph.forward_mask) & (children != np.arange(len(children))[:, None])
     tails = np.nonzero(mask)[0]
     carried = flow[tails] * np.exp(log_pf[mask])
     pairs, which = np.unique(np.stack([tails, children[mask]]), axis=1, return_inverse=True)
@@ -143,4 +147,5 @@ def _write(ax: Axes, positions: np.ndarray, sizes: np.ndarray, labels: Sequence[
             color="white" if inside else INK,
             path_effects=[] if inside else [withStroke(linewidth=2, foreground="white")],
             zorder=4,
+            parse_math=False,
         )

@@ -98,7 +98,7 @@ class Reproduction:
         curves: columns of evaluations that the picture shows against the steps.
         minutes: that all of it takes on two cores, about.
         note: where and why ours differs from what was published.
-        left_out: rows that `choose` has left out.
+        table: all rows, where `choose` has left some out.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Reproduction:
     curves: tuple[str, ...]
     minutes: int
     note: str
-    left_out: tuple[Row, ...] = ()
+    table: tuple[Row, ...] = ()
 
     def choose(self, patterns: Sequence[str] | None, seeds: int | None = None) -> "Reproduction":
         """The same with the rows alone that fit one of the patterns, and other numbers of seeds.
@@ -124,10 +124,16 @@ class Reproduction:
             if not any(fnmatchcase(name, pattern) for name in names):
                 hint = suggest(pattern, names) or f", only {', '.join(names)}"
                 raise UsageError(f"{self.name} has no row {pattern!r}{hint}")
-        kept, left_out = [], list(self.left_out)
+        kept, table = [], []
         for row in self.rows:
-            if patterns and not any(fnmatchcase(row.name, pattern) for pattern in patterns):
-                left_out.append(row)
-            else:
-                kept.append(row if seeds is None else dataclasses.replace(row, seeds=seeds))
-        return dataclasses.replace(self, rows=tuple(kept), left_out=tuple(left_out))
+            chosen = not patterns or any(fnmatchcase(row.name, pattern) for pattern in patterns)
+            wanted = seeds if chosen and seeds is not None else row.seeds
+            table.append(dataclasses.replace(row, seeds=max(wanted, row.seeds)))
+            if chosen:
+                kept.append(dataclasses.replace(row, seeds=wanted))
+        return dataclasses.replace(self, rows=tuple(kept), table=tuple(table))
+
+    @property
+    def whole(self) -> "Reproduction":
+        """With all rows of the table."""
+        return dataclasses.replace(self, rows=self.table or self.rows, table=())

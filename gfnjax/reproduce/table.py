@@ -57,7 +57,9 @@ def values(reproduction: Reproduction, line: Line) -> list[np.ndarray]:
 def verdict(reproduction: Reproduction, line: Line) -> str:
     """Whether what is judged is where it should be, and if not, why."""
     judged = values(reproduction, line)[0]
-    row = line.row
+    row, lost = line.row, len(line.finished) - judged.size
+    if lost:
+        return f"not finite in {lost} of {len(line.finished)}"
     if not judged.size:
         return "not run"
     if (steps := line.small_budget) is not None:

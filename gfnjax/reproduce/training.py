@@ -77,6 +77,7 @@ def train(
         row = each.row
         try:
             if each.status == "missing":
+                _tidy(RunDirectory(path))
                 outcome = run.start(each.row.config(each.seed, steps), path)
             else:
                 outcome = run.resume(path)
@@ -89,6 +90,13 @@ def train(
     return None, failures
 
 
+def _tidy(directory: RunDirectory) -> None:
+    """Remove the empty folders of a start that ended before there was a run."""
+    for folder in (directory.checkpoints, directory.pictures):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def _refuse_others(reproduction: Reproduction, output: Path) -> None:
     if not output.exists():
         return
@@ -97,7 +105,7 @@ def _refuse_others(reproduction: Reproduction, output: Path) -> None:
     if (output / "config.json").exists():
         raise UsageError(f"{output} is a run itself: choose another --output")
     there = sorted(path.parent.name for path in output.glob("*/config.json"))
-    rows = [row.name for row in (*reproduction.rows, *reproduction.left_out)]
+    rows = [row.name for row in reproduction.whole.rows]
     others = [name for name in there if name.rpartition("-")[0] not in rows]
     if others:
         raise UsageError(

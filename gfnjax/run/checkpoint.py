@@ -182,9 +182,9 @@ def _read_description(path: Path, file: IO[bytes], damaged: CheckpointError) -> 
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
+def _replacing(path: Path, mark: str = "") -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path`, on disk and complete, or never does."""
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = path.with_name(f".{path.name}{mark}.partial")
     with open(temporary, "wb") as file:
         yield file
         file.flush()
@@ -193,8 +193,8 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def replace_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is complete, on disk, or not there at all."""
-    with _replacing(path) as file:
+    """Write a file so that it is complete, on disk, or not there at all; the last one wins."""
+    with _replacing(path, f".{os.getpid()}") as file:
         file.write(content)
 
 

@@ -71,10 +71,10 @@ class RunDirectory:
             raise UsageError(f"{self.config_file} cannot be read: {error}") from error
 
     def read_metrics(self, last_step: float = math.inf) -> list[Record]:
-        """The records up to `last_step`, without a line that a crash has cut short."""
+        """The records up to `last_step`, without lines that are none, as a crash cuts them."""
         if not self.metrics_file.exists():
             return []
-        lines = self.metrics_file.read_text().splitlines()
+        lines = self.metrics_file.read_text(errors="replace").splitlines()
         return [r for r in map(_parse, lines) if r is not None and r["step"] <= last_step]
 
     def write_metrics(self, records: Iterable[Record]) -> None:
@@ -159,6 +159,8 @@ def _parse(line: str) -> Record | None:
         record = json.loads(line)
     except json.JSONDecodeError:
         return None
-    if not isinstance(record, dict) or "step" not in record:
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return None
+    if not all(isinstance(record.get(name), int | float) for name in ("step", "seconds")):
         return None
     return {name: math.nan if value is None else value for name, value in record.items()}

@@ -141,6 +141,9 @@ def resume(
         known = [r for r in records if r["kind"] == "evaluation" and r["step"] == step]
         evaluation = known[-1] if known else _evaluate(session, state)
         if _ending(session, evaluation) in ("finished", "reached"):
+            if not known:  # a line that was lost
+                evaluation["seconds"] = records[-1]["seconds"] if records else 0.0
+                run.append_metrics([evaluation])
             return _outcome(session, state, evaluation, "nothing to do")
         run.write_config(config)
         run.write_metrics(records)

@@ -23,7 +23,7 @@ from gfnjax import (
     train,
 )
 from gfnjax.algorithms import mixtures
-from gfnjax.envs import additive_set
+from gfnjax.envs import additive_set, temperature_conditional
 from gfnjax.envs.base import Enumerable, PartialReward
 from gfnjax.envs.strata import Strata, stratified
 from gfnjax.metrics import distances, exact
@@ -180,3 +180,15 @@ def test_refusals(key):
     params, _ = optimum(strata)
     with pytest.raises(ValueError, match="log_z"):
         mixtures.sample(Model(strata, by_stratum(strata)), params, key, 4, jnp.zeros(3))
+    with pytest.raises(ValueError, match="stratum must give whole numbers or bools, got float32"):
+        stratified(env, lambda state: jnp.float32(0.5), 2)
+    with pytest.raises(ValueError, match="stratum must be a function of a terminal state, got 3"):
+        stratified(env, 3, 2)
+    conditions = stratified(
+        temperature_conditional(Hypergrid(2, 3), 0.5, 2.0),
+        lambda state: state.inner.position.sum() > 2,
+        2,
+    )
+    gfn = GFlowNet(conditions, mlp_policy(conditions), TrajectoryBalance("flow"))
+    with pytest.raises(ValueError, match=r"rules that draw a condition.*: stratify env.at"):
+        mixtures.sample(gfn.model, gfn.init(jax.random.key(1)).params, jax.random.key(2), 4)

@@ -67,6 +67,7 @@ def test_what_cannot_be_asked_for(words, message, capsys, tmp_path, monkeypatch)
 @pytest.mark.slow
 def test_an_interrupted_table_goes_on_where_it_was(tiny, tmp_path, capsys):
     output = tmp_path / "out"
+    (output / "tb-0" / "checkpoints").mkdir(parents=True)  # as a crash leaves it
     records = session._step_records
 
     def stop(*arguments):
@@ -103,6 +104,8 @@ def test_an_interrupted_table_goes_on_where_it_was(tiny, tmp_path, capsys):
     assert again == first[first.index("A tiny table") :]
     assert run("reproduce tiny --report --rows tb --output", output) == 0
     assert capsys.readouterr().out == again
+    assert run("reproduce tiny --report --rows db --output", output) == 0
+    assert "| tb | 1 of 1 |" in (output / "table.md").read_text()
 
     assert run("reproduce sets --report --output", output) == 2
     assert "holds what is no run of sets (tb-0)" in capsys.readouterr().err

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from path_enumeration import padded_dag
 
-from gfnjax import GFlowNet, TrajectoryBalance, masking, tabular_policy
+from gfnjax import GFlowNet, Hypergrid, TrajectoryBalance, masking, mlp_policy, tabular_policy
+from gfnjax.envs import temperature_conditional
 from gfnjax.envs.tabular import TabularState, tabular_graph
-from gfnjax.metrics import exact, flow_consistency
+from gfnjax.metrics import exact
 from gfnjax.metrics.flow_consistency import of_policy, of_table, restricted_distance
 from gfnjax.metrics.state_graph import build_graph
 from gfnjax.model import Model
@@ -162,4 +163,32 @@ def test_refusals(key):
     prior = FrozenPolicy(model.policy, params.policy)
     with pytest.raises(ValueError, match="model has a prior"):
         of_policy(model.replace(prior=prior), params, key)
-    assert flow_consistency.FlowConsistency._fields == ("mean", "standard_error", "noise")
+    with pytest.raises(ValueError, match="objects must be two or more, got 1"):
+        of_policy(model, params, key, objects=TabularState(jnp.zeros(1, jnp.int32)))
+    with pytest.raises(ValueError, match="log_p must have two entries or more, got 1"):
+        of_table(log_p[:1], log_r[:1], key)
+    conditional = temperature_conditional(Hypergrid(2, 3), 0.5, 2.0)
+    gfn = GFlowNet(conditional, mlp_policy(conditional), TrajectoryBalance("flow"))
+    with pytest.raises(ValueError, match=r"draws a condition .* give model.replace\(env=env.at"):
+        of_policy(gfn.model, gfn.init(key).params, jax.random.key(1))
+
+
+def test_sets_that_do_not_count_are_told(key):
+    # The policy ends in two of 40 objects: most sets of 8 have none of them, some have one.
+    log_p = jnp.full(40, -jnp.inf).at[:2].set(jnp.log(jnp.array([0.7, 0.3])))
+    found = of_table(log_p, jnp.zeros(40), key, 200, 8)
+    assert 0 < found.num_sets < 100
+    lists = of_table([-1.0, -2.0, -3.0], [0.0, 0.0, 0.0], jax.random.key(1), 5, 2)
+    assert lists.num_sets == 5
+    spoiled = of_table(jnp.array([-1.0, jnp.nan, -1.0]), jnp.zeros(3), jax.random.key(2), 20, 2)
+    assert jnp.isnan(spoiled.mean)
+    nothing = of_table(jnp.full(3, -jnp.inf), jnp.zeros(3), jax.random.key(3), 20, 2)
+    assert jnp.isnan(nothing.mean)
+    assert nothing.num_sets == 0
+
+
+def test_what_is_not_terminal_does_not_count(key):
+    model, params, *_ = problem(dag)
+    everything = jax.vmap(model.env.state_at)(jnp.arange(model.env.num_states))
+    found = of_policy(model, params, key, 8, 32, 16, everything)
+    np.testing.assert_allclose(found.mean, 0, atol=1e-5)

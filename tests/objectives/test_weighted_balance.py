@@ -50,7 +50,7 @@ def test_refusals():
     env = diamond()
     with pytest.raises(ValueError, match=r"in \[0, 1\], got 2"):
         WeightedDetailedBalance(2.0)
-    with pytest.raises(ArgumentError, match="anneal_steps must not be negative, got -1"):
+    with pytest.raises(ArgumentError, match="anneal_steps must be at least 0, got -1"):
         registry.find("objective", "wdb").make(anneal_steps=-1)
     with pytest.raises(ValueError, match="complete"):
         GFlowNet(env, tabular_policy(env), WeightedDetailedBalance(), sampler=Windows(2))

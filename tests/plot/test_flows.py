@@ -5,6 +5,7 @@ from matplotlib.patches import FancyArrowPatch
 
 import gfnjax
 from gfnjax import masking
+from gfnjax.envs import tabular_graph
 from gfnjax.metrics import exact, state_graph
 from gfnjax.plot import flows
 from gfnjax.plot.networks import THINNEST
@@ -108,6 +109,18 @@ def test_columns_are_distances_and_no_two_states_are_in_one_place(grid):
     assert len({tuple(place) for place in places}) == 8
     for column in range(4):
         assert places[places[:, 0] == column, 1].mean() == 0
+
+
+def test_edges_there_and_back_leave_each_other_room():
+    graph = state_graph.build_graph(tabular_graph([[1], [2, 1], [1, 3], []], [0.0] * 4, 8))
+    ax, positions = axes(), np.array([[0, 0], [1, 0], [2, 0], [3, 0]])
+    log_pf = np.log(np.full(graph.forward_mask.shape, 0.5))
+    flows.draw(ax, graph, np.zeros(4), log_pf, positions=positions, labels=["$$", "a", "b", "c"])
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    assert len(arrows) == 4  # without the one from s_2 to itself
+    ax.figure.canvas.draw()
+    bent = [arrow.get_connectionstyle().rad for arrow in arrows]
+    assert np.count_nonzero(bent) == 2
 
 
 def test_what_cannot_be_drawn_is_refused(grid):

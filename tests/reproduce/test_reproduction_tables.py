@@ -92,6 +92,16 @@ def test_no_verdict_without_an_expectation_or_on_a_small_budget(tmp_path):
     assert cells[2][-1] == "small budget: 100 steps"
 
 
+def test_a_seed_that_is_not_finite_is_not_left_out_in_silence(two):
+    reproduced, output = two
+    write(output, row("odd"), 0, [0.5, 0.1, 0.03])
+    write(output, row("odd"), 1, [0.5, 0.1, None])
+    write(output, row("odd"), 2, [0.5, 0.1, 0.03])
+    odd = dataclasses.replace(reproduced, rows=(row("odd", expected=0.03, tolerance=0.01),))
+    odd = dataclasses.replace(odd, table=(*reproduced.rows, *odd.rows))
+    assert table.cells(odd, training.runs(odd, output))[1][-1] == "not finite in 1 of 3"
+
+
 def test_the_spreadsheet_has_a_line_a_run(two):
     found = list(csv.DictReader(io.StringIO(table.spreadsheet(two[0], training.runs(*two)))))
     assert len(found) == 6

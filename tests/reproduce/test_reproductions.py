@@ -52,7 +52,8 @@ def test_names_and_rows_are_found():
     assert len(names) == 6
     assert names[0] == "small-tb-batch"
     assert {row.seeds for row in chosen.rows} == {2}
-    assert len(chosen.left_out) == 24
+    assert [row.name for row in chosen.whole.rows] == [row.name for row in find("sets").rows]
+    assert {row.seeds for row in chosen.whole.rows} == {3, 5}
     with pytest.raises(UsageError, match="no reproduction 'set'; did you mean sets"):
         find("set")
     with pytest.raises(UsageError, match="sets has no row 'medium-tb'; did you mean medium-tb-0"):

@@ -10,7 +10,7 @@ from gfnjax.run.directory import RunDirectory
 
 
 def record(step, **values):
-    return {"kind": "train", "step": step, **values}
+    return {"kind": "train", "step": step, "seconds": 1.0, **values}
 
 
 def test_metrics_are_json_even_where_numbers_are_not_finite(tmp_path):
@@ -37,6 +37,15 @@ def test_metrics_beyond_a_step_and_torn_lines_are_left_out(tmp_path):
     run.write_metrics(run.read_metrics(last_step=2))
     run.append_metrics([record(3, loss=1.0)])
     assert run.read_metrics() == [record(1), record(2), record(3, loss=1.0)]
+
+
+def test_lines_that_are_no_records_are_left_out(tmp_path):
+    run = directory.create(tmp_path / "run", "grid")
+    good = {"kind": "train", "step": 10, "seconds": 1.0, "loss": 2.0}
+    odd = [{"step": 3}, {"kind": "train", "step": "4", "seconds": 1.0}, {"kind": "x", "step": 1}]
+    text = "".join(json.dumps(record) + "\n" for record in (*odd, good))
+    run.metrics_file.write_bytes(b"\xff\xfe\n" + text.encode())
+    assert run.read_metrics() == [good]
 
 
 def test_the_next_free_directory_is_taken(tmp_path, monkeypatch):

@@ -202,6 +202,16 @@ def test_lost_metrics_do_not_keep_a_run_from_going_on(tmp_path, whole):
     assert files == whole.content[1]
 
 
+def test_a_lost_evaluation_of_a_finished_run_is_made_again(tmp_path):
+    first = start(tmp_path / "run", steps=8)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(lines[:-1]))
+    assert resume(tmp_path / "run").ending == "nothing to do"
+    again = RunDirectory(tmp_path / "run").read_metrics()[-1]
+    assert (again["kind"], again["step"], again["seconds"]) == ("evaluation", 8, first.seconds)
+
+
 def test_a_goal_that_is_met_at_the_start_needs_no_training(tmp_path):
     outcome = start(tmp_path / "run", stop_at_tv=0.999)
     assert (outcome.ending, int(outcome.state.step)) == ("reached", 0)
