@@ -46,7 +46,7 @@ SETS = Reproduction(
         Value("part_error", "of a marginal at the end"),
     ),
     curves=("log_z_error", "part_error"),
-    minutes=600,
+    minutes=340,
     note=(
         "the paper's code leaves the flow of a terminal state free in FL-DB, ours is anchored at "
         "R; it draws the mean reward of the best 100 sets found, which a sampler that prefers "
