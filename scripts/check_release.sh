@@ -25,5 +25,6 @@ test -z "$tag" || test "$tag" = "v$version"
 
 python3 -m venv "$work/builder"
 "$work/builder/bin/pip" install --quiet --no-deps dist/*.tar.gz
-"$work/builder/bin/pip" show --files gfnjax | grep -q gfnjax/py.typed
+"$work/builder/bin/pip" show --files gfnjax > files
+grep -q gfnjax/py.typed files
 echo "gfnjax $version works from its wheel, and its source archive builds"
