@@ -1,11 +1,12 @@
-"""What it is worth to start log Z and the flows at a batch's estimate, for every environment.
+"""What it is worth where log Z and the flows start, for every environment.
 
     python benchmarks/log_z_start.py [--seeds 3] [--share .25] [--only set] [--objective db]
 
-Each environment is trained with its own settings, but for the number of steps, from 0 and from the
-estimate; printed are mean and range over seeds of the exact total variation where there is one,
-else of the ELBO (nats), and of the error of log Z where it is known, against steps. Schedules are
-laid out for the steps that are taken.
+Each environment is trained with its own settings, but for the number of steps, from 0 and from what
+a batch of the untrained policy says, the default; objectives that start flows at its mean log R
+also with all of them at its estimate of log Z. Printed are mean and range over seeds of the exact
+total variation where there is one, else of the ELBO (nats), and of the error of log Z where it is
+known, against steps. Schedules are laid out for the steps that are taken.
 """
 
 import argparse
@@ -28,6 +29,14 @@ def describe(name: str, share: float, objective: str | None, log_z_init: float |
     planned = configure(name).training.steps
     steps = max(round(planned * share / CHECKPOINTS), 1) * CHECKPOINTS
     return configure(name, objective=objective, steps=steps, log_z_init=log_z_init)
+
+
+def starts(config) -> list[float | str]:
+    """Values of `log_z_init` to compare."""
+    gfn = build(config)
+    if not gfn.objective.bootstraps:
+        return [0.0, "batch"]
+    return [0.0, "batch", round(float(init(gfn, jax.random.key(0)).params.log_z), 2)]
 
 
 def measure(config, seeds: int) -> dict[str, np.ndarray]:
@@ -56,7 +65,7 @@ def main() -> None:
     parser.add_argument("--objective")
     options = parser.parse_args()
     for name in options.only:
-        for start in (0.0, "batch"):
+        for start in starts(describe(name, options.share, options.objective, "batch")):
             config = describe(name, options.share, options.objective, start)
             steps = config.training.steps
             print(f"\n{name} {config.objective.name}, log Z from {start}, {steps} steps")

@@ -1,6 +1,5 @@
 """How the documentation is built: sphinx-build -W docs docs/_build/html."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "docstrings",
+    "links",
     "reference",
 ]
 exclude_patterns = ["_build", "extensions", "conf.py"]
@@ -59,20 +59,3 @@ html_theme_options = {
     "use_fullscreen_button": False,
 }
 linkcheck_timeout = 20
-
-
-NOTEBOOK = re.compile(r"\[([^\]]+)\]\((?:\.\./)?notebooks/(\w+)\.py\)")
-
-
-def setup(app):
-    """The README is the first page; what is a link to a file in the repository is one here."""
-
-    def links(_app, name, source):
-        if name == "index":
-            text = (HERE.parent / "README.md").read_text()
-            text = text.replace("](docs/", "](").replace("](CONTRIBUTING.md", "](contributing.md")
-            text = text.replace("](CHANGELOG.md", "](changelog.md")
-            source[0] = text + source[0]
-        source[0] = NOTEBOOK.sub(r"{doc}`\1 </notebooks/\2>`", source[0])
-
-    app.connect("source-read", links)

@@ -19,7 +19,7 @@ from gfnjax.hyperparameters import Hyperparameters
 from gfnjax.identity import Comparable, classes
 from gfnjax.learning import diagnosis, scores, updates
 from gfnjax.learning.checks import check_learning
-from gfnjax.learning.starting import LogZInit, first_log_flow, first_log_z
+from gfnjax.learning.starting import LogZInit, started
 from gfnjax.model import Model, check_model
 from gfnjax.objectives.base import Objective, Regression, as_objective
 from gfnjax.objectives.regression import square
@@ -55,8 +55,10 @@ class GFlowNet(Comparable):
         prior: a policy that is not trained, for objectives relative to one.
         optimizer: of all networks, a function of the learning rate such as `optax.adam`.
         log_z_optimizer: of the learned log Z, alike.
-        log_z_init: where log Z and all flows start: a number, or "batch" for the estimate of a
-            batch of the untrained policy (`gfnjax.learning.starting`).
+        log_z_init: where log Z and all flows start: a number, or "batch" for what a batch of the
+            untrained policy says: log Z at its estimate, and flows there too; where they are
+            learned from the flows that come next, at the mean log R, or at 0 if they look forward
+            (`gfnjax.learning.starting`).
         regression: g, what a residual costs: a function, or a frozen dataclass that is one.
         sampler: where the trajectories of a step come from.
         exploration: how the sampling of a training step departs from the policy.
@@ -162,9 +164,7 @@ class GFlowNet(Comparable):
         params = self.model.init(keys.policy, keys.backward)
         params = params._replace(objective=self.objective.init(keys.objective, self.env))
         given = self.model, self.objective, self.log_z_init
-        start = first_log_z(*given, params, keys.log_z, self.batch_size)
-        log_flow = first_log_flow(self.env, self.objective, start)
-        return params._replace(log_z=start, log_flow_start=log_flow)
+        return started(*given, params, keys.log_z, self.batch_size)
 
     def step(self, state: TrainState) -> tuple[TrainState, StepInfo]:
         """Draw a batch, score it, move the parameters. Pure: jit, scan, vmap it at will."""

@@ -3,6 +3,8 @@
 import re
 from typing import Any, NamedTuple
 
+from links import PAPER
+
 # What is quoted or set apart stays as it is.
 KEPT = re.compile(r"(``[^`]*``|`[^`]*`|(?<=\n::\n)\n(?: {4}.*\n|\n)+)", re.MULTILINE)
 # |x| would be a substitution, *x* emphasis, x_ a reference.
@@ -21,7 +23,8 @@ def escaped(text: str) -> str:
     for i in range(0, len(parts), 2):
         # The end of a quotation is one only before a blank.
         glued = i > 0 and parts[i - 1].endswith("`") and re.match(r"[\w^]", parts[i])
-        parts[i] = "\\ " * bool(glued) + SPECIAL.sub(r"\\\1", parts[i])
+        text = PAPER.sub(r"`\1 <https://arxiv.org/abs/\1>`__", SPECIAL.sub(r"\\\1", parts[i]))
+        parts[i] = "\\ " * bool(glued) + text
     return "".join(parts)
 
 

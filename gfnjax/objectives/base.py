@@ -75,6 +75,9 @@ class Objective(Numbered):
         log_z_power: which mean of the batch's weights w = R P_B / P_F the log Z "batch" is: 0 for
             the mean of log w, else (1 / power) log of the mean of w^power, without gradient.
         looks_forward: whether the network holds log F minus the partial reward.
+        bootstraps: whether the flow of a state is learned from the flows of those that come next,
+            and from log R at the end, where all flows then start. True of what is `incomplete`,
+            unless a subclass says otherwise.
         relative_to_prior: whether the target is prior(x) R(x) / Z. True of what needs `log_prior`,
             unless a subclass with another use for the prior says otherwise.
     """
@@ -100,6 +103,10 @@ class Objective(Numbered):
     @property
     def looks_forward(self) -> bool:
         return False
+
+    @property
+    def bootstraps(self) -> bool:
+        return self.incomplete
 
     @property
     def relative_to_prior(self) -> bool:
@@ -143,8 +150,9 @@ class Objective(Numbered):
     def first_log_z(self, scores: Scores) -> Array:
         """`[]` what a trajectory of the untrained policy says of log Z, before any learning.
 
-        The mean over a batch is where the learned log Z and all flows start. Flows have not been
-        adapted; of the fields that are there on demand only `log_prior` is.
+        The mean over a batch is where the learned log Z starts, and all flows do that are not
+        bootstrapped. They have not been adapted; of the fields that are there on demand only
+        `log_prior` is.
         """
         check_one(scores)
         return scores.log_reward + scores.log_pb.sum() - scores.log_pf.sum()

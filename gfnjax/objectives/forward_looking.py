@@ -76,6 +76,10 @@ class ForwardLooking(Objective):
         return self.base.cycles
 
     @property
+    def bootstraps(self) -> bool:
+        return self.base.bootstraps
+
+    @property
     def looks_forward(self) -> bool:
         return True
 

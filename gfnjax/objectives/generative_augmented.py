@@ -103,6 +103,10 @@ class GAFlowNet(Objective):
         return self.base.incomplete
 
     @property
+    def bootstraps(self) -> bool:
+        return self.base.bootstraps
+
+    @property
     def looks_forward(self) -> bool:
         return self.base.looks_forward
 

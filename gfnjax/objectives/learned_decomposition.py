@@ -74,6 +74,10 @@ class LEDGFN(Objective):
         return self.base.needs
 
     @property
+    def bootstraps(self) -> bool:
+        return self.base.bootstraps
+
+    @property
     def network(self) -> Any:
         """phi, from the observations of two states in a row."""
         return FeedForward(tuple(self.hidden_sizes), 1, zero=True)

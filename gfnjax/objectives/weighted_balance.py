@@ -48,6 +48,10 @@ class WeightedDetailedBalance(Objective):
     def __post_init__(self) -> None:
         check_number("depth_weight", self.depth_weight, *UNIT)
 
+    @property
+    def bootstraps(self) -> bool:
+        return True
+
     def residuals(self, scores: Scores) -> Residuals:
         values, mask = detailed_balance(scores)
         depth = jnp.arange(1, mask.size + 1, dtype=mask.dtype) / mask.size

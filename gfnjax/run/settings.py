@@ -52,7 +52,7 @@ class Training:
     log_z_learning_rate: float = 1e-1
     """of log Z (Adam)"""
     log_z_init: float | Literal["batch"] = "batch"
-    """where log Z and the flows start: a number, or the estimate of a batch before training"""
+    """where log Z and the flows start: a number, or what a batch before training says of them"""
     backward_learning_rate: float = 1e-3
     """of a backward policy with a training of its own (Adam)"""
     backward_updates: int = 1

@@ -1,4 +1,4 @@
-"""Log Z and the flows start at the estimate of a batch of the untrained policy."""
+"""Log Z starts at the estimate of a batch of the untrained policy, flows there or at its log R."""
 
 import dataclasses
 
@@ -32,6 +32,7 @@ from gfnjax.objectives import (
     PolicyGradient,
     RelativeTrajectoryBalance,
     SoftDQN,
+    WeightedDetailedBalance,
 )
 from gfnjax.policies.base import FrozenPolicy
 from gfnjax.policies.ensemble import ensemble_mlp_policy
@@ -40,7 +41,11 @@ from gfnjax.testing import diamond
 ENV = diamond()
 POLICY = tabular_policy(ENV)
 TB, DB = TrajectoryBalance(), DetailedBalance()
+FL_TB = gfnjax.ForwardLooking(TrajectoryBalance(log_z="flow"))
 GRID = Hypergrid(2, 5)
+# Its rewards are all near exp(-9), log Z is nearer to -6.
+FAR = dataclasses.replace(GRID, reward=lambda x, side: -9.0 + 0.1 * x.sum().astype(float))
+FAR_LOG_R = -9.0, -8.2
 
 
 def describe(objective=TB, env=ENV, policy=POLICY, **options):
@@ -74,27 +79,30 @@ def test_relative_to_a_prior_the_prior_takes_the_place_of_the_backward_policy(ke
     [
         DB,
         SubTrajectoryBalance(0.9),
-        TrajectoryBalance(log_z="flow"),
         FlowMatching(),
-        gfnjax.ForwardLooking(DB),
         TargetDetailedBalance(),
         SoftDQN(),
         SoftDQN(alpha=0.15),
         LEDGFN(hidden_sizes=(4,)),
         GAFlowNet(DB, hidden_sizes=(4,)),
-        GAFlowNet(gfnjax.ForwardLooking(DB), hidden_sizes=(4,)),
+        WeightedDetailedBalance(),
         PolicyGradient("gae"),
+        LEDGFN(TrajectoryBalance(log_z="flow"), hidden_sizes=(4,)),
+        TrajectoryBalance(log_z="flow"),
     ],
     ids=lambda objective: type(objective).__name__,
 )
-def test_flows_start_where_log_z_does(objective, key):
+def test_flows_start_at_log_r_where_they_are_learned_from_the_end_else_at_log_z(objective, key):
     # A table says 0 everywhere, so log F(s_0) is the start alone, log 2 from the logits apart.
     rate = 0.1 if "target" in objective.needs else None
-    gfn = describe(objective, GRID, tabular_policy(GRID), target_rate=rate)
+    gfn = describe(objective, FAR, tabular_policy(FAR), target_rate=rate)
     started, plain = (jax.jit(g.init)(key) for g in (gfn, gfn.replace(log_z_init=0.0)))
-    start = float(started.params.log_z)
-    assert start > 0.5
-    assert float(plain.params.log_z) == 0
+    start = float(started.params.log_flow_start)
+    if objective.bootstraps:
+        assert FAR_LOG_R[0] < start < FAR_LOG_R[1] < float(started.params.log_z)
+    else:
+        assert start == started.params.log_z < -1
+    assert float(plain.params.log_z) == float(plain.params.log_flow_start) == 0
     shift = gfn.log_z(started.params) - gfn.log_z(plain.params)
     np.testing.assert_allclose(shift, start, rtol=1e-5)
     paths = gfn.sample(started.params, key, 8)
@@ -110,6 +118,39 @@ def test_flows_start_where_log_z_does(objective, key):
         moved = np.asarray(scores.log_inflow - without)
         np.testing.assert_allclose(moved[:, 1], start, rtol=1e-5)
         assert (moved[:, 0] == 0).all()
+
+
+@pytest.mark.slow
+def test_the_mean_log_reward_by_hand(key):
+    # Uniform policies end in 3 with probability 3/4 and in 4 with 1/4, R = 1 and 2.
+    gfn = describe(DB, batch_size=4096)
+    params = jax.jit(gfn.init)(key).params
+    np.testing.assert_allclose(params.log_flow_start, np.log(2) / 4, atol=0.02)
+    np.testing.assert_allclose(params.log_z, np.log(2), atol=0.06)
+
+
+def test_what_was_cut_or_is_not_finite_says_nothing_of_the_end():
+    paths = all_trajectories(ENV)
+    for nothing in (jnp.nan, -jnp.inf):
+        ended = paths._replace(log_reward=jnp.array([2.0, nothing, 5.0]))
+        np.testing.assert_allclose(starting.mean_log_reward(ended), 3.5)
+        cut = ended._replace(cut=jnp.array([True, False, False]))
+        np.testing.assert_allclose(starting.mean_log_reward(cut), 5.0)
+        assert float(starting.mean_log_reward(ended._replace(cut=jnp.ones(3, bool)))) == 0
+
+
+@pytest.mark.parametrize("objective", [DB, SubTrajectoryBalance(0.9)], ids=["DB", "SubTB"])
+def test_flows_that_look_forward_start_at_the_partial_reward(objective, key):
+    for wrapped in (gfnjax.ForwardLooking(objective), GAFlowNet(gfnjax.ForwardLooking(objective))):
+        gfn = describe(wrapped, FAR, tabular_policy(FAR))
+        params = gfn.init(key).params
+        assert float(params.log_flow_start) == 0
+        assert float(params.log_z) < -1
+    known = FAR_LOG_R[0]  # in s_0, which a number is counted without
+    for one in (gfn.replace(log_z_init=2.0), describe(FL_TB, FAR, tabular_policy(FAR))):
+        params = one.init(key).params
+        np.testing.assert_allclose(params.log_flow_start, params.log_z - known, rtol=1e-6)
+        np.testing.assert_allclose(one.log_z(params), params.log_z, atol=1e-5)
 
 
 def test_values_of_rewards_are_no_flows(key):
