@@ -164,8 +164,7 @@ if model is not None:
         axes.set(ylabel="probability", title=f"{title}: KL {float(found.kl):.2f} nats")
     panels[0].legend()
     panels[1].set_xlabel("number")
+    figure.suptitle(
+        "Asked for a random integer the model has its favourites, after 640 samples fewer"
+    )
     plt.show()
-
-# %% [markdown]
-# *Asked for a random integer, the model has its favourites; after 640 samples it has fewer. The
-# line is what each of the 101 numbers should have.*

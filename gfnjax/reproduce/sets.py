@@ -56,7 +56,7 @@ SETS = Reproduction(
         "good sets too much wins, ours is the distance from the exact log Z and marginals. It "
         "explores, by a uniform share tuned for each method (DB 1, FL-DB .5 to 1, TB 0 to .06); "
         "here none does. Log Z and flows start at or near 0 there; by default log Z starts here at "
-        "a batch's estimate, flows at its mean log R, or at 0 if they look forward. Marginals are of 6,000 samples. Seconds "
-        "are those of the machine at the time, other jobs included."
+        "a batch's estimate, flows at its mean log R, or at 0 if they look forward. Marginals are "
+        "of 6,000 samples. Seconds are those of the machine at the time, other jobs included."
     ),
 )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 from pages import ROOT, as_users_do, blocks, run
 
@@ -47,7 +48,9 @@ def distance(gfn, state):
 
 
 def own_reward_is_learned(names):
-    assert distance(names["gfn"], names["state"]) < 0.9
+    learned, target = np.exp(names["learned"]), np.exp(names["target"])
+    assert 0.5 * np.abs(learned - target).sum() < 0.2  # of the ring
+    assert distance(names["gfn"], names["state"]) < 0.9  # of the reward on the host
     assert Path("ring.png").exists()
 
 
@@ -61,7 +64,15 @@ def own_objective_learns(names):
 
 def sweep_has_a_row_a_member(names):
     assert len(names["found"].last) == 4 * 2 * 2  # drawn, listed, seeds
-    assert Path("sweeps/hypergrid-1/results.csv").exists()
+    distances = [
+        distance(member.gfn, state)
+        for member, state in zip(names["found"].members, names["found"].states, strict=True)
+    ]
+    rates = [float(m.gfn.hyperparameters.learning_rate) for m in names["found"].members]
+    assert min(distances) < 0.2 < max(distances)
+    assert np.corrcoef(np.log(rates), distances)[0, 1] < -0.5  # 500 steps: the faster the better
+    with Path("sweeps/hypergrid-1/results.csv").open() as file:
+        assert "total_variation" in file.readline()
 
 
 # The four things that a newcomer does first, and how they end.

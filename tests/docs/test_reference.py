@@ -9,6 +9,7 @@ from pages import ROOT
 
 sys.path.insert(0, str(ROOT / "docs" / "extensions"))
 docstrings = importlib.import_module("docstrings")
+links = importlib.import_module("links")
 reference = importlib.import_module("reference")
 
 IMPORTS = (ROOT / "docs" / "imports.md").read_text()
@@ -76,3 +77,14 @@ def test_docstrings_mean_what_they_say(text, expected):
     lines = text.split("\n")
     docstrings.process(None, "", "", None, None, lines)
     assert "\n".join(lines).rstrip("\n") == expected
+
+
+def test_numbers_of_papers_become_links_but_not_in_code():
+    paper = "[2302.01687](https://arxiv.org/abs/2302.01687)"
+    text = (
+        "DB (2302.01687), `2302.01687`, 12302.01687, 2302.016871\n```\n2302.01687\n```\n"
+    )
+    assert links.papers(text) == text.replace("(2302.01687)", f"({paper})")
+    assert links.papers(paper) == paper
+    linked = "Loss (`2302.01687 <https://arxiv.org/abs/2302.01687>`__), of"
+    assert docstrings.escaped("Loss (2302.01687), of") == linked
