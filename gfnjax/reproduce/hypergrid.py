@@ -13,13 +13,24 @@ PUBLISHED = {
 }
 
 
+# Mean and two standard deviations of a seed.
+EXPECTED = {
+    "16x16-tb": (0.023, 0.014),
+    "16x16-db": (0.025, 0.006),
+    "16x16-subtb": (0.032, 0.018),
+    "8x8-tb": (0.016, 0.006),
+}
+
+
 def _row(grid: str, objective: str, settings: Mapping[str, Any], seeds: int) -> Row:
     """All start log Z and the flows at 0, as published."""
     given = dict(settings) | {"objective": objective, "log_z_init": 0.0}
     panel, label = settings["side"], OBJECTIVES[objective]
     title = f"{panel}x{panel}" if settings["num_dims"] == 2 else f"{panel}^{settings['num_dims']}"
     published = PUBLISHED.get(objective)
-    return Row(f"{grid}-{objective}", "hypergrid", given, seeds, title, label, published)
+    name = f"{grid}-{objective}"
+    expected, tolerance = EXPECTED.get(name, (None, 0.0))
+    return Row(name, "hypergrid", given, seeds, title, label, published, expected, tolerance)
 
 
 SMALL = {"num_dims": 2, "variant": "standard", "backward": "uniform"}
