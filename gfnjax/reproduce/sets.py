@@ -1,5 +1,7 @@
 """Forward-looking objectives on the published sets, to their full 10,000 steps."""
 
+import math
+
 from gfnjax.reproduce.base import Published, Reproduction, Row
 from gfnjax.reproduce.measures import Goal, Until, Value
 
@@ -11,13 +13,33 @@ ESTIMATES = {"small": 11.04, "medium": 42.7, "large": 45.5}
 STARTS = {"0": "0", "batch": "a batch's estimate"}
 SOURCE = "2302.01687, abstract (curves within)"
 CLAIMS = {"fl-db": "faster than DB", "fl-subtb": "faster than SubTB"}
+# Steps to the goal: the median, and about as far as single seeds are from it.
+EXPECTED = {
+    "small-tb-0": (500, 250),
+    "small-db-0": (500, 250),
+    "small-fl-db-0": (750, 250),
+    "small-fl-subtb-0": (500, 250),
+    "small-tb-batch": (250, 250),
+    "small-db-batch": (2_000, 500),
+    "small-fl-db-batch": (1_500, 500),
+    "small-fl-subtb-batch": (1_750, 1_000),
+    "medium-tb-0": (3_250, 500),
+    "medium-db-0": (7_500, 2_000),
+    "medium-fl-db-0": (6_750, 3_000),
+    "medium-fl-subtb-0": (4_000, 1_000),
+    "medium-tb-batch": (250, 250),
+    "medium-db-batch": (7_500, 1_500),
+    "medium-fl-db-batch": (7_000, 1_500),
+    "medium-fl-subtb-batch": (math.inf, 1),
+}
 CLOSE = Goal({"log_z_error": 0.5, "part_error": 0.05})
 
 
 def _row(variant: str, objective: str, start: str) -> Row:
-    claim = CLAIMS.get(objective)
+    name, claim = f"{variant}-{objective}-{start}", CLAIMS.get(objective)
+    expected, tolerance = EXPECTED.get(name, (None, 0.0))
     return Row(
-        f"{variant}-{objective}-{start}",
+        name,
         "set",
         {
             "variant": variant,
@@ -29,6 +51,8 @@ def _row(variant: str, objective: str, start: str) -> Row:
         f"{variant}, log Z and flows from {STARTS[start]}",
         OBJECTIVES[objective],
         None if claim is None else Published(claim, SOURCE),
+        expected,
+        tolerance,
     )
 
 

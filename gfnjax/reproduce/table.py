@@ -69,7 +69,8 @@ def verdict(reproduction: Reproduction, line: Line) -> str:
     so_far = "" if len(line.finished) == len(line.runs) else " so far"
     middle = reproduction.measures[0].middle(judged)
     same = middle == row.expected or abs(middle - row.expected) <= row.tolerance
-    wanted = f"{row.expected:g} ± {row.tolerance:g}"
+    never = math.isinf(row.expected)
+    wanted = "not reached" if never else f"{row.expected:g} ± {row.tolerance:g}"
     if same:
         return f"within tolerance{so_far} ({wanted})"
     return f"differs{so_far} (expected {wanted}): {row.why or 'see the note'}"

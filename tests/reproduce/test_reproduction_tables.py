@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 
 import pytest
 
@@ -80,6 +81,21 @@ def test_runs_that_are_missing_or_under_way_are_counted(two):
     assert cells[3][3] == "0.050"
     assert cells[3][-1] == "within tolerance so far (0.05 ± 0.01)"
     assert cells[4] == ["last", "0 of 3", "-", "-", "-", "not run"]
+
+
+def test_a_goal_that_is_not_reached_may_be_what_is_expected(tmp_path):
+    rows = [
+        row("one", expected=math.inf, tolerance=1.0),
+        row("two", expected=math.inf, tolerance=1.0),
+    ]
+    goal = Until(Goal({"total_variation": 0.05}), "steps to .05")
+    for each, good in zip(rows, (False, True), strict=True):
+        for seed in range(3):
+            write(tmp_path, each, seed, [0.5, 0.05, 0.02] if good else [0.5, 0.2, 0.1])
+    reproduced = dataclasses.replace(reproduction(*rows), measures=(goal,))
+    verdicts = [cells[-1] for cells in table.cells(reproduced, training.runs(reproduced, tmp_path))]
+    assert verdicts[1] == "within tolerance (not reached)"
+    assert verdicts[2] == "differs (expected not reached): see the note"
 
 
 def test_no_verdict_without_an_expectation_or_on_a_small_budget(tmp_path):
