@@ -81,9 +81,7 @@ def test_docstrings_mean_what_they_say(text, expected):
 
 def test_numbers_of_papers_become_links_but_not_in_code():
     paper = "[2302.01687](https://arxiv.org/abs/2302.01687)"
-    text = (
-        "DB (2302.01687), `2302.01687`, 12302.01687, 2302.016871\n```\n2302.01687\n```\n"
-    )
+    text = "DB (2302.01687), `2302.01687`, 12302.01687, 2302.016871\n```\n2302.01687\n```\n"
     assert links.papers(text) == text.replace("(2302.01687)", f"({paper})")
     assert links.papers(paper) == paper
     linked = "Loss (`2302.01687 <https://arxiv.org/abs/2302.01687>`__), of"
