@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +16,10 @@ from gfnjax.run.sweeps.judging import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# Of a title, an inch.
+CHARACTERS = 12
 
 
 class Band(NamedTuple):
@@ -37,7 +42,8 @@ class Panel(NamedTuple):
 def bands_of(title: str, panels: Sequence[Sequence[Panel]], labels: Sequence[str]) -> Figure:
     """Rows of panels; what is at the same place in `labels` has the same colour in all of them."""
     shape = len(panels), len(panels[0])
-    figure = new_figure(4.8 * shape[1], 3.2 * shape[0] + 0.5)
+    width = 4.8 * shape[1]
+    figure = new_figure(width, 3.2 * shape[0] + 0.5)
     axes = figure.subplots(*shape, squeeze=False)
     for each, ax in zip([p for row in panels for p in row], axes.flat, strict=True):
         lines = []
@@ -54,5 +60,5 @@ def bands_of(title: str, panels: Sequence[Sequence[Panel]], labels: Sequence[str
         step_axis(ax)
     for row in axes:
         row[0].legend(fontsize=8, frameon=True, edgecolor="none", framealpha=0.7)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    figure.suptitle(fill(title, int(CHARACTERS * width)), x=0.01, ha="left", fontsize=10)
     return figure
