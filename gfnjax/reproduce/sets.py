@@ -31,6 +31,13 @@ EXPECTED = {
     "medium-db-batch": (7_500, 1_500),
     "medium-fl-db-batch": (7_000, 1_500),
     "medium-fl-subtb-batch": (math.inf, 1),
+    "large-tb-0": (3_750, 500),
+    "large-db-0": (7_500, 2_000),
+    "large-fl-db-0": (5_750, 2_000),
+    "large-fl-subtb-0": (5_500, 1_000),
+    "large-tb-batch": (250, 250),
+    "large-fl-db-batch": (math.inf, 1),
+    "large-fl-subtb-batch": (math.inf, 1),
 }
 CLOSE = Goal({"log_z_error": 0.5, "part_error": 0.05})
 
