@@ -1,5 +1,7 @@
 """Strict numerics for every test: several virtual devices, no silent dtype or rank promotion."""
 
+import functools
+import gc
 import os
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
@@ -13,6 +15,7 @@ import hypothesis
 import jax
 import pytest
 from jax._src import compiler
+from jax._src.interpreters import mlir
 from jax.experimental.key_reuse import _core as key_reuse
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -24,6 +27,20 @@ jax.config.update(
 # Many tests compile the same: small operations, and steps that differ in nothing but numbers.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+# Nobody reads where in a program of a test an operation stood, and to look it up takes time.
+jax.config.update("jax_traceback_in_locations_limit", 0)
+# To make a context takes as long as to lower a small program into it: one serves a module's tests.
+_make_context = mlir.make_ir_context
+_shared_context = functools.cache(_make_context)
+
+
+def _context():
+    # What is lowered while something else is would become a part of it.
+    return _shared_context() if mlir.ir.Context.current is None else _make_context()
+
+
+mlir.make_ir_context = _context
+gc.set_threshold(100_000)  # traced programs are many objects, of which few are ever garbage
 
 hypothesis.settings.register_profile(
     "gfnjax", deadline=None, max_examples=15, derandomize=True, print_blob=True
@@ -44,6 +61,14 @@ def _consume_all_but_roots(signature, args_in, args_out):
 
 
 key_reuse.KeyReuseSignature.update_consumption = _consume_all_but_roots
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What is long is slow, too."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
 
 
 @pytest.fixture
@@ -103,6 +128,7 @@ def _forget_programs():
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs_of_a_module():
     yield
+    _shared_context.cache_clear()
     _forget_programs()
 
 

@@ -292,7 +292,7 @@ def test_a_gaussian_on_a_line_learns_its_target(key):
     np.testing.assert_allclose(back.actions.sum(axis=1), target.x, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_scores_of_a_line_by_hand(key):
     gfn = describe()
     params = gfn.init(key).params._replace(log_flow_start=None)

@@ -137,7 +137,7 @@ def test_keys_may_be_traced_and_mapped(key):
     assert jax.jit(lambda k: jax.random.bits(check_key("key", k)))(key) == jax.random.bits(key)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("platform", ["cuda", "tpu", "no_such_thing"])
 def test_hardware_that_is_not_there_is_one_line_and_code_2(platform, tmp_path):
     if platform in {device.platform for device in jax.devices()}:

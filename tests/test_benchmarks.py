@@ -184,7 +184,7 @@ def test_records_as_a_picture(tmp_path):
     assert (tmp_path / "ratios.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_answers_until_it_is_stopped(tmp_path):
     given = "--seed 3 --batch-size 8 --log-z-start batch"
     worker = processes.start("gfnjax", "grid-8x8", *given.split())
@@ -224,7 +224,7 @@ def test_a_worker_answers_until_it_is_stopped(tmp_path):
     assert not np.allclose(logits[0, 1:], logits[1, 1:])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_record_of_a_worker_that_has_trained(tmp_path, capsys, monkeypatch):
     path = tmp_path / "records.jsonl"
     given = f"run --task grid-8x8 --repeats 2 --seconds 0.1 --output {path}"
@@ -306,7 +306,7 @@ def test_sizes_are_what_they_are_called():
     assert {gfn.batch_size for name in ("horizon", "side", "actions") for gfn in made[name]} == {16}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_is_measured_beside_single_runs(monkeypatch, tmp_path, capsys):
     small = 4, 2, lambda: sizes.describe(gfnjax.Hypergrid(2, 3), 4, batch_size=2)
     monkeypatch.setattr(sweeps, "CASES", {"grid-tb": small})

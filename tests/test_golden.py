@@ -85,7 +85,7 @@ def steps(name, num_steps):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_the_first_steps_are_as_they_were(name):
     recorded = json.loads(FILE.read_text())

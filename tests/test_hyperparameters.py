@@ -112,7 +112,7 @@ def stack(trees):
     return jax.tree.map(lambda *x: jnp.array(x), *trees)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_numbers_of_an_objective_are_swept_and_scheduled(name, key, batch):
     objective = OBJECTIVES[name]
@@ -172,7 +172,7 @@ def two(gfn, key, batch, overrides=None):
     return state.params, state.target
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", GIVEN)
 def test_other_numbers_are_swept_scheduled_and_overridden(name, key, batch):
     gfn, value = GIVEN[name]

@@ -114,7 +114,7 @@ def test_a_pickle_is_equal_and_so_is_another_of_the_same(name):
     assert len({gfn, again}) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["joined", "lambda reward", "maximum entropy", "causal"])
 def test_a_pickle_trains_the_same_bytes(name, key):
     gfn = KINDS[name]()
@@ -124,7 +124,7 @@ def test_a_pickle_trains_the_same_bytes(name, key):
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_pickle_in_a_fresh_process(tmp_path):
     gfn = KINDS["joined"]()
     path = tmp_path / "gfn.pkl"

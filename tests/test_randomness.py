@@ -109,7 +109,7 @@ CASES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_every_draw_of_a_run_has_a_key_of_its_own(name):
     gfn = CASES[name]
@@ -126,7 +126,7 @@ def test_every_draw_of_a_run_has_a_key_of_its_own(name):
     assert not again
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_evaluation_shares_no_key_with_training_nor_with_another_one():
     gfn = describe(gfnjax.DetailedBalance())
     evaluators = [SampledEvaluator(gfn, None, number, num_samples=16) for number in range(2)]
@@ -148,7 +148,7 @@ def test_an_evaluation_shares_no_key_with_training_nor_with_another_one():
     assert len({tuple(jax.random.key_data(key).tolist()) for key in keys}) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_learning_a_reward_uses_every_key_once():
     env = envs.Ising(2, IsingReward(jnp.zeros((4, 4))))
     gfn = GFlowNet(env, mlp_policy(env, (4,)), TB, batch_size=4)
@@ -166,7 +166,7 @@ def test_learning_a_reward_uses_every_key_once():
     assert not again
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_dropout_is_independent_of_the_condition():
     # Both came from one key: the first transition was never kept where beta was high.
     env, objective = CONDITIONAL, LED

@@ -178,7 +178,7 @@ def uniform_by_the_output(env, state, output):
     return 0.0 * output.backward_logits
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("window", [False, True], ids=["whole", "windows"])
 def test_terminal_states_are_not_asked_about_unless_p_b_is_read_there(grid_run, window):
     env, policy, params, trajectories, _ = grid_run

@@ -46,7 +46,7 @@ def test_classes_of_the_same_form_are_told_apart():
         assert jax.tree.structure(first) != jax.tree.structure(second)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_reward_is_taken_for_another():
     # Without a mark of the classes about one in five of 300 was.
     found = jax.jit(lambda gfn: gfn.env.log_reward(gfn.env.initial_state()))
@@ -54,14 +54,14 @@ def test_no_reward_is_taken_for_another():
     assert [float(found(gfn)) for gfn in kept] == [float(n) for n in range(200)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_state_graphs_are_not_taken_for_each_other():
     for value in range(40):
         env = gfnjax.Hypergrid(1, 2, made(float(value))())
         assert float(build_graph(env).log_reward[0]) == value
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_chains_and_overrides_keep_the_mark(key):
     gfn = description(1.0)
     mapped = jax.tree.map(lambda x: x, gfn)

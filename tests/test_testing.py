@@ -363,7 +363,7 @@ def test_double_precision_rewards(key, x64):
     check_environment(Grid(2, 3, Callback(jnp.float64(0.25))), key)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["Python scalars", "NumPy scalars"])
 def test_scalars_in_the_initial_state_train_and_count(name, key):
     env, plain = HONEST[name](), Grid(2, 3)

@@ -128,7 +128,7 @@ SAMPLERS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("chunk_size", [3, 50])
 def test_the_state_before_a_failure_is_that_of_a_run_that_stopped_there(name, chunk_size, key):

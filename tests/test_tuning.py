@@ -31,7 +31,7 @@ def test_the_backend_decides(monkeypatch):
     assert tuning.tuning() == tuning.GPU
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_results_do_not_depend_on_it(key, monkeypatch):
     def step():
         policy = gfnjax.mlp_policy(GRID, (16,))

@@ -44,7 +44,7 @@ def run(description, state):
     return lax.scan(lambda state, _: description.step(state), state, length=800)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_recovers_the_couplings(data, key):
     description = describe(data, learning_rate=2e-3)
     state, info = run(description, description.init(key))

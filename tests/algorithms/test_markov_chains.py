@@ -60,7 +60,7 @@ CASES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_the_target_is_invariant_and_is_reached(name, key):
     make, num_back = CASES[name]
@@ -117,7 +117,7 @@ def by_states(causal):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_any_model_may_propose_and_learn(key):
     found = {}
     for name, make in PROPOSALS.items():

@@ -151,7 +151,7 @@ def test_it_is_a_conditional_environment(key):
     assert again.reward.num_strata == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns(key):
     env = stratified(Hypergrid(2, 6, corners()), lambda s: s.position.sum() > 5, 2, floor=0.01)
     policy, rates = mlp_policy(env, (64,)), Hyperparameters(learning_rate=5e-3)

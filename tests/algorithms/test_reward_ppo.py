@@ -70,7 +70,7 @@ def test_entropy_by_hand():
     np.testing.assert_allclose(entropy(jnp.log(jnp.array([0.25, 0.75]))), 0.5623351, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_entropy_nothing_is_asked_of_all_actions():
     plain = RewardPPO(entropy_weight=None)
     assert plain.needs == {"previous"}

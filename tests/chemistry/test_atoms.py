@@ -55,7 +55,7 @@ def assert_like_rdkit(words, find, state):
         assert features[n, 13 + atom.GetAtomicNum()] == 1 or atom.GetAtomicNum() > 56
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_data
 def test_stored_molecules():
     pytest.importorskip("rdkit")
@@ -65,7 +65,7 @@ def test_stored_molecules():
         assert_like_rdkit(words, find, building.from_blocks(words, blocks, bonds))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_data
 def test_random_molecules():
     pytest.importorskip("rdkit")

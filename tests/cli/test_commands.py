@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_ends_with_a_summary_and_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
@@ -47,7 +47,7 @@ def test_training_ends_with_a_summary_and_pictures(tmp_path, capsys, monkeypatch
     assert len(list(tmp_path.glob("runs/hypergrid-1/pictures/*.png"))) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_graph_problems_end_with_their_solutions(tmp_path, capsys):
     flags = "--family path --num-nodes 4 --width 4 --num-layers 1 --num-solutions 3"
     assert run("train independent-set --steps 2", flags, "--output", tmp_path / "run") == 0
@@ -57,7 +57,7 @@ def test_graph_problems_end_with_their_solutions(tmp_path, capsys):
     assert (tmp_path / "run" / "solutions.csv").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_flags_reach_the_configuration(tmp_path):
     flags = "--num-dims 3 --variant easy --objective subtb --subtb-lambda 0.5 --backward uniform"
     more = "--regression huber --steps 1 --log-every 2 --hidden-sizes 8 4 --epsilon 0.5 --seed 7"
@@ -81,7 +81,7 @@ def test_flags_reach_the_configuration(tmp_path):
     assert config["plugins"] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_baselines_by_name(tmp_path, capsys):
     assert run(TINY, "--objective mh --chain-back 3", "--output", tmp_path / "run") == 0
     out = capsys.readouterr().out
@@ -93,7 +93,7 @@ def test_baselines_by_name(tmp_path, capsys):
     assert "--stop-at-tv needs exact evaluation" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_grid_too_large_to_enumerate_says_so(tmp_path, capsys):
     flags = "--num-dims 5 --side 16 --steps 1"
     assert run(TINY, flags, "--output", tmp_path / "run") == 0
@@ -106,7 +106,7 @@ def test_a_grid_too_large_to_enumerate_says_so(tmp_path, capsys):
 SMALL = "--batch-size 4 --hidden-sizes 8 --chunk-size 2"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_dags_of_a_users_data(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rain.csv").write_text("rain,grass\n0.1,0.3\n1.2,0.9\n-0.4,-0.2\n")
@@ -132,7 +132,7 @@ def test_raw_data_of_a_data_frame(tmp_path, capsys):
     assert "column 1 has no name: left out as an index" in captured.err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trees_of_a_users_sequences(tmp_path, capsys):
     file = tmp_path / "four.json"
     file.write_text('{"a": "ACGT", "b": "ACGA", "c": "TCTA", "d": "TGTT"}')
@@ -143,7 +143,7 @@ def test_trees_of_a_users_sequences(tmp_path, capsys):
     assert (tmp_path / "run" / "pictures" / "objects.png").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_learned_couplings_can_be_resumed_bit_for_bit(tmp_path, capsys):
     flags = f"train ising-learned --side 2 --num-data 40 --log-every 1 {SMALL}"
     assert run(flags, "--steps 4 --output", tmp_path / "whole") == 0
@@ -356,7 +356,7 @@ def test_a_reward_of_zero_is_code_1_and_named(tmp_path, capsys, monkeypatch):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_a_warning_and_none_left_an_error(tmp_path, capsys, recwarn):
     assert run(TINY, "--output", tmp_path / "run") == 0
     capsys.readouterr()
@@ -386,7 +386,7 @@ def test_long_messages_of_the_parser_become_one_line():
         assert form.one_line(text) == "side must be 2 (see gfnjax --help)"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sigterm_stops_a_real_process_cleanly(tmp_path):
     command = [sys.executable, "-m", "gfnjax", *TINY.split(), "--steps", "1000000"]
     process = subprocess.Popen(

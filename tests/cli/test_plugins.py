@@ -252,7 +252,7 @@ def lab(tmp_path, monkeypatch):
     forget()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("module", "flags", "part", "expected"),
     [
@@ -304,7 +304,7 @@ def test_trained_resumed_drawn_and_loaded(lab, capsys, module, flags, part, expe
         assert (lab / "run" / "diary.txt").read_text() == "1 2 2 closed 3 4 4 closed "
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_of_them_together_and_flags_wherever_they_stand(lab):
     flags = "--objective=my-balance --network shelf --replay newest --logger diary --logger diary"
     numbers = "--my_balance.scale=2 --my-balance.epsilon 0.5 --epsilon .1 --shelf.depth 1"
@@ -452,7 +452,7 @@ def test_what_cannot_work_is_one_line_and_code_2(lab, capsys, arguments, message
     assert not (lab / "runs").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_whose_module_is_gone_says_so(lab, capsys):
     assert run(f"--import my_lab.balance train hypergrid --objective my-balance --side 4 {TINY} "
                "--hidden-sizes 8 --output run") == 0  # fmt: skip
@@ -481,7 +481,7 @@ def install(folder, name, value):
     (info / "entry_points.txt").write_text(f"[gfnjax.plugins]\n{name} = {value}\n")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_installed_package_is_found_by_its_entry_point(lab, tmp_path):
     install(lab, "my-lab", "my_lab.all")
     elsewhere = tmp_path / "elsewhere"
@@ -540,7 +540,7 @@ def test_entry_points_that_fail_are_in_nobodys_way(lab, capsys, monkeypatch):
     assert not (lab / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_plugins_have_is_swept(lab, capsys):
     vary = "--vary size=2,3 --vary my_balance.scale=1,2 --objective my-balance"
     both = "--import my_lab.knapsack --import my_lab.balance"

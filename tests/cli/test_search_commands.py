@@ -31,7 +31,7 @@ def somewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_ends_with_what_to_type(capsys, somewhere, monkeypatch):
     start = session.start
 
@@ -75,7 +75,7 @@ def test_a_search_ends_with_what_to_type(capsys, somewhere, monkeypatch):
     assert "pictures " in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_who_takes_part_and_static_settings_are_searched(capsys, somewhere):
     varied = "--vary objective=tb,db --vary batch_size=2:4:2"
     assert run(TINY, "--trials 4 --population 4", varied) == 0

@@ -72,7 +72,7 @@ def test_files_of_settings_are_whole(text, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_resume_is_as_it_was_asked_for(tmp_path, capsys):
     path = tmp_path / "sweep"
     given = "--vary epsilon=0,0.1 --metric log_z_error --members-at-once 1 --batch-devices 2"
@@ -84,7 +84,7 @@ def test_resume_is_as_it_was_asked_for(tmp_path, capsys):
     assert (path / "results.csv").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_settings_with_different_targets_ask_for_a_metric(tmp_path, capsys):
     flags = "--num-bits 32 --word-size 4 --num-modes 2 --steps 2 --evaluation-samples 20"
     vary = "--vary beta=1,3 --network mlp --hidden-sizes 8 --batch-size 4"
@@ -93,7 +93,7 @@ def test_settings_with_different_targets_ask_for_a_metric(tmp_path, capsys):
     assert run("report", tmp_path / "sweep", "--metric length:low") == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_objectives_are_varied_with_what_each_has_by_itself(tmp_path):
     vary = "--vary objective=tb,subtb --vary learning_rate=log-uniform:1e-3:1e-2 --samples 2"
     path = tmp_path / "sweep"

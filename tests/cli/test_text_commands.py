@@ -75,7 +75,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(trained, tmp_path, 
     assert whole == parts
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_texts_after_any_prompt(trained, capsys):
     assert run("sample", trained, "--num 6 --log-probs --prompt", "Nobody") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -117,7 +117,7 @@ class Quiet:
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_only_texts_are_sampled(tmp_path, capsys):
     small = {"batch_size": 4, "steps": 1}
     start(

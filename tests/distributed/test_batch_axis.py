@@ -160,7 +160,7 @@ def without_memories(states):
     return jax.tree.map(lambda x, own: None if own else x, states, marks)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SAME)
 def test_four_devices_take_the_step_of_one(mesh, key, name):
     gfn = SAME[name]()
@@ -172,7 +172,7 @@ def test_four_devices_take_the_step_of_one(mesh, key, name):
     assert_close(first[1], alone[1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", OWN_MEMORY)
 def test_each_device_has_a_memory_of_its_own(mesh, key, name):
     gfn = OWN_MEMORY[name]()
@@ -199,7 +199,7 @@ def test_devices_recall_each_for_itself(key):
     assert len(np.unique(found, axis=0)) > 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_backward_policy_recalls_with_a_key_on_each_device(key):
     keys = set()
 
@@ -214,7 +214,7 @@ def test_a_backward_policy_recalls_with_a_key_on_each_device(key):
     assert len(keys) == 2 * PARTS
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_members_of_a_sweep_each_spread_their_batch(mesh, key):
     gfn = describe(LogPartitionVariance(), sampler=Mixed(Fifo(32)))
 
@@ -228,7 +228,7 @@ def test_members_of_a_sweep_each_spread_their_batch(mesh, key):
     assert_close(jax.tree.map(lambda x: x[:, 1], swept), one)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_state_is_divided_where_it_says_so(mesh, key):
     gfn = OWN_MEMORY["prioritised"]()
     whole = {"mesh": mesh, "check_vma": False}

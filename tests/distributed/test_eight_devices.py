@@ -30,7 +30,7 @@ for others in states[1:]:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_on_eight_devices_is_that_on_one():
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     subprocess.run([sys.executable, "-c", SCRIPT], check=True, env={**os.environ, **flags})

@@ -299,7 +299,7 @@ class Quiet:
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_give_what_one_gives_and_stop_together(tmp_path, alone):
     shutil.copytree(alone, tmp_path / "one")  # as one process leaves it in the middle
     (tmp_path / "one/checkpoints/round-0/step-000000008.ckpt").unlink()
@@ -323,7 +323,7 @@ def test_two_processes_give_what_one_gives_and_stop_together(tmp_path, alone):
         assert_same(table(tmp_path / name), table(alone))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_processes_leave_what_two_or_one_can_resume(tmp_path, alone):
     with Pair(tmp_path, {"do": "start", "output": "a", "hang_at": 8}) as pair:
         pair.wait_for(tmp_path / "hangs")

@@ -120,7 +120,7 @@ def small(tool=True):
     return arithmetic(TOKENIZER, problems, reward, min_length=2, max_length=8, tool=tool)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_conforms(key):
     check_environment(small(), key)
 

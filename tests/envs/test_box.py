@@ -44,13 +44,13 @@ def random_points(count, seed=0):
     return np.random.default_rng(seed).random((count, 2))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_conformance(kind, key):
     check_environment(Box(delta=0.25, kind=kind), key)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_conformance_of_other_boxes(key, x64):
     check_environment(Box(3, 0.1, reward=BoxCorners(3)), key, 16)
 
@@ -268,7 +268,7 @@ def test_exploration_is_not_scored(key):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_raises_the_bound(key):
     env = Box()
     rates = Hyperparameters(learning_rate=3e-3)

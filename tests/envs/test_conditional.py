@@ -244,7 +244,7 @@ def test_objectives_with_one_log_z_are_refused():
     GFlowNet(env.at(2.0), mlp_policy(env, (8,)), TrajectoryBalance())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_finds_log_z_and_the_target_of_every_condition(key):
     env = temperature_conditional(diamond(), 0.5, 2.0)
     gfn = GFlowNet(

@@ -50,7 +50,7 @@ def is_finished(env):
     return np.asarray(jax.jit(jax.vmap(env.is_terminal))(all_states(env)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_conformance(key):
     there = "GFNJAX_DATA" in os.environ and published.available("seh/blocks_pdb_105.json")
     check_environment(molecules(size) if there else few(), key, 4)
@@ -146,7 +146,7 @@ def test_canonical_states_are_molecules():
     assert len(set(names)) > 100
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_vocabulary
 def test_two_blocks_of_the_published_vocabulary(x64):
     """23,310 sequences, 5,565 molecules: corrected uniform, uncorrected .1939 away."""
@@ -172,7 +172,7 @@ def test_two_blocks_of_the_published_vocabulary(x64):
     assert float(np.log(count).std()) == pytest.approx(0.477, abs=5e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_vocabulary
 def test_three_blocks_by_sampling(key):
     """A chi-square test of molecules that the exact optimum samples, of 7 published entries."""
@@ -205,7 +205,7 @@ def test_three_blocks_by_sampling(key):
     assert excess(count / count.sum()) > 25
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_state_of_a_molecule_is_the_same_object():
     env = molecules(nothing, few_fragments(), max_blocks=2)
     ends = (

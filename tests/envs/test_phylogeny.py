@@ -68,7 +68,7 @@ def merge(env, state, i, j):
 STEP = jax.jit(lambda env, state, action: env.step(state, action))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("sequences", [FOUR, {"a": "A", "b": "C"}])
 def test_conforms(key, sequences):
     check_environment(phylogeny(sequences, offset=8.0), key, num_trajectories=8)
@@ -104,7 +104,7 @@ def test_counts_of_forests(num_species):
     assert finished.sum() == math.prod(range(1, 2 * num_species - 2, 2))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @given(st.randoms(use_true_random=False))
 def test_states_do_not_depend_on_the_order_of_merges(random):
     env = phylogeny(SEVEN, offset=20.0)

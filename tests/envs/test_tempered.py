@@ -79,7 +79,7 @@ def steps(gfn, key, overrides=None):
     return jnp.stack(ratios), state.params
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_exponent_is_swept(key):
     gfn, betas = describe(tempered(GRID, 2.0)), jnp.array([0.5, 2.0])
     overrides = Hyperparameters.only(reward_exponent=betas)
@@ -93,7 +93,7 @@ def test_the_exponent_is_swept(key):
     assert alone._cache_size() == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_exponent_is_scheduled(key):
     gfn = describe(tempered(GRID, STEPS))
     ratios, _ = jax.jit(steps)(gfn, key)

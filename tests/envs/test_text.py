@@ -218,7 +218,7 @@ def test_ordinary_networks_train(key, name, network):
     assert jnp.isfinite(info.loss)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_forced_tokens_are_what_is_sampled(key):
     env = letters(SEVERAL, forced=d_after_b)
     gfn = GFlowNet(env, causal_transformer_policy(env, 8, 2, 1), SubTB, batch_size=64)

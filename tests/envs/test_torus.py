@@ -16,7 +16,7 @@ def cosine(dim, center=1.0):
     return TorusCosine(np.full(dim, center, np.float32))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_conformance(key):
     check_environment(Torus(cosine(2), num_steps=3), key)
 
@@ -49,7 +49,7 @@ def test_steps_by_hand():
     np.testing.assert_allclose(env.at_point([4.0, 0.0]).angles, [4 - 2 * np.pi, 0.0], rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_finds_log_z(key):
     env = Torus(cosine(2), num_steps=3)
     rates = Hyperparameters(learning_rate=5e-3)

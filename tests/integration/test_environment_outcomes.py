@@ -40,7 +40,7 @@ def rates(learning_rate, log_z_learning_rate, num_steps):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ising_4x4():
     num_steps = 1000
     env = Ising(4, lattice(4, SIGMA))
@@ -66,7 +66,7 @@ def test_ising_4x4():
     assert history.info.loss[-100:].mean() < 0.6
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ebgfn_recovers_couplings():
     num_steps = 1200
     data_key, key = jax.random.split(jax.random.key(0))
@@ -99,7 +99,7 @@ def test_ebgfn_recovers_couplings():
     assert score > 3.0  # couplings are .2 or 0: unlearned, 2.3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_small_set():
     num_steps = 2000
     env = published_set("small")

@@ -48,7 +48,7 @@ def exported(gfn):
     return leaves, export.export(step, platforms=PLATFORMS)(leaves)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "variant"), PRESETS)
 def test_the_step_of_every_preset(name, variant):
     if name in DATA and not published.available(DATA[name]):
@@ -68,7 +68,7 @@ def test_the_step_of_every_preset(name, variant):
     assert read.mlir_module_serialized == program.mlir_module_serialized
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not SERIALISES, reason="programs are written with flatbuffers")
 def test_what_was_exported_is_the_step(key):
     gfn = describe(configure("hypergrid", num_dims=2, side=3, batch_size=4))

@@ -57,7 +57,7 @@ def outcomes(side, objective, backward, batch_size, num_steps, log_z_init="batch
 
 # Under a uniform P_B detailed balance does better from flows of 1 (docs/measured.md): .039 with the
 # batch's estimate.
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("objective", "log_z_init"),
     [
@@ -73,7 +73,7 @@ def test_grid_16x16(objective, log_z_init):
     assert errors.max() < 0.15
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("objective", "backward", "limit", "log_z_init"),
     [

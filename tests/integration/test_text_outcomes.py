@@ -12,7 +12,7 @@ from gfnjax.objectives import ModifiedSubTrajectoryBalance
 from gfnjax.policies import causal_transformer_policy
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.optimised
 @pytest.mark.parametrize(
     ("temperature", "infill", "decoding"), [(0.5, False, 0.888716), (1.0, True, None)]

@@ -77,7 +77,7 @@ def test_transitions_of_what_was_cut_are_scored_to_the_last(uniform):
     assert scores.from_source.all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trajectory_balance_leaves_out_what_was_cut(uniform):
     _, params, paths = uniform
     gfn = gflownet(objective=TrajectoryBalance())
@@ -107,7 +107,7 @@ def test_backward_walks_that_are_cut_do_not_count_as_whole(uniform):
     np.testing.assert_allclose(tb.loss(params, paths), tb.loss(params, alone), rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_share_that_was_cut_is_in_the_history(key):
     state, history = gfnjax.train(gflownet(batch_size=200), key, 2, chunk_size=2)
     np.testing.assert_allclose(history.info.cut[0], 1 / 9, atol=0.08)
@@ -193,7 +193,7 @@ def test_algorithms_that_count_on_an_end_refuse_cycles():
         EnergyGFlowNet(gflownet(), AROUND, None)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_log_z_is_the_flow_of_a_random_source(key):
     env = Permutations(3)
     gfn = gflownet(env)
@@ -260,7 +260,7 @@ def test_chains_refuse_what_is_cut_and_keep_the_target(key):
     np.testing.assert_allclose(share, 1 / (1 + np.exp(-2.0)), atol=0.04)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("env", [AROUND, UniformSourceHypergrid(2, 3, max_steps=12)])
 def test_replayed_and_searched_trajectories_are_what_they_were(env, key):
     sampler = Mixed(Fifo(64), local_search=LocalSearch(1), search_share=0.25, replay_share=0.5)

@@ -84,7 +84,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_reward_that_is_not_finite_is_named_and_counted(name, key):
     state = training.init(describe(**SETTINGS[name]), key)
@@ -218,7 +218,7 @@ def test_a_proposal_of_no_number_is_not_refused_without_a_word():
         gfnjax.train(chains, state._replace(memory=origin), 30, chunk_size=30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_learned_reward():
     env = Ising(2, IsingReward(jnp.zeros((4, 4))))
     gfn = gfnjax.GFlowNet(env, gfnjax.mlp_policy(env, (4,)), gfnjax.TrajectoryBalance())

@@ -203,7 +203,7 @@ def test_rewards_that_are_not_finite_are_left_out(value, key):
     assert float(gfn.init(key).params.log_z) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_mixture_of_members_and_conditions_start_too(key):
     env = gfnjax.envs.temperature_conditional(GRID, 0.5, 2.0)
     for gfn in (

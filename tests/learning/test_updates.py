@@ -105,7 +105,7 @@ def test_weight_decay_leaves_log_z_and_the_start_of_the_flows_alone(key):
     np.testing.assert_allclose(jax.tree.leaves(params.policy)[0], 0.9, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_weight_decay_leaves_what_is_never_trained_alone(key):
     rates = Hyperparameters(1.0, 1.0, backward_learning_rate=1.0)
     ga = describe(GAFlowNet(hidden_sizes=(4,)), optimizer=decay, hyperparameters=rates)
@@ -153,7 +153,7 @@ class Own(nn.Module):
 GRID = Hypergrid(2, 4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [None, jnp.bfloat16, jnp.float16], ids=str)
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ ANY = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ANY)
 def test_any_transformation_trains_resumes_and_is_swept(name, key):
     gfn = describe(optimizer=ANY[name], log_z_optimizer=ANY[name])

@@ -261,7 +261,7 @@ def test_a_uniform_policy_against_rewards_of_zero_by_hand():
     assert certificate(graph, log_pf, log_pb, jnp.zeros(())) == np.inf
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @given(SEEDS)
 def test_optimal_flow_with_rewards_of_zero_against_all_paths(seed):
     env = padded_dag(seed)

@@ -49,7 +49,7 @@ def by_enumeration(env, model, params):
     return states, log_p[terminal], total[where]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_molecules_of_three_blocks():
     env = molecules(nothing, few_fragments(), max_blocks=3)
     model, params = model_of(env, fragment_policy(env, 16, 2))
@@ -60,7 +60,7 @@ def test_all_molecules_of_three_blocks():
     assert found.std() > 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_any_policy_of_states():
     env = molecules(nothing, two_fragments(), max_blocks=3)
     model, params = model_of(env, tabular_policy(env))
@@ -70,7 +70,7 @@ def test_any_policy_of_states():
         log_prob(model, params, states)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_under_a_condition():
     env = temperature_conditional(molecules(nothing, two_fragments(), max_blocks=2), 1.0, 4.0)
     fixed = env.at(3.0)

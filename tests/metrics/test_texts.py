@@ -34,7 +34,7 @@ def all_texts(x64):
     return model, params, states, np.asarray(log_q)[index], np.asarray(log_r)[index]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_probabilities_of_listed_texts_are_exact(all_texts):
     model, params, states, log_q, log_target = all_texts
     for batch_size in (4, 15, 64):

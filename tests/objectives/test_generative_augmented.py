@@ -47,7 +47,7 @@ def test_novelty_has_a_gradient_in_its_own_fit_only(seen):
     np.testing.assert_allclose(jax.grad(loss)(seen.auxiliary), expected, rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_has_been_seen_is_no_longer_new(key):
     gfn = GFlowNet(
         ENV,

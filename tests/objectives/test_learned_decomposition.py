@@ -100,7 +100,7 @@ def test_dropout_needs_a_key(key):
     np.testing.assert_allclose(dropped.kept.mean(axis=0), [0.5, 0], atol=0.12)  # 3.8 sigma
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_the_target_and_the_reward_in_parts(key):
     gfn = GFlowNet(
         ENV,

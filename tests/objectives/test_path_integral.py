@@ -79,7 +79,7 @@ def test_gradient_of_a_rollout_by_hand(key, x64):
     assert abs(fixed.policy["slope"] - slopes["slope"]) > 1e-2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_step_has_the_gradient_of_the_divergence(key, x64):
     # T = 1: KL(N(b, s) || N(m, v)) in closed form; balance on policy has twice its gradient.
     env = Diffusion(gaussian(1, MEAN, VARIANCE), num_steps=1, variance=1.0)
@@ -117,7 +117,7 @@ def test_zero_gradient_at_the_closed_form(key, x64):
     assert gfn.loss(off, gfn.sample(off, jax.random.key(2), 64)) > 1e-2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_gradient_goes_through_that_of_the_reward(key, x64):
     network = diffusion_policy(ENV, width=4, langevin=True)
     gfn = GFlowNet(ENV, network, PathIntegral(), UniformBackward())
@@ -167,7 +167,7 @@ def test_the_gradient_goes_through_that_of_the_reward(key, x64):
         np.testing.assert_allclose(sum(parts), whole, rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_a_gaussian(key):
     env = Diffusion(gaussian(1, 1.0, 0.25), num_steps=4)
     policy = diffusion_policy(env, width=16, variance_range=2.0)

@@ -45,7 +45,7 @@ def model(x64):
     return gfn, log_prior, Params({"params": table}, jnp.asarray(log_flow[0]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_optimum_is_the_prior_times_the_reward(model):
     gfn, log_prior, optimum = model
     paths = all_trajectories(gfn.env)

@@ -173,7 +173,7 @@ def test_trajectories_that_are_left_out_do_not_set_the_scale():
     assert loss_and_errors(SubTrajectoryBalance(1.9), square, scores, keep & False)[0] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_untrained_grid_of_130_cells_a_side(key):
     env = Hypergrid(2, 130)
     gfn = GFlowNet(env, mlp_policy(env, (8,)), SubTrajectoryBalance(1.9))

@@ -261,14 +261,16 @@ def test_sampled_trajectories_of_grids(grid, x64):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: DAGs(3, edge_reward),
-        lambda: GraphBuilding(3, 2, reward=Triangles()),
         lambda: additive_set(np.array([0.3, -1.0, 0.5, 0.9]), 2),
-        lambda: molecules(blocks_differ, two_fragments(), max_blocks=4),
         lambda: graph_problem("dominating-set", path(6), 0.7),
-        pytest.param(lambda: graph_problem("max-cut", path(5), 0.7), marks=pytest.mark.slow),
+        pytest.param(lambda: graph_problem("max-cut", path(5), 0.7), marks=pytest.mark.long),
+        pytest.param(lambda: DAGs(3, edge_reward), marks=pytest.mark.slow),
+        pytest.param(lambda: GraphBuilding(3, 2, reward=Triangles()), marks=pytest.mark.slow),
+        pytest.param(
+            lambda: molecules(blocks_differ, two_fragments(), max_blocks=4), marks=pytest.mark.long
+        ),
     ],
-    ids=["dags", "graphs", "sets", "molecules", "dominating-sets", "cuts"],
+    ids=["sets", "dominating-sets", "cuts", "dags", "graphs", "molecules"],
 )
 def test_sampled_trajectories_with_partial_rewards(make, x64):
     check(*with_trajectories(make()))
@@ -290,7 +292,7 @@ def test_a_tabular_graph_with_cycles(x64):
     check(env, params, trajectories)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_grid_with_cycles_and_a_random_source(x64):
     env, params, trajectories = with_trajectories(UniformSourceHypergrid(2, 3, max_steps=9))
     assert trajectories.cut.any()

@@ -202,7 +202,7 @@ class Quiet:
 TINY = {"steps": 4, "batch_size": 4, "chunk_size": 4, "log_every": 1}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_has_just_been_trained_is_drawn_as_it_is(tmp_path, monkeypatch):
     config = configure("hypergrid", side=4, hidden_sizes=(8,), **TINY)
     outcome = run.start(config, tmp_path / "run", Quiet())
@@ -229,7 +229,7 @@ def test_the_pictures_of_a_run_are_drawn_from_its_files(tmp_path, monkeypatch):
             path.unlink()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("limit", [make.MAX_STATES, 1])
 def test_markov_chains_have_pictures_too(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(make, "MAX_STATES", limit)
@@ -253,7 +253,7 @@ def test_there_must_be_something_to_draw(tmp_path):
         pictures.draw(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "backend",
     [

@@ -96,7 +96,7 @@ def test_maximum_entropy_makes_all_paths_to_an_object_equally_likely():
     np.testing.assert_allclose(log_pb, [-np.log(ends.count(end)) for end in ends], atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_backward_policies_are_interchangeable_in_training(grid, maximum_entropy, key):
     policy = gfnjax.tabular_policy(grid)
     log_pb = []

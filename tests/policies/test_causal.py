@@ -100,7 +100,7 @@ def test_samples_and_scores_are_those_of_each_trajectorys_own_condition(key, see
     np.testing.assert_array_equal(trajectories.actions, again.actions)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.optimised
 def test_one_causal_policy_learns_the_target_of_every_temperature(key):
     bits = left_to_right_bits(num_bits=6, word_size=2, num_modes=2)
@@ -177,7 +177,7 @@ def test_samples_follow_the_scored_probabilities(key, params):
     np.testing.assert_allclose(np.bincount(second, minlength=4) / second.size, expected, atol=0.06)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("objective", [TrajectoryBalance(), TargetDetailedBalance()])
 def test_trains(key, objective):
     """log Z of this reward is log sum over lengths 1 to 2 of (2 + e)^n."""

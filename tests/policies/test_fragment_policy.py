@@ -79,7 +79,7 @@ def test_the_root_is_seen(network):
     assert abs(probabilities(network, one)[2] - probabilities(network, other)[2]) > 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_condition_is_seen():
     env = temperature_conditional(molecules(nothing, few_fragments(), max_blocks=3), 1.0, 4.0)
     policy = fragment_policy(env, 16, 1)

@@ -21,7 +21,7 @@ VOCABULARY, BATCH, LENGTH = 49_152, 160, 30
 SHAPE = re.compile(r"(?:f32|s32|u32|pred|bf16)\[([0-9,]+)\]")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.optimised
 def test_largest_array_and_memory_of_a_step():
     # Narrow, for the time to compile: what a vocabulary takes does not depend on the width.

@@ -400,7 +400,7 @@ def test_layers_may_be_computed_again_in_derivatives(key):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("fine_tune", [False, True])
 def test_a_step_of_training_moves_what_is_trained(fine_tune, key):
     small = LanguageModel.random(replace(LLAMA, num_layers=1), jax.random.key(5))

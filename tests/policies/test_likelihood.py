@@ -55,7 +55,7 @@ def test_the_diamond_by_hand(key):
     np.testing.assert_allclose(np.exp(log_pb_of(gfn, state.params)[3]), [2 / 3, 1 / 3], atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_learns_the_distribution_of_trajectories_given_their_end(key):
     env = padded_dag(1)
     gfn = describe(env, partial(LikelihoodBackward, num_updates=300))

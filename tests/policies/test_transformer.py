@@ -59,7 +59,7 @@ def test_sees_which_letter_is_where(key):
     assert float(jnp.abs(outputs[0] - outputs[2]).max()) > 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trains(key):
     """Z is the sum over the 8 sequences: (1 + e)^3."""
     policy = transformer_policy(ENV, width=8, num_heads=2, num_layers=1)

@@ -97,7 +97,7 @@ def test_trajectories_come_back_bit_for_bit(name, sampler, key):
         assert_same_bits(there_and_back(env, batch, False), batch)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @given(seed=st.integers(0, 2**16), length=st.integers(1, 4), states=st.integers(4, 12))
 def test_any_graph(seed, length, states):
     env = random_dag(seed, states, 3)
@@ -156,7 +156,7 @@ def test_an_empty_buffer_rebuilds_the_source(key):
 # ---------------------------------------------------------------- in runs
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_learns_from_what_was_sampled(key):
     # The same batches, whether their states were kept or are built again.
     gfn = uniform(TREES, sampler=Mixed(Fifo(100)), objective=TrajectoryBalance())

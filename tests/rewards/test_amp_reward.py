@@ -47,7 +47,7 @@ def test_golden_logits():
 
 
 @needs_data
-@pytest.mark.slow
+@pytest.mark.long
 def test_peptides_conform(key):
     check_environment(antimicrobial_peptides(), key, num_trajectories=4)
 

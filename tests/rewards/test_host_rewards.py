@@ -50,7 +50,7 @@ def test_conforms(env, key):
     gfnjax.testing.check_environment(env, key, num_trajectories=4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_and_exact_metrics_see_the_reward_of_the_device(env, key):
     """Same keys, same losses and same log Z, whether NumPy or JAX computes the reward."""
     losses, log_z = [], []

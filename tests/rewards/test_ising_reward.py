@@ -52,7 +52,7 @@ def test_neg_log_rmse():
     np.testing.assert_allclose(neg_log_rmse(estimate, truth), -np.log(0.1), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("sigma", [0.2, -0.3, 0.8])
 def test_parallel_tempering_agrees_with_enumeration(sigma, key):
     couplings = sigma * lattice_adjacency(3)

@@ -43,7 +43,7 @@ def fewest_changes(column):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ambiguous_letters_may_be_any_of_theirs():
     """All columns of 4 letters out of some, against a search over what every node may be."""
     columns = list(itertools.product("AGRYSWKMBDHVN-", repeat=2))

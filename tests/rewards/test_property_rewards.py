@@ -108,7 +108,7 @@ def test_without_rdkit(blocks, monkeypatch):
         property_reward(blocks, "qed")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_preferences_between_properties(blocks, key):
     """log R_w = log sum_i w_i r_i of sampled molecules, in one compiled program."""
     first, second = property_reward(blocks, "qed"), property_reward(blocks, "mw")

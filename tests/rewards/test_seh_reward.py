@@ -136,7 +136,7 @@ def golden():
     return stack([building.from_blocks(words, *pair) for pair in pairs]), golden["score"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_data
 @pytest.mark.parametrize(("x64", "tolerance"), [(False, 1e-4), (True, 1e-9)])
 def test_stored_scores(golden, x64, tolerance):
@@ -180,7 +180,7 @@ def test_other_weights_and_fragments(words, root):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_atom_has_no_neighbours_and_no_atom_is_finite(words):
     weights = random_weights()
     proxy = seh.from_weights(weights, words)
@@ -196,7 +196,7 @@ def test_one_atom_has_no_neighbours_and_no_atom_is_finite(words):
     np.testing.assert_allclose(values[1::2], proxy(empty), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_batches_of_all_kinds_score_alike(words):
     rng = np.random.default_rng(2)
     states = stack([random_molecule(words, rng, most=4) for _ in range(24)])
@@ -218,7 +218,7 @@ def test_batches_of_all_kinds_score_alike(words):
         np.testing.assert_allclose(values, with_network(network), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_chunks_of_any_size_score_alike(words, monkeypatch):
     rng = np.random.default_rng(3)
     states = stack([random_molecule(words, rng, most=4) for _ in range(9)])
@@ -232,7 +232,7 @@ def test_chunks_of_any_size_score_alike(words, monkeypatch):
         np.testing.assert_allclose(values, found[0], atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_states_of_a_molecule_score_alike_if_asked_to():
     pytest.importorskip("rdkit")
     words = vocabulary(["CO", "CO", "C=O"], [(0, 1), (1, 0, 0, 0), (0,)])
@@ -249,7 +249,7 @@ def test_all_states_of_a_molecule_score_alike_if_asked_to():
     assert np.isclose(values, float(alike(one)), atol=1e-5).any()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_derivative_is_zero(words):
     states = stack([building.from_blocks(words, [entry], []) for entry in range(6)])
     proxy = seh.from_weights(random_weights(), words)

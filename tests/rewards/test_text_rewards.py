@@ -279,7 +279,7 @@ def written(prompts, reward):
     return text(TOKENIZER, prompts, reward, stop=".", allowed="ab", max_length=2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_environment_conforms(key):
     likely = Infilling(remembering(Cuttable), encoded(TOKENIZER, ["e", "ab"]))
     reward = Constrained(likely, uniform_over(["ab"], TOKENIZER))

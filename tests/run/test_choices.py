@@ -57,7 +57,7 @@ def test_every_environment_survives_json(name):
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_environment_takes_a_step(name, key):
     if name in FILES and not published.available(FILES[name]):

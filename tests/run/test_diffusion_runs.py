@@ -17,7 +17,7 @@ SMALL = {"steps": 2, "chunk_size": 1, "batch_size": 4, "num_steps": 3, "evaluati
 SMALL |= {"drift": {"width": 8, "variance_range": 4.0}}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("target", ["gmm25", "many-well"])
 def test_a_run_measures_and_draws(target, tmp_path):
     dim = {} if target == "gmm25" else {"dim": 4}

@@ -58,7 +58,7 @@ def test_exact_metrics_are_those_of_the_distributions(key):
     assert found["log_z_error"] == pytest.approx(3.109061, abs=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("objective", "relative"), [("rtb", True), ("flowrl", False)])
 def test_a_prior_is_a_factor_of_the_target_where_the_objective_says_so(
     objective, relative, key, monkeypatch
@@ -149,7 +149,7 @@ def test_a_total_variation_that_cannot_be_computed_cannot_be_waited_for():
     assert isinstance(make_evaluator(patient, gfn), SampledEvaluator)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_errors_of_marginals_exact_and_sampled(key):
     config = configure("dag", num_nodes=3, batch_size=4, hidden_sizes=(8,), objective="tb")
     gfn = build(config)
@@ -192,7 +192,7 @@ def test_learned_couplings_are_compared_with_the_truth_and_with_data(key):
         make_evaluator(dataclasses.replace(config, training=waiting), model)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_chains_are_compared_with_the_target_by_what_they_visit(key):
     config, chains = described(side=3, objective="mh")
     evaluator = make_evaluator(config, chains)

@@ -45,7 +45,7 @@ def found():
     return find_solutions(SMALL, gfn, gfn.init(jax.random.key(0)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_row_a_graph_held_out(found):
     assert [len(column) for column in found.values()] == [2] * len(found)
     other = SMALL.reported()

@@ -66,7 +66,7 @@ def blocks(tmp_path):
     return str(tmp_path / "blocks.json")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("variant", "objective"), [("mars", "mars"), ("ppo", "ppo")])
 def test_baselines_are_variants(variant, objective, blocks):
     config = configure("molecules", variant=variant, reward=("qed",), blocks=blocks, **TINY)
@@ -94,7 +94,7 @@ def outcome(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("molecules"), reward=("qed",))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_best_of_a_sample(outcome):
     found = find_molecules(outcome.gfn, outcome.state)
     assert (np.diff(found.log_r) <= 0).all()
@@ -145,7 +145,7 @@ def test_tables(outcome, tmp_path):
     assert float(scaffolds[0]["best"]) == found.values["qed"].max()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_is_drawn_with_its_molecules(outcome):
     folder = outcome.run.path
     paths = pictures.draw(outcome)
@@ -155,7 +155,7 @@ def test_a_run_is_drawn_with_its_molecules(outcome):
     assert all(path.stat().st_size > 100 for path in paths)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_rdkit(outcome, monkeypatch):
     known = find_molecules(outcome.gfn, outcome.state)
     assert isinstance(known, FoundMolecules)
@@ -176,7 +176,7 @@ def test_without_rdkit(outcome, monkeypatch):
     assert len(set(trees)) == len(trees) >= len({s for s in known.smiles if s})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_rewards(tmp_path, monkeypatch):
     monkeypatch.setattr("gfnjax.run.molecules.log_prob", refuse)
     settings = {"reward": ("qed", "mw"), "condition": "preferences"}
@@ -188,7 +188,7 @@ def test_several_rewards(tmp_path, monkeypatch):
     assert found.log_p is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_markov_chains_and_an_exponent_that_is_taken_off(tmp_path):
     settings = {"objective": "mh", "reward": ("mw",), "condition": "none", "beta": 4.0}
     found = find_molecules(*_described(tmp_path, **settings))

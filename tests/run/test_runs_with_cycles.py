@@ -65,7 +65,7 @@ def test_the_display_shows_what_was_cut():
     assert reports.OTHERS["cut"] == ("share cut", ".4f")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("objective", ["reg-db", "tb", "prefix-tb"])
 def test_a_run_goes_on_bit_for_bit(objective, tmp_path):
     def config(steps):

@@ -89,7 +89,7 @@ def test_all_results_are_in_one_table(whole):
     assert len(table.rows) == 12 * 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_second_search_of_the_same_seed_asks_the_same(whole, tmp_path):
     assert trials(go(tmp_path, seeds=(0, 1), trials=3)) == trials(whole)[:3]
     (tmp_path / "other").mkdir()
@@ -171,7 +171,7 @@ def test_a_trial_that_nobody_owns_is_given_up(tmp_path, monkeypatch):
     assert {row["trial"] for row in finished.table.rows} == {0, 2, 3}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_pruned_trial_stops(tmp_path):
     # At the first visit the policies that have learned nothing have a TV of 0.41 and more.
     pruner = optuna.pruners.ThresholdPruner(upper=0.4)
@@ -213,7 +213,7 @@ def test_where_all_diverge_a_search_ends(tmp_path):
     assert [t.value for t in found.study.trials] == [math.inf] * 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ranges_are_in_order_and_keep_to_their_values(tmp_path):
     rates = Spaced((1e-4, 1e-3, 1e-2, 1e-1), log=True)
     spaces = {"learning_rate": rates, "epsilon": [0.0, 0.5], "hidden_sizes": [(8,), (4, 4)]}

@@ -25,7 +25,7 @@ print(found.counts.finished, sorted({row["trial"] for row in found.table.rows}))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_share_a_study(tmp_path):
     (tmp_path / "two.py").write_text(TWO)
     here = str(Path(__file__).parent)
@@ -52,7 +52,7 @@ go(Path(sys.argv[2]), make=lambda v: make(v, steps=200), trials=6, population=3,
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_changes_nothing(tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
 
@@ -92,7 +92,7 @@ input()
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trials_of_a_dead_process_are_given_up_where_they_would_be_missing(tmp_path, monkeypatch):
     def die(*args, **kwargs):
         raise KeyboardInterrupt

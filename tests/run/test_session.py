@@ -121,7 +121,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, whole, number):
     assert len(TRACES) == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_markov_chains_resume_bit_for_bit_as_well(tmp_path):
     start(tmp_path / "whole", objective="mars")
     start(tmp_path / "run", Quiet(4, lambda: signal.raise_signal(signal.SIGINT)), objective="mars")
@@ -324,7 +324,7 @@ def newest_step(directory):
     return max((int(path.stem.split("-")[1]) for path in files), default=0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_process_loses_one_chunk_at_most(tmp_path):
     """kill -9 of a real process, then the rest in this one: equal to a run without a break."""
     flags = "--side 4 --steps 100000 --batch-size 4 --hidden-sizes 8 --chunk-size 4 --log-every 3"

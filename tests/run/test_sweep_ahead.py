@@ -39,7 +39,7 @@ def one(found):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_program_on_cpus():
     devices = jax.devices()
     found = {n: one(examine_on(members(n), ALL_AT_ONCE, 5, devices)) for n in (8, 16, 32)}
@@ -58,7 +58,7 @@ def test_the_same_program_on_cpus():
     assert grown[1] == pytest.approx(2 * grown[0], rel=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_members_that_fit():
     devices = jax.devices()[:2]
     found = one(examine_on(members(4), ALL_AT_ONCE, 5, devices, memory=2**21))
@@ -76,7 +76,7 @@ def test_members_that_fit():
     assert f"64, {more.members_per_chip} a chip" in text([more])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_programs_are_told_apart():
     mixed = [*members(2), *members(1, objective="db"), *members(1)]
     found = examine_on(mixed, ALL_AT_ONCE, 5, jax.devices()[:1])

@@ -64,7 +64,7 @@ def assert_alike(a, b):
             assert same, (name, value, y[name])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_member_is_what_training_alone_gives(config, whole, tmp_path):
     assert whole.ending == "finished"
     rows = [row for row in whole.table.rows if row["member"] == 5]
@@ -105,7 +105,7 @@ def test_a_member_is_loaded_as_a_run(config, whole):
         gfnjax.load(whole.sweep.path, step=9, member=5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_divided_buffer_is_resumed_and_loaded(tmp_path):
     config = make({"epsilon": [0.1]}, replay="fifo", capacity=16, steps=8)
     path = tmp_path / "sweep"
@@ -152,7 +152,7 @@ def test_descriptions_survive_json(config):
     assert sweep_from_dict(json.loads(json.dumps(sweep_to_dict(config)))) == config
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_sweep_goes_on(config, whole, tmp_path, monkeypatch):
     path, chunks = tmp_path / "sweep", []
     save = kept.save
@@ -257,7 +257,7 @@ else:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_loses_nothing_but_the_last_chunk(tmp_path):
     (tmp_path / "script.py").write_text(KILLED)
 

@@ -101,7 +101,7 @@ def test_variants_are_built_from_files_and_survive_json(variant, folder, key):
     assert all(a is b for a, b in same)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("variant", TASKS)
 def test_variants_take_steps(variant, folder, key):
     gfn = build(configured(folder, variant=variant, **TASKS[variant]))
@@ -285,7 +285,7 @@ def uniform_prior(env):
     return FrozenPolicy(policy, policy.init(jax.random.key(0), observation))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_listed_is_measured_exactly(model, key):
     words = ["a", "ba", "bbb", "abab"]
     gfn = described(model, uniform_over(words, model.tokenizer, log_floor=-2.0))
@@ -479,7 +479,7 @@ def test_a_mean_over_prompts_is_no_log_z_of_one(objective, folder, key):
     assert _results(3, ending).splitlines()[2] == f"log Z      {truth}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_likelihood_is_that_after_what_the_reward_shows(model, key):
     table = encoded(model.tokenizer, ["he "], "prompts")
     ends = encoded(model.tokenizer, [" ok"], "suffixes")

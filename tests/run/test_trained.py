@@ -45,7 +45,7 @@ def finished(tmp_path_factory):
     return start(path), path
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fresh_process_has_all_of_a_run(finished):
     outcome, path = finished
     code = f"""
@@ -166,7 +166,7 @@ def test_every_kind_of_run_reports_and_samples_again(tmp_path, kind):
         np.testing.assert_allclose(samples.log_reward, jax.vmap(env.log_reward)(ends))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_on_a_users_own_data(tmp_path, monkeypatch):
     data = np.random.default_rng(0).normal(size=(30, 3))
     (tmp_path / "there").mkdir()

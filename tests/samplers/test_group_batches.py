@@ -132,7 +132,7 @@ def test_temperatures_are_uniform_and_of_a_share(key):
 # ---------------------------------------------------------------- groups and memory
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_groups_share_a_source(key):
     gfn = describe(Groups(4, replay=REPLAY), batch_size=40)
     state, seen = init(gfn, key), set()

@@ -41,7 +41,7 @@ def test_chains_come_to_the_target(key):
     assert np.abs(after.states.x[:, -1] - paths.states.x[:, -1]).max() > 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_is_found_is_learned_from_and_replayed(key):
     sampler = Mixed(
         TerminalReplay(RankPrioritised(32)), 0.5, LangevinSearch(50, 0.1), search_share=0.25

@@ -9,7 +9,7 @@ from gfnjax import training
 from gfnjax.sweeps import Placement, sweep
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.optimised
 def test_one_after_another_members_are_single_runs_bit_for_bit(key):
     env = gfnjax.Hypergrid(2, 4)

@@ -55,7 +55,7 @@ def assert_same(a, b, **tolerance):
         np.testing.assert_allclose(np.asarray(x, float), np.asarray(y, float), **tolerance)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("placement", PLACEMENTS, ids=["at once", "spread", "uneven"])
 def test_members_are_single_runs(gfn, key, placement):
     keys = jax.random.split(key, 2)
@@ -72,7 +72,7 @@ def test_members_are_single_runs(gfn, key, placement):
     assert found.last[-1]["objective.lambda_"] == 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [
@@ -109,7 +109,7 @@ def test_one_program_a_kind_and_one_copy_of_what_is_shared(gfn, key):
     assert again.hyperparameters.learning_rate == 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_member_that_diverges_stops_alone(gfn, key):
     rates = [0.01, 1e38, 0.02]
     given = {"vary": {"learning_rate": rates}, "chunk_size": CHUNK, "placement": Placement(1)}
@@ -153,7 +153,7 @@ class Counted:
         return self.scale * position.sum().astype(jnp.float32) / side
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_numbers_of_a_users_own_reward_and_objective(key):
     env = gfnjax.Hypergrid(2, 4, Counted())
 
@@ -173,7 +173,7 @@ def test_numbers_of_a_users_own_reward_and_objective(key):
         assert_same(found.states[i], single(found.members[i])[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_is_kept_to(gfn, key):
     members = [Member(gfn, one) for one in jax.random.split(key, 8)]
     whole = make_rounds(members, Placement(2, members_at_once=1), CHUNK)
@@ -240,7 +240,7 @@ def test_metrics_are_not_called_like_other_columns(gfn, key):
         sweep(gfn, key, NUM_STEPS, chunk_size=CHUNK, evaluate=evaluate)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options",
     [{}, {"sampler": Windows(2), "objective": gfnjax.DetailedBalance()}, {"num_updates": 2}],
@@ -257,7 +257,7 @@ def test_runs_that_share_devices_are_single_runs(options, key):
         )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_replay_buffer_is_divided_among_the_devices_of_a_batch(key):
     gfn = describe(sampler=Mixed(Fifo(8)))
     both = Placement(4, num_batch_devices=2)
@@ -269,7 +269,7 @@ def test_a_replay_buffer_is_divided_among_the_devices_of_a_batch(key):
         sweep(odd, jax.random.clone(key), NUM_STEPS, placement=Placement(4, num_batch_devices=4))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_devices_of_the_run_axis_exchange_nothing(gfn, key):
     members = [Member(gfn, one) for one in jax.random.split(key, 8)]
     (each,) = make_rounds(members, Placement(4), CHUNK)
@@ -293,7 +293,7 @@ def counted(lowered):
     return {kind: count for kind, count in counts.items() if count}, groups
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_frozen_weights_are_there_once(key):
     env = gfnjax.Hypergrid(2, 4)
     network = gfnjax.mlp_policy(env, (8,))
