@@ -12,6 +12,7 @@ from gfnjax.run.graphs import told
 OTHERS = {
     "part_error": ("largest error of a marginal", ".4f"),
     "modes_found": ("modes found", ".0f"),
+    "modes_seen": ("modes seen in training", ".0f"),
     "mode_distance": ("bits from the nearest mode", ".1f"),
     "best_parsimony": ("fewest changes", ".0f"),
     "parsimony": ("changes on average", ".1f"),

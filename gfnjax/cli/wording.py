@@ -21,6 +21,7 @@ STANDS_FOR: dict[str, tuple[str, ...]] = {
     "sampler": ("replay", "local_search", "window", "teacher_share", "thompson", "group_size"),
     "fresh": ("window",),
     "Windows.length": ("window",),
+    "ModeCount.sampler": ("count_modes",),
     "num_rounds": ("local_search",),
     "back_share": ("search_back",),
     "policy": ("network",),

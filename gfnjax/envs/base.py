@@ -369,6 +369,15 @@ class Euclidean(Environment, Protocol):
 
 
 @runtime_checkable
+class HasModes(Protocol):
+    """An environment that knows where the modes of its reward are."""
+
+    def modes_near(self, state: State) -> Array:
+        """`[num_modes]` bool, which modes a terminal state is near; `[0]` where none are known."""
+        ...
+
+
+@runtime_checkable
 class Measurable(Protocol):
     """An environment that judges a sample of its objects by more than their rewards."""
 

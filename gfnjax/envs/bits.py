@@ -11,7 +11,7 @@ import numpy as np
 from gfnjax import registry
 from gfnjax.arguments import settle
 from gfnjax.envs.base import check_indexable
-from gfnjax.envs.drawing import Panel, measure_tokens, sequence_panels
+from gfnjax.envs.drawing import Panel, measure_tokens, modes_near_tokens, sequence_panels
 from gfnjax.errors import ArgumentError
 from gfnjax.identity import Comparable
 from gfnjax.pytree import as_node, pytree, static
@@ -123,6 +123,10 @@ class BitSequence(Comparable):
     def measure(self, states: BitState) -> dict[str, Array]:
         """Whatever the reward measures."""
         return measure_tokens(self, states)
+
+    def modes_near(self, state: BitState) -> Array:
+        """Modes near the words, where the reward knows any."""
+        return modes_near_tokens(self, state)
 
     def render(self, states: BitState, weights: np.ndarray) -> tuple[Panel, ...]:
         """What the reward makes of the words; else their frequencies and rewards."""

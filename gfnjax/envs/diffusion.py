@@ -166,6 +166,12 @@ class Diffusion(Comparable):
             return {}
         return {"modes_found": modes_found(self.reward, states.x)}
 
+    def modes_near(self, state: DiffusionState) -> Array:
+        """The mode that x is in, where the reward knows modes."""
+        if not isinstance(self.reward, Modal):
+            return jnp.zeros(0, bool)
+        return self.reward.in_modes(state.x)
+
     def target(self) -> Target | None:
         """log Z, where the reward knows it."""
         reward: Any = self.reward

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -112,6 +113,13 @@ def sequence_panels(
 def measure_tokens(env: Any, states: Any) -> dict[str, Array]:
     """What the reward measures, if anything."""
     return env.reward.measure(states.tokens) if isinstance(env.reward, Measurable) else {}
+
+
+def modes_near_tokens(env: Any, state: Any) -> Array:
+    """`[num_modes]` bool, those that the reward knows near the tokens; `[0]` if it knows none."""
+    if not hasattr(env.reward, "modes_near"):
+        return jnp.zeros(0, bool)
+    return env.reward.modes_near(state.tokens)
 
 
 def letter_frequencies(

@@ -12,7 +12,7 @@ from gfnjax import registry
 from gfnjax.arguments import settle
 from gfnjax.envs.base import check_indexable
 from gfnjax.envs.bits import SETTINGS, BitsConfig
-from gfnjax.envs.drawing import Panel, measure_tokens, sequence_panels
+from gfnjax.envs.drawing import Panel, measure_tokens, modes_near_tokens, sequence_panels
 from gfnjax.identity import Comparable
 from gfnjax.pytree import as_node, pytree, static
 from gfnjax.rewards.bits import hamming_reward, make_modes
@@ -119,6 +119,10 @@ class FixedSequence(Comparable):
     def measure(self, states: SequenceState) -> dict[str, Array]:
         """Whatever the reward measures."""
         return measure_tokens(self, states)
+
+    def modes_near(self, state: SequenceState) -> Array:
+        """Modes near the letters, where the reward knows any."""
+        return modes_near_tokens(self, state)
 
     def render(self, states: SequenceState, weights: np.ndarray) -> tuple[Panel, ...]:
         """What the reward makes of the letters; else their frequencies and rewards."""

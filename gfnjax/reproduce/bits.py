@@ -4,14 +4,14 @@ from gfnjax.reproduce.base import Reproduction, Row
 from gfnjax.reproduce.measures import Goal, Seconds, Until, Value
 
 # Two nats a bit, as in the code of 2310.12934: log R = -beta distance / num_bits.
-SETTINGS = {"beta": 240.0, "chunk_size": 250, "log_z_learning_rate": 0.5}
+SETTINGS = {"beta": 240.0, "chunk_size": 250, "log_z_learning_rate": 0.5, "count_modes": True}
 # Bits from the nearest mode: mean, and two standard deviations of a seed or more.
 EXPECTED = {
     "left-to-right-tb": (14.0, 0.5),
     "left-to-right-db": (42.9, 0.5),
     "left-to-right-subtb": (42.5, 0.5),
 }
-FOUND = Goal({"modes_found": 60}, least=True)
+SEEN = Goal({"modes_seen": 15}, least=True)
 
 
 def _row(order: str, objective: str, label: str, steps: int, **options: float) -> Row:
@@ -41,12 +41,13 @@ BITS = Reproduction(
         _row("any-order", "tb", "TB", 1_500),
     ),
     measures=(
+        Value("modes_seen", "modes that training came near to, of 60", 1),
+        Until(SEEN, "steps to 15 of them"),
+        Value("modes_found", "modes found at the end by 2,000 samples", 1),
         Value("mode_distance", "bits from the nearest mode", 1),
-        Value("modes_found", "modes found at the end, of 60", 0),
-        Until(FOUND, "steps to all"),
         Seconds(),
     ),
-    curves=("modes_found", "mode_distance"),
+    curves=("modes_seen", "modes_found", "mode_distance"),
     minutes=30,
     note=(
         "the papers count the modes that all samples of a training have come within 30 bits of; "

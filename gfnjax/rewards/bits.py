@@ -51,6 +51,10 @@ class HammingReward:
         """`[M]` True for modes within `radius` bits of any of `words` `[B, L]`."""
         return (jax.vmap(self.distances)(words) <= radius).any(axis=0)
 
+    def modes_near(self, words: Array) -> Array:
+        """`[M]` True for modes within `radius`, a quarter of the bits, of `words` `[L]`."""
+        return self.distances(words) <= self.radius
+
     @property
     def radius(self) -> int:
         """Largest distance at which a mode counts as found: a quarter of the bits."""

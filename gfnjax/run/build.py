@@ -34,7 +34,16 @@ from gfnjax.run.schedules import hyperparameters_of
 from gfnjax.run.settings import Training
 from gfnjax.run.state_graphs import make_environment
 from gfnjax.run.writing import judge_of, text_rules
-from gfnjax.samplers import Groups, LangevinSearch, Mixed, OnPolicy, Sampler, Subsampled, Windows
+from gfnjax.samplers import (
+    Groups,
+    LangevinSearch,
+    Mixed,
+    ModeCount,
+    OnPolicy,
+    Sampler,
+    Subsampled,
+    Windows,
+)
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.training import RunState, Trainable
 from gfnjax.types import Array
@@ -311,8 +320,10 @@ def _is_judged(env: Environment) -> bool:
 
 
 def _sampler(env: Environment, config: Config) -> Sampler:
-    fresh, number = _all_of(env, config), config.sampling.gradient_states
-    return fresh if number is None else Subsampled(number, fresh)
+    sampler, number = _all_of(env, config), config.sampling.gradient_states
+    if number is not None:
+        sampler = Subsampled(number, sampler)
+    return ModeCount(sampler) if config.sampling.count_modes else sampler
 
 
 def _all_of(env: Environment, config: Config) -> Sampler:

@@ -185,6 +185,9 @@ class Sampling:
     gradient_states: int | None = None
     """visited states of a batch whose gradient is computed, drawn at random; all of them without"""
 
+    count_modes: bool = False
+    """measure how many modes training has come near to so far, where the environment knows them"""
+
     def __post_init__(self) -> None:
         for name in ("thompson", "window", "group_size", "gradient_states"):
             _settle(self, name, least=1)
@@ -204,6 +207,8 @@ class Sampling:
         searches = self.local_search > 0 or self.langevin_search > 0
         if share > 0 and (searches or self.window is not None):
             raise ArgumentError("teacher_share", WITHOUT_TEACHER)
+        if share > 0 and self.count_modes:
+            raise ArgumentError("count_modes", "cannot be used together with {teacher_share}")
         self._check_groups()
 
     def _check_groups(self) -> None:

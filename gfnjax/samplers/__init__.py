@@ -6,6 +6,7 @@ from gfnjax.samplers.groups import Groups
 from gfnjax.samplers.langevin_search import LangevinSearch
 from gfnjax.samplers.local_search import LocalSearch
 from gfnjax.samplers.mixed import Mixed
+from gfnjax.samplers.mode_count import ModeCount
 from gfnjax.samplers.subsampled import Subsampled
 from gfnjax.samplers.windows import Windows
 
@@ -16,6 +17,7 @@ __all__ = [
     "LangevinSearch",
     "LocalSearch",
     "Mixed",
+    "ModeCount",
     "OnPolicy",
     "Sampler",
     "Subsampled",

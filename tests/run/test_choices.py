@@ -408,6 +408,9 @@ def test_ways_of_sampling_fit_together(training, sampling, key):
         ({}, {"replay": "fifo", "gradient_states": 9}, "gradient_states cannot be used together"),
         ({"objective": "ent-ppo"}, {"gradient_states": 9}, "compares whole policies"),
         ({"network": "graph"}, {"thompson": 3}, "thompson needs network mlp, got graph"),
+        ({}, {"count_modes": True}, "counts modes, and Hypergrid knows none"),
+        ({}, {"teacher_share": 0.5, "count_modes": True}, "count_modes cannot be used together"),
+        ({"objective": "mh"}, {"count_modes": True}, "count_modes must be False"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(training, sampling, message):

@@ -11,6 +11,7 @@ from gfnjax.envs.base import State
 from gfnjax.envs.drawing import Panel, Renderable
 from gfnjax.gflownet import GFlowNet
 from gfnjax.model import Model
+from gfnjax.samplers import ModeCount
 from gfnjax.state import TrainState, step_keys
 from gfnjax.training import RunInfo, RunState
 from gfnjax.types import Array
@@ -83,6 +84,13 @@ def target_model(gfn: GFlowNet) -> Model:
     """The model with a prior only where that is a factor of the target, prior(x) R(x) / Z."""
     model = gfn.model
     return model if gfn.objective.relative_to_prior else replace(model, prior=None)
+
+
+def seen_in_training(gfn: GFlowNet, state: TrainState) -> dict[str, float]:
+    """`modes_seen`, if the sampler counts them: modes that training has come near to so far."""
+    if not isinstance(gfn.sampler, ModeCount):
+        return {}
+    return {"modes_seen": float(state.memory.seen.sum())}
 
 
 def estimated_log_z(gfn: GFlowNet, state: TrainState, info: RunInfo | None) -> Array:

@@ -13,7 +13,14 @@ from gfnjax.metrics import exact
 from gfnjax.metrics.state_graph import StateGraph
 from gfnjax.model import Model
 from gfnjax.policies.backward import UniformBackward
-from gfnjax.run.evaluation.base import Distributions, Views, drawn, estimated_log_z, target_model
+from gfnjax.run.evaluation.base import (
+    Distributions,
+    Views,
+    drawn,
+    estimated_log_z,
+    seen_in_training,
+    target_model,
+)
 from gfnjax.state import Params, TrainState
 from gfnjax.training import RunInfo
 from gfnjax.types import Array
@@ -49,6 +56,7 @@ class ExactEvaluator:
         if self.known is not None and self.known.judge is not None:
             found = self.distributions(state)
             values |= self.known.judge(found.states, found.learned)
+        values |= seen_in_training(self.gfn, state)
         return {**values, "log_z": float(log_z), "true_log_z": values["log_z"]}
 
     def distributions(self, state: TrainState) -> Distributions:

@@ -22,6 +22,7 @@ from gfnjax.run.evaluation.base import (
     drawn,
     estimated_log_z,
     evaluation_keys,
+    seen_in_training,
     target_model,
 )
 from gfnjax.state import Params, TrainState
@@ -53,6 +54,7 @@ class SampledEvaluator:
             target_model(self.gfn), state.params, self._keys(state).metrics, self.num_samples
         )
         found = {**{k: float(x) for k, x in values.items()}, "log_z": log_z}
+        found |= seen_in_training(self.gfn, state)
         if self.known is not None:
             truth = self.known.log_z
             found |= {"true_log_z": truth, "log_z_error": abs(log_z - truth)}

@@ -57,6 +57,7 @@ METRICS = {
         Metric("part_error", False, "largest error of a marginal"),
         Metric("importance_log_z", True, "log Z by importance sampling (nats)"),
         Metric("modes_found", True, "modes found"),
+        Metric("modes_seen", True, "modes seen in training"),
         Metric("mode_distance", False, "bits from the nearest mode"),
         Metric("best_proxy", True, "best proxy"),
         Metric("top_10_proxy", True, "mean of the ten best proxies"),
