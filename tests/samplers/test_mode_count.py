@@ -1,4 +1,4 @@
-"""Modes that training has come near to: counted by hand on batches, never forgotten, never twice."""
+"""Modes that training has come near to: counted on its batches by hand, and never forgotten."""
 
 import jax
 import jax.numpy as jnp
