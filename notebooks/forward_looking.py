@@ -171,6 +171,9 @@ for case, (objective, sampler, num_steps) in cases.items():
 # until what ends say has come back through all 20 steps; forward-looking balance starts to learn
 # from the first window on.
 #
+# That is the first thousand steps of a small set. On the published ones, and until everything is
+# right, trajectory balance is there first: the page of measured results has both.
+#
 # The free end has a small loss as well, and is wrong: elements are off by up to 0.2, and log Z by
 # 18 nats. A loss that vanishes proves nothing if it also vanishes elsewhere.
 

@@ -66,7 +66,8 @@ def report(reproduction: Reproduction, output: Path) -> str:
     replace_atomically(written[1], table.spreadsheet(whole, runs).encode())
     if picture.draw(whole, runs, output / "curves.png"):
         written.append(output / "curves.png")
-    lines = aligned(table.cells(reproduction, training.runs(reproduction, output)))
+    wanted, every = training.runs(reproduction, output), table.lines(whole, runs)
+    lines = aligned(table.cells(reproduction, wanted, every))
     below = [textwrap.fill(note, WIDTH) for note in table.notes(reproduction)]
     return "\n".join([reproduction.title, *lines, *below, f"written: {names(written)}"])
 

@@ -19,7 +19,13 @@ EXPECTED = {
     "maximum-entropy": (0.196, 0.056),
     "path-counts": (0.382, 0.302),
 }
-PUBLISHED = {"tlm": Published("faster where P_B matters", "2410.15474, abstract (curves within)")}
+PUBLISHED = {
+    "tlm": Published(
+        "faster where P_B matters",
+        "2410.15474, abstract (curves within)",
+        ("uniform", "learned", "maximum-entropy"),
+    )
+}
 
 
 def _row(backward: str, label: str) -> Row:

@@ -21,10 +21,12 @@ class Published:
     Attributes:
         text: as the table shows it.
         source: where it says so: arXiv id and table, figure or section.
+        better_than: rows whose first measure the paper claims to be higher, that is worse.
     """
 
     text: str
     source: str
+    better_than: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -76,16 +76,42 @@ def verdict(reproduction: Reproduction, line: Line) -> str:
     return f"differs{so_far} (expected {wanted}): {row.why or 'see the note'}"
 
 
-def cells(reproduction: Reproduction, runs: Sequence[Run]) -> list[list[str]]:
-    """Head and rows, as text."""
-    head = ["row", "n", "published", *(m.label for m in reproduction.measures), "verdict"]
-    found = [head]
-    for line in lines(reproduction, runs):
+def claim(reproduction: Reproduction, line: Line, others: Sequence[Line]) -> str:
+    """Whether what a paper claims holds here: of the first measure, by the seeds of both rows."""
+    published = line.row.published
+    if published is None or not published.better_than:
+        return NOTHING
+    rivals = [other for other in others if other.row.name in published.better_than]
+    told = [(values(reproduction, each)[0].size, len(each.runs)) for each in (line, *rivals)]
+    if any(number < wanted for number, wanted in told) or len(rivals) < len(published.better_than):
+        return "not all there"
+    if any(each.small_budget is not None for each in (line, *rivals)):
+        return "small budget"
+    found = [_against(reproduction, line, rival) for rival in rivals]
+    return "; ".join(f"{found[i]} {rival.row.name}" for i, rival in enumerate(rivals))
+
+
+def _against(reproduction: Reproduction, line: Line, rival: Line) -> str:
+    ours, theirs = (values(reproduction, each)[0] for each in (line, rival))
+    if ours.max() < theirs.min():
+        return "better than"
+    return "worse than" if ours.min() > theirs.max() else "seeds overlap with"
+
+
+def cells(
+    reproduction: Reproduction, runs: Sequence[Run], others: Sequence[Line] | None = None
+) -> list[list[str]]:
+    """Head and rows, as text; claims are about `others`, where these are not all lines."""
+    labels = [measure.label for measure in reproduction.measures]
+    found = [["row", "n", "published", "here", *labels, "verdict"]]
+    own = lines(reproduction, runs)
+    for line in own:
         published = NOTHING if line.row.published is None else line.row.published.text
         numbers = zip(reproduction.measures, values(reproduction, line), strict=True)
         ours = [measure.cell(x) if x.size else NOTHING for measure, x in numbers]
         name = line.row.name
-        found.append([name, line.count, published, *ours, verdict(reproduction, line)])
+        held = claim(reproduction, line, own if others is None else others)
+        found.append([name, line.count, published, held, *ours, verdict(reproduction, line)])
     return found
 
 

@@ -9,7 +9,7 @@ import math
 import pytest
 
 from gfnjax.plot import seed_bands
-from gfnjax.reproduce import Published, Reproduction, Row, picture, table, training
+from gfnjax.reproduce import REPRODUCTIONS, Published, Reproduction, Row, picture, table, training
 from gfnjax.reproduce.measures import Goal, Until, Value
 from gfnjax.run.config import UsageError, to_dict
 
@@ -56,11 +56,11 @@ def test_the_whole_table(two):
     found = table.markdown(two[0], training.runs(*two))
     assert found == (
         "# A table (arXiv 2201.13259)\n\n"
-        "| row | n | published | TV | steps to .05 | verdict |\n"
-        "| --- | --- | --- | --- | --- | --- |\n"
-        "| one | 3 of 3 | 0.02 | 0.030 ± 0.010 (0.020 to 0.040) | 100 (100 to 100) |"
+        "| row | n | published | here | TV | steps to .05 | verdict |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |\n"
+        "| one | 3 of 3 | 0.02 | - | 0.030 ± 0.010 (0.020 to 0.040) | 100 (100 to 100) |"
         " within tolerance (0.03 ± 0.01) |\n"
-        "| other | 3 of 3 | - | 0.300 ± 0.100 (0.200 to 0.400) | not reached |"
+        "| other | 3 of 3 | - | - | 0.300 ± 0.100 (0.200 to 0.400) | not reached |"
         " differs (expected 0.03 ± 0.01): another rate |\n\n"
         "Published: 2201.13259, table 9.\n\n"
         "Where they differ, and why: chance\n"
@@ -78,9 +78,41 @@ def test_runs_that_are_missing_or_under_way_are_counted(two):
     longer = dataclasses.replace(reproduced, rows=(*reproduced.rows, third, row("last")))
     cells = table.cells(longer, training.runs(longer, output))
     assert cells[3][1] == "1 of 3 (1 under way, 1 failed)"
-    assert cells[3][3] == "0.050"
+    assert cells[3][4] == "0.050"
     assert cells[3][-1] == "within tolerance so far (0.05 ± 0.01)"
-    assert cells[4] == ["last", "0 of 3", "-", "-", "-", "not run"]
+    assert cells[4] == ["last", "0 of 3", "-", "-", "-", "-", "not run"]
+
+
+@pytest.mark.parametrize(
+    ("last", "held"),
+    [
+        ((0.02, 0.03, 0.04), "better than one"),
+        ((0.02, 0.03, 0.06), "seeds overlap with one"),
+        ((0.09, 0.10, 0.11), "worse than one"),
+        ((0.02, 0.03, None), "not all there"),
+        ((0.02, 0.03), "not all there"),
+    ],
+)
+def test_a_claim_is_held_against_the_seeds_of_both_rows(last, held, tmp_path):
+    claimed = row("claimed", published=Published("faster", "a paper", ("one",)))
+    for seed, value in enumerate((0.05, 0.06, 0.07)):
+        write(tmp_path, row("one"), seed, [0.5, 0.1, value])
+    for seed, value in enumerate(last):
+        write(tmp_path, claimed, seed, [0.5, 0.1, value])
+    reproduced = reproduction(claimed, row("one"))
+    cells = table.cells(reproduced, training.runs(reproduced, tmp_path))
+    assert cells[1][2:4] == ["faster", held]
+    # Of a row that is asked for alone, too.
+    alone = reproduced.choose(["claimed"])
+    every = table.lines(reproduced, training.runs(reproduced, tmp_path))
+    assert table.cells(alone, training.runs(alone, tmp_path), every)[1][3] == held
+
+
+def test_claims_name_rows_of_the_same_table():
+    for each in REPRODUCTIONS.values():
+        names = [row.name for row in each.rows]
+        for rivals in (row.published.better_than for row in each.rows if row.published):
+            assert set(rivals) <= set(names)
 
 
 def test_a_goal_that_is_not_reached_may_be_what_is_expected(tmp_path):
