@@ -87,9 +87,7 @@ show(draw_molecules(folder / "vocabulary.png", words.smiles, notes))
 #
 # zero everywhere only where $P(x) = R(x)/Z$. $P_B$ takes fragments away again, uniformly.
 #
-# **With the published vocabulary and a proxy of binding instead:** the fragments are downloaded
-# once, the weights of the network, `seh/proxy_weights.npz`, have to be in the folder that
-# `GFNJAX_DATA` names.
+# **With the published vocabulary and a proxy of binding instead**, which are downloaded once:
 #
 # ```python
 # from gfnjax.chemistry.vocabulary import published_vocabulary

@@ -2,7 +2,8 @@
 
 A file is looked for in the directory that `GFNJAX_DATA` names, then in the user's cache
 directory; where it has a public source of its own it is then downloaded into that cache and its
-checksum compared. Pickles are never read.
+checksum compared. The one pickle among these is read as plain arrays (`pickled_arrays`) and kept as
+such; no other is ever opened.
 """
 
 import json
@@ -14,21 +15,34 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gfnjax.data.files import read_text
+from gfnjax.data.pickled_arrays import write_named
 from gfnjax.errors import ArgumentError
 
 ENVIRONMENT_VARIABLE = "GFNJAX_DATA"
 
 
 class DataFile(NamedTuple):
-    """A known file: what it holds, who published it, and its public address where it has one."""
+    """A known file: what it holds, who published it, and its public address where it has one.
+
+    `pickled` are names of the arrays in a published pickle, in order, None for those nobody needs.
+    """
 
     contents: str
     source: str
     url: str | None = None
     sha256: str | None = None
+    pickled: tuple[str | None, ...] = ()
 
 
-_BLOCKS = "https://raw.githubusercontent.com/GFNOrg/gflownet/45dd2f90dbd4f433718eddde573010b225585a4c/mols/data/blocks_PDB_105.json"
+_MOLECULES = "https://raw.githubusercontent.com/GFNOrg/gflownet/45dd2f90dbd4f433718eddde573010b225585a4c/mols/data"
+_SEH_WEIGHTS = (
+    *("lin0.weight", "lin0.bias", "conv.root", "conv.bias"),
+    *(f"conv.edge_mlp.{i}.{part}" for i in (0, 2) for part in ("weight", "bias")),
+    *(f"gru.{part}" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+    *(None, None, None, None),  # of a head that says which fragment comes next
+    *(f"set2set.lstm.{part}" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+    *("lin3.weight", "lin3.bias"),
+)
 _ALIGNMENT = "an object from species names to aligned sequences of equal length"
 
 FILES: dict[str, DataFile] = {
@@ -48,7 +62,10 @@ FILES: dict[str, DataFile] = {
     ),
     "seh/proxy_weights.npz": DataFile(
         "the weights of the sEH proxy network, an array a parameter",
-        "bengioe/gflownet on GitHub",
+        "mols/data/pretrained_proxy/best_params.pkl.gz of GFNOrg/gflownet on GitHub",
+        f"{_MOLECULES}/pretrained_proxy/best_params.pkl.gz",
+        "f76ab480b62e23dda04fd45fefe0e7ae2374b3f8c3f18fb7e00651cad05b9e1f",
+        _SEH_WEIGHTS,
     ),
     "seh/golden_scores.npz": DataFile(
         "arrays `blocks`, `bonds`, `stems` and `score` of 475 molecules",
@@ -57,7 +74,7 @@ FILES: dict[str, DataFile] = {
     "seh/blocks_pdb_105.json": DataFile(
         "the fragments: objects `block_name`, `block_smi` and `block_r`",
         "mols/data/blocks_PDB_105.json of GFNOrg/gflownet on GitHub",
-        _BLOCKS,
+        f"{_MOLECULES}/blocks_PDB_105.json",
         "0fcc09130c2e03046ecf3ccc6cb5f903abdb912a541b3f9f2d4578ab01453b88",
     ),
 } | {
@@ -136,12 +153,18 @@ def _find(name: str) -> Path | None:
 
 
 def _download(name: str, url: str) -> Path:
-    checksum, target = f"sha256:{FILES[name].sha256}", cache_directory() / name
+    entry, target = FILES[name], cache_directory() / name
+    as_published = url.rpartition("/")[2] if entry.pickled else target.name
+    given = {"fname": as_published, "path": target.parent}
     try:
-        return Path(_pooch().retrieve(url, checksum, fname=target.name, path=target.parent))
+        found = Path(_pooch().retrieve(url, f"sha256:{entry.sha256}", **given))
     except OSError as error:
         message = f"{_missing(name)} The download from {url} failed: {error}"
         raise FileNotFoundError(message) from error
+    if entry.pickled:
+        write_named(entry.pickled, found, target)
+        found.unlink()
+    return target
 
 
 def _missing(name: str) -> str:

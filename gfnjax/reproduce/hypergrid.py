@@ -77,9 +77,9 @@ HYPERGRID = Reproduction(
         "2310.12934 and of gfnx, with 62,500 steps, here 12,500: all depends on when the far "
         "corners are found. What is judged is the distance at the end, where the papers claim "
         "speed: on the small grids all are near the optimum by then, on 20^4 SubTB is first for "
-        "5,000 steps and then stays. In the papers the distance is that of the last 200,000 samples of training, "
-        "whose noise does not fall below .11 of total variation on 20^4 however good the sampler; "
-        "ours is that of the policy itself, by dynamic programming. On the small grids P_B is "
-        "uniform here, learned there."
+        "5,000 steps and then stays. In the papers the distance is that of the last 200,000 "
+        "samples of training, whose noise is .11 of total variation on 20^4 at best; ours is that "
+        "of the policy itself, by dynamic programming. On the small grids P_B is uniform here, "
+        "learned there."
     ),
 )

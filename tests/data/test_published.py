@@ -1,8 +1,11 @@
 """The data loader: where it looks, what it refuses and what it says."""
 
+import gzip
 import hashlib
 import json
+import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pooch
@@ -102,6 +105,30 @@ def test_a_download_is_checked_and_kept(folders, monkeypatch):
         assert published.load("seh/blocks_pdb_105.json") == {"block_name": {}}
     assert fetched == [entry.url] * 2
     assert (folders[1] / "seh" / "blocks_pdb_105.json").read_bytes() == body
+
+
+def test_a_published_pickle_is_kept_as_plain_arrays(folders, monkeypatch):
+    _, cache = folders
+    text = gzip.compress(pickle.dumps([np.arange(3.0), np.ones(2)], 4))
+
+    def fetch(url, output_file, pooch):
+        Path(output_file).write_bytes(text)
+
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *args, **kwargs: fetch)
+    name = "seh/proxy_weights.npz"
+    digest = hashlib.sha256(text).hexdigest()
+    entry = published.FILES[name]._replace(sha256=digest, pickled=("lin0.bias", None))
+    monkeypatch.setitem(published.FILES, name, entry)
+    found = published.load(name)
+    assert list(found) == ["lin0.bias"]
+    np.testing.assert_array_equal(found["lin0.bias"], np.arange(3.0))
+    assert [path.name for path in (cache / "seh").iterdir()] == ["proxy_weights.npz"]
+
+
+def test_names_of_the_weights_are_those_that_the_proxy_asks_for():
+    names = [name for name in published.FILES["seh/proxy_weights.npz"].pickled if name]
+    if published.available("seh/proxy_weights.npz"):
+        assert names == list(published.load("seh/proxy_weights.npz"))
 
 
 def test_being_offline_names_the_variable_and_the_address(folders, monkeypatch):
