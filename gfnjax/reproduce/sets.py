@@ -11,6 +11,8 @@ SEEDS = {"small": 5, "medium": 5, "large": 3}
 # default, but at log R.
 ESTIMATES = {"small": 11.04, "medium": 42.7, "large": 45.5}
 STARTS = {"0": "0", "batch": "a batch's estimate"}
+# Where plain SubTB is trained as well, to see whether looking forward helps it.
+PLAIN_SUBTB = {("small", "0"), ("small", "batch"), ("medium", "0")}
 SOURCE = "2302.01687, abstract (curves within)"
 CLAIMS = {"fl-db": ("faster than DB", "db"), "fl-subtb": ("faster than SubTB", "subtb")}
 # Steps to the goal: the median, and about as far as single seeds are from it.
@@ -43,10 +45,15 @@ EXPECTED = {
 CLOSE = Goal({"log_z_error": 0.5, "part_error": 0.05})
 
 
+def _objectives(variant: str, start: str) -> list[str]:
+    return [o for o in OBJECTIVES if o != "subtb" or (variant, start) in PLAIN_SUBTB]
+
+
 def _row(variant: str, objective: str, start: str) -> Row:
     name = f"{variant}-{objective}-{start}"
     text, plain = CLAIMS.get(objective, ("", ""))
-    claim = Published(text, SOURCE, (f"{variant}-{plain}-{start}",)) if text else None
+    rivals = (f"{variant}-{plain}-{start}",) if plain in _objectives(variant, start) else ()
+    claim = Published(text, SOURCE, rivals) if text else None
     expected, tolerance = EXPECTED.get(name, (None, 0.0))
     return Row(
         name,
@@ -74,7 +81,7 @@ SETS = Reproduction(
         _row(variant, objective, start)
         for variant in SEEDS
         for start in STARTS
-        for objective in OBJECTIVES
+        for objective in _objectives(variant, start)
     ),
     measures=(
         Until(CLOSE, "steps to log Z within .5 and marginals within .05"),
@@ -83,7 +90,7 @@ SETS = Reproduction(
         Value("part_error", "of a marginal at the end"),
     ),
     curves=("log_z_error", "part_error"),
-    minutes=340,
+    minutes=520,
     note=(
         "the paper's code leaves the flow of a terminal state free in FL-DB, ours is anchored at "
         "R; it draws the mean reward of the best 100 sets found, which a sampler that prefers "
