@@ -59,6 +59,11 @@ def bands_of(title: str, panels: Sequence[Sequence[Panel]], labels: Sequence[str
         ax.set_ylabel(metric.label)
         step_axis(ax)
     for row in axes:
-        row[0].legend(fontsize=8, frameon=True, edgecolor="none", framealpha=0.7)
+        known: set[str] = set()
+        for ax in row:  # what no panel to the left has said
+            shown = set(ax.get_legend_handles_labels()[1])
+            if shown - known:
+                ax.legend(fontsize=8, frameon=True, edgecolor="none", framealpha=0.7)
+            known |= shown
     figure.suptitle(fill(title, int(CHARACTERS * width)), x=0.01, ha="left", fontsize=10)
     return figure

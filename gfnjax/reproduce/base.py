@@ -21,12 +21,14 @@ class Published:
     Attributes:
         text: as the table shows it.
         source: where it says so: arXiv id and table, figure or section.
-        better_than: rows whose first measure the paper claims to be higher, that is worse.
+        better_than: rows than which the paper claims this one to be better, that is lower.
+        by: the number of the measure by which that is seen here.
     """
 
     text: str
     source: str
     better_than: tuple[str, ...] = ()
+    by: int = 0
 
 
 @dataclass(frozen=True)

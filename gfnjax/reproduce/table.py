@@ -77,22 +77,22 @@ def verdict(reproduction: Reproduction, line: Line) -> str:
 
 
 def claim(reproduction: Reproduction, line: Line, others: Sequence[Line]) -> str:
-    """Whether what a paper claims holds here: of the first measure, by the seeds of both rows."""
+    """Whether what a paper claims holds here, by the seeds of both rows."""
     published = line.row.published
     if published is None or not published.better_than:
         return NOTHING
     rivals = [other for other in others if other.row.name in published.better_than]
-    told = [(values(reproduction, each)[0].size, len(each.runs)) for each in (line, *rivals)]
+    by = published.by
+    told = [(values(reproduction, each)[by].size, len(each.runs)) for each in (line, *rivals)]
     if any(number < wanted for number, wanted in told) or len(rivals) < len(published.better_than):
         return "not all there"
     if any(each.small_budget is not None for each in (line, *rivals)):
         return "small budget"
-    found = [_against(reproduction, line, rival) for rival in rivals]
+    found = [_against(*(values(reproduction, x)[by] for x in (line, rival))) for rival in rivals]
     return "; ".join(f"{found[i]} {rival.row.name}" for i, rival in enumerate(rivals))
 
 
-def _against(reproduction: Reproduction, line: Line, rival: Line) -> str:
-    ours, theirs = (values(reproduction, each)[0] for each in (line, rival))
+def _against(ours: np.ndarray, theirs: np.ndarray) -> str:
     if ours.max() < theirs.min():
         return "better than"
     return "worse than" if ours.min() > theirs.max() else "seeds overlap with"
