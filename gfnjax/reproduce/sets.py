@@ -19,6 +19,7 @@ CLAIMS = {"fl-db": ("faster than DB", "db"), "fl-subtb": ("faster than SubTB", "
 EXPECTED = {
     "small-tb-0": (500, 250),
     "small-db-0": (500, 250),
+    "small-subtb-0": (500, 250),
     "small-fl-db-0": (750, 250),
     "small-fl-subtb-0": (500, 250),
     "small-tb-batch": (250, 250),
@@ -27,6 +28,7 @@ EXPECTED = {
     "small-fl-subtb-batch": (1_750, 1_000),
     "medium-tb-0": (3_250, 500),
     "medium-db-0": (7_500, 2_000),
+    "medium-subtb-0": (4_750, 1_000),
     "medium-fl-db-0": (6_750, 3_000),
     "medium-fl-subtb-0": (4_000, 1_000),
     "medium-tb-batch": (250, 250),
