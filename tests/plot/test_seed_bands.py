@@ -15,3 +15,14 @@ def test_a_long_title_is_not_cut_off_however_few_panels_there_are(columns):
     assert words.get_text().split() == title.split()
     assert words.get_window_extent().x1 <= figure.bbox.width
     assert words.get_text().count("\n") == (columns == 1)
+
+
+def test_what_a_later_panel_alone_shows_is_said_there():
+    def shown(*labels):
+        bands = [Band(x, np.array([0, 10]), np.array([[1.0, 0.1]])) for x in labels]
+        return Panel("grid", "total_variation", bands)
+
+    panels = [shown("TB", "DB"), shown("TB"), shown("TB", "FM")]
+    legends = [ax.get_legend() for ax in bands_of("grids", [panels], ["TB", "DB", "FM"]).axes]
+    said = [legend and [text.get_text() for text in legend.get_texts()] for legend in legends]
+    assert said == [["TB", "DB"], None, ["TB", "FM"]]
